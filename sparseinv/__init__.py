@@ -1,0 +1,85 @@
+"""Sparse inversion with certificates: minimise 1/2 ||A x - b||^2 + sum_i lam_i phi(x_i)."""
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "solve": "entry",
+    "iterate": "entry",
+    "certify": "entry",
+    "lam_max": "selection.theory",
+    "rescale_problem": "selection.theory",
+    "estimate_sigma": "selection.defaults",
+    "Penalty": "penalties",
+    "L0": "penalties",
+    "L1": "penalties",
+    "L2": "penalties",
+    "ElasticNet": "penalties",
+    "GroupL1": "penalties",
+    "ISTA": "solvers.proximal_gradient",
+    "FISTA": "solvers.proximal_gradient",
+    "CoordinateDescent": "solvers.coordinate_descent",
+    "Ridge": "solvers.ridge",
+    "IRLS": "solvers.reweighted",
+    "IRL1": "solvers.reweighted",
+    "Solver": "solvers.base",
+    "Operator": "operators.base",
+    "as_operator": "operators.adapt",
+    "adjoint_test": "operators.adapt",
+    "norm_bound": "operators.adapt",
+    "Certificate": "certificate",
+    "Kind": "certificate",
+    "Result": "result",
+    "Selection": "result",
+    "Status": "result",
+    "Interrupted": "result",
+    "Progress": "stopping",
+}
+__all__ = ["__version__", *sorted(_HOME)]
+
+if TYPE_CHECKING:
+    from sparseinv.certificate import Certificate as Certificate
+    from sparseinv.certificate import Kind as Kind
+    from sparseinv.entry import certify as certify
+    from sparseinv.entry import iterate as iterate
+    from sparseinv.entry import solve as solve
+    from sparseinv.operators.adapt import adjoint_test as adjoint_test
+    from sparseinv.operators.adapt import as_operator as as_operator
+    from sparseinv.operators.adapt import norm_bound as norm_bound
+    from sparseinv.operators.base import Operator as Operator
+    from sparseinv.penalties import L0 as L0
+    from sparseinv.penalties import L1 as L1
+    from sparseinv.penalties import L2 as L2
+    from sparseinv.penalties import ElasticNet as ElasticNet
+    from sparseinv.penalties import GroupL1 as GroupL1
+    from sparseinv.penalties import Penalty as Penalty
+    from sparseinv.result import Interrupted as Interrupted
+    from sparseinv.result import Result as Result
+    from sparseinv.result import Selection as Selection
+    from sparseinv.result import Status as Status
+    from sparseinv.selection.defaults import estimate_sigma as estimate_sigma
+    from sparseinv.selection.theory import lam_max as lam_max
+    from sparseinv.selection.theory import rescale_problem as rescale_problem
+    from sparseinv.solvers.base import Solver as Solver
+    from sparseinv.solvers.coordinate_descent import CoordinateDescent as CoordinateDescent
+    from sparseinv.solvers.proximal_gradient import FISTA as FISTA
+    from sparseinv.solvers.proximal_gradient import ISTA as ISTA
+    from sparseinv.solvers.reweighted import IRL1 as IRL1
+    from sparseinv.solvers.reweighted import IRLS as IRLS
+    from sparseinv.solvers.ridge import Ridge as Ridge
+    from sparseinv.stopping import Progress as Progress
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'sparseinv' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"sparseinv.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -1,0 +1,225 @@
+"""The one loop: start, step, certify, stop."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from sparseinv.certificate import Certificate, certify_problem
+from sparseinv.problem import OperatorFailure, Problem
+from sparseinv.result import Interrupted, Result, Selection, Status
+from sparseinv.solvers.base import Outcome, Solver, State
+from sparseinv.stopping import Bar, Budget, History, Progress, Stopping
+
+Array = np.ndarray[Any, Any]
+
+_REFIT_WORK = 20.0  # a refit may cost this many passes over A during a run
+
+
+class Run:
+    """Drive a solver step by step; `solve` and `iterate` both use it.
+
+    Parameters
+    ----------
+    problem : Problem
+        Data and penalty in working units.
+    solver : Solver
+        The method.
+    x0 : ndarray or None
+        Start in the user's units.
+    stopping : Stopping
+        Limits.
+    """
+
+    def __init__(self, problem: Problem, solver: Solver, x0: Array | None, stopping: Stopping) -> None:
+        self.problem, self.solver, self.stopping = problem, solver, stopping
+        self.began = time.perf_counter()
+        self.history = History()
+        self.status: Status | None = None
+        self.detail = ""
+        self.state: State | None = None
+        self._x0 = None if x0 is None else problem.units.working(x0)
+        self._best: tuple[Array, Certificate] | None = None
+        self._nonzeros = -1
+
+    def start(self) -> None:
+        """Set the solver up and judge the point it starts from."""
+        self.state = self._guarded(lambda: self.solver.start(self.problem, self._x0))
+        if self.status is None:
+            self._judge(Outcome.MOVED)
+
+    def step(self) -> None:
+        """Take one step of the solver and judge where it led."""
+        assert self.state is not None
+        budget = Budget(
+            tol=self.stopping.tol,
+            iterations=self.stopping.max_iter - self.state.n_iter,
+            seconds=self.stopping.max_time - self.seconds,
+        )
+        if budget.iterations <= 0:
+            self.status = Status.MAX_ITER
+            return
+        self.problem.operator.phase = "iterations"
+        outcome = self._guarded(lambda: self.solver.step(self.problem, self.state, budget))
+        if self.status is None:
+            self._judge(outcome)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the run began."""
+        return time.perf_counter() - self.began
+
+    def progress(self) -> Progress:
+        """Return what a callback sees."""
+        assert self.state is not None
+        x, units = self.state.x, self.problem.units
+        products = self.problem.operator.products
+        row = self.history.rows[-1]
+        return Progress(
+            row[0], row[1], row[2], row[3], products.forward, products.adjoint,
+            lambda: np.array(units.solution(x)),
+        )  # fmt: skip
+
+    def _guarded(self, action: Callable[[], Any]) -> Any:
+        try:
+            return action()
+        except OperatorFailure as failure:
+            self.status, self.detail = Status.NUMERICAL_FAILURE, str(failure)
+            return None
+
+    def _judge(self, outcome: Outcome) -> None:
+        state, problem = self.state, self.problem
+        assert state is not None
+        if not np.isfinite(state.x).all():
+            self.status, self.detail = Status.NUMERICAL_FAILURE, "The iterate became non-finite."
+            return
+        problem.operator.phase = "certificate"
+        last = outcome is not Outcome.MOVED
+        certificate = self._guarded(
+            lambda: certify_problem(
+                problem, state.x, r=state.r, dual=state.dual, target=self.stopping.tol,
+                refit=last or self._refit_pays(state), local=self.solver.local_kind,
+            )  # fmt: skip
+        )
+        if certificate is None:
+            return
+        self.history.add(
+            state.n_iter, self.seconds, certificate.objective, certificate.relative, problem.operator.products.total
+        )
+        self._remember(state, certificate)
+        if state.settled and certificate.relative <= self.stopping.tol:
+            self.status = Status.CONVERGED
+        elif last:
+            self.status = Status.PRECISION_FLOOR
+        elif self.seconds >= self.stopping.max_time:
+            self.status = Status.MAX_TIME
+
+    def _refit_pays(self, state: State) -> bool:
+        """Tell whether the support has settled and is small enough for a refit to cost a few passes."""
+        before, self._nonzeros = self._nonzeros, int(np.count_nonzero(state.x))
+        if not self.solver.refit or not self.problem.explicit or self._nonzeros != before:
+            return False
+        k, problem = float(self._nonzeros), self.problem
+        return k * k * problem.m + k**3 / 3 <= _REFIT_WORK * max(problem.m * problem.n, 1)
+
+    def _remember(self, state: State, certificate: Certificate) -> None:
+        """Keep the best point; an unsettled state works on another problem and is kept only for want of a better."""
+        if self._best is None or state.settled and not certificate.relative > self._best[1].relative:
+            self._best = (state.x.copy(), certificate)
+
+    def result(self, *, lam: Any, reason: str, selection: Selection | None, single: bool) -> Result:
+        """Return the result with a certificate from a fresh residual."""
+        problem, state = self.problem, self.state
+        status = self.status if self.status is not None else Status.INTERRUPTED
+        x = state.x if state is not None else np.zeros(problem.n, dtype=problem.dtype)
+        if status is not Status.CONVERGED and self._best is not None:
+            x = self._best[0]
+        outer = problem.units.solution(x)
+        if single:
+            outer = outer.astype(np.complex64 if outer.dtype.kind == "c" else np.float32)
+            x = problem.units.working(outer.astype(problem.dtype))
+        problem.operator.phase = "certificate"
+        try:
+            dual = state.dual if state is not None and status is Status.CONVERGED else None
+            certificate = certify_problem(
+                problem, x, refit=True, target=self.stopping.tol, local=self.solver.local_kind, dual=dual
+            )
+            if dual is not None and certificate.relative > self.stopping.tol:
+                certificate = certify_problem(
+                    problem, x, refit=True, target=self.stopping.tol, local=self.solver.local_kind
+                )
+        except OperatorFailure as failure:
+            certificate = self._best[1] if self._best is not None else _unknown(problem)
+            status, self.detail = Status.NUMERICAL_FAILURE, str(failure)
+        settled = state is None or state.settled
+        if status is Status.CONVERGED and certificate.relative > self.stopping.tol:
+            status = Status.PRECISION_FLOOR
+        elif (
+            settled
+            and status in (Status.PRECISION_FLOOR, Status.MAX_ITER, Status.MAX_TIME)
+            and certificate.relative <= self.stopping.tol
+        ):
+            status = Status.CONVERGED
+        return Result(
+            x=outer, status=status, certificate=certificate, objective=certificate.objective, lam=lam,
+            n_iter=state.n_iter if state is not None else 0, products=problem.operator.products,
+            seconds=self.seconds, history=self.history, solver=self.solver, reason=reason,
+            selection=selection, detail=self.detail, tol=self.stopping.tol,
+        )  # fmt: skip
+
+
+def _unknown(problem: Problem) -> Certificate:
+    """Return the certificate of a run that could not even judge its start: x = 0, nothing proved."""
+    from sparseinv.certificate import Kind
+
+    value = problem.units.objective(problem.scale)
+    return Certificate(Kind.PROX_STATIONARITY, math.inf, value, math.inf, value, -math.inf)
+
+
+def run(
+    problem: Problem,
+    solver: Solver,
+    *,
+    x0: Array | None = None,
+    stopping: Stopping | None = None,
+    callback: Callable[[Progress], Any] | None = None,
+    progress: bool = False,
+    lam: Any = None,
+    reason: str = "",
+    selection: Selection | None = None,
+    single: bool = False,
+) -> Result:
+    """Solve the problem; see `sparseinv.solve`.
+
+    Raises
+    ------
+    Interrupted
+        On Ctrl-C, with the best result so far in ``.result``.
+    """
+    drive = Run(problem, solver, x0, stopping or Stopping())
+    bar = Bar(drive.stopping.tol) if progress else None
+    try:
+        drive.start()
+        while drive.status is None:
+            if callback is not None:
+                try:
+                    callback(drive.progress())
+                except StopIteration:
+                    drive.status = Status.STOPPED_BY_CALLBACK
+                    break
+            if bar is not None:
+                bar.update(drive.progress())
+            drive.step()
+    except KeyboardInterrupt:
+        drive.status = Status.INTERRUPTED
+    finally:
+        if bar is not None:
+            bar.close()
+    result = drive.result(lam=lam, reason=reason, selection=selection, single=single)
+    if result.status is Status.INTERRUPTED:
+        raise Interrupted(result)
+    return result

@@ -1,0 +1,272 @@
+"""The front door: solve, iterate, certify."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from sparseinv import validation
+from sparseinv.certificate import Certificate, Kind, certify_problem
+from sparseinv.driver import Run, run
+from sparseinv.operators.adapt import as_operator
+from sparseinv.penalties.base import Leveled, Penalty
+from sparseinv.problem import Problem
+from sparseinv.result import Result, Selection
+from sparseinv.selection.defaults import choose_lam
+from sparseinv.solvers.auto import choose, complete
+from sparseinv.solvers.base import Solver
+from sparseinv.stopping import Progress, Stopping
+
+Array = np.ndarray[Any, Any]
+
+
+def solve(
+    A: Any,
+    b: Any,
+    penalty: Penalty,
+    *,
+    solver: Solver | str = "auto",
+    x0: Any = None,
+    tol: float = 1e-6,
+    max_iter: int | None = None,
+    max_time: float | None = None,
+    callback: Callable[[Progress], Any] | None = None,
+    progress: bool = False,
+    check_operator: bool = True,
+    rng: Any = None,
+) -> Result:
+    """Minimise 1/2 ||A x - b||^2 + R(x) and certify the answer.
+
+    Parameters
+    ----------
+    A : array_like, scipy.sparse container, or operator with shape, matvec and rmatvec, shape (m, n)
+        Real or complex. Dense input is used column-major and copied only if it is not.
+    b : array_like, shape (m,)
+        The data.
+    penalty : Penalty
+        L1, L2, L0, ElasticNet, GroupL1, or your own. With lam=None the level is chosen from the data
+        (see Notes), and ``result.selection`` says how.
+    solver : Solver or "auto"
+        A solver object such as FISTA(), or "auto"; ``result.reason`` says why.
+    x0 : array_like, shape (n,), optional
+        Where to start.
+    tol : float
+        Stop once certificate.relative = value / (1/2 ||b||^2) is at most tol.
+    max_iter : int, optional
+        Most iterations; the solver's own default if None.
+    max_time : float, optional
+        Most seconds; unlimited if None.
+    callback : callable, optional
+        Called with a `Progress` after each certificate; StopIteration ends the run.
+    progress : bool
+        Show a progress bar (tqdm where installed).
+    check_operator : bool
+        Test the adjoint of a matrix-free A first (two products).
+    rng : None, int or Generator
+        Seed for the adjoint test and norm estimates; None is seed 0, so runs repeat.
+
+    Returns
+    -------
+    Result
+        x with status, certificate, objective and cost. A run that does not converge says so in
+        ``status`` and never raises.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input, before any work: the message names the argument, what is wrong and what would be
+        right.
+    Interrupted
+        On Ctrl-C; ``.result`` holds the best point so far with its certificate.
+
+    Notes
+    -----
+    lam=None: L1, ElasticNet and GroupL1 take the pivotal level (half the median level that noise of
+    the residual's size would reach), L2 exact leave-one-out (generalised cross-validation for
+    operators), L0 sigma^2 log n with sigma estimated.
+    Convex penalties are certified by a duality gap, a bound on the distance to the global minimum; L0
+    by the best decrease that changing one coefficient gives (columns in memory) or by first-order
+    stationarity (matrix-free).
+
+    Examples
+    --------
+    >>> import numpy as np, sparseinv as si
+    >>> rng = np.random.default_rng(0)
+    >>> A = rng.standard_normal((50, 100))
+    >>> x = np.zeros(100); x[[3, 40]] = 2.0, -1.0
+    >>> result = si.solve(A, A @ x, si.L1(0.5), tol=1e-8)
+    >>> result.success, result.support
+    (True, array([ 3, 40]))
+    """
+    stopping, solver = _settings(penalty, solver, tol, max_iter, max_time, callback)
+    operator = as_operator(A)
+    vector = validation.right_hand_side(b, operator.shape[0])
+    start = _start(x0, operator, vector)
+    single = _is_single(A, operator, b)
+    selection: Selection | None = None
+    problem = Problem(operator, vector, penalty, rng=rng, check_operator=check_operator)
+    if isinstance(penalty, Leveled) and penalty.lam is None:
+        selection = choose_lam(problem, penalty)
+        penalty = penalty.replace(lam=selection.lam)
+        products = problem.operator.products
+        problem = Problem(operator, vector, penalty, rng=rng, check_operator=False)
+        problem.operator.charge(forward=products.forward, adjoint=products.adjoint)
+    method, reason = _method(problem, solver)
+    limit = method.default_max_iter if max_iter is None else stopping.max_iter
+    return run(
+        problem, method, x0=start, stopping=Stopping(stopping.tol, limit, stopping.max_time),
+        callback=callback, progress=progress, lam=getattr(penalty, "lam", None), reason=reason,
+        selection=selection, single=single,
+    )  # fmt: skip
+
+
+def iterate(
+    A: Any,
+    b: Any,
+    penalty: Penalty,
+    *,
+    solver: Solver | str = "auto",
+    x0: Any = None,
+    check_operator: bool = True,
+    rng: Any = None,
+) -> Iterator[Progress]:
+    """Yield the state of a run after each step, for those who own their loop.
+
+    Parameters
+    ----------
+    A, b, penalty, solver, x0, check_operator, rng
+        As for `solve`; lam must be given.
+
+    Yields
+    ------
+    Progress
+        n_iter, seconds, objective, relative (the certificate's), n_matvec, n_rmatvec and x. The first
+        one describes the start; the generator ends when the method has nothing left to do.
+
+    Examples
+    --------
+    >>> import numpy as np, sparseinv as si
+    >>> for state in si.iterate(np.eye(2), np.array([2.0, 1.0]), si.L1(0.5)):
+    ...     if state.relative <= 1e-9:
+    ...         break
+    >>> state.x
+    array([1.5, 0.5])
+    """
+    if isinstance(penalty, Leveled) and penalty.lam is None:
+        raise ValueError("lam is missing: iterate() needs a level, for example L1(0.1 * lam_max(A, b, L1()))")
+    _, solver = _settings(penalty, solver, 0.0, None, None, None)
+    operator = as_operator(A)
+    vector = validation.right_hand_side(b, operator.shape[0])
+    start = _start(x0, operator, vector)
+    problem = Problem(operator, vector, penalty, rng=rng, check_operator=check_operator)
+    method, _ = _method(problem, solver)
+
+    def states() -> Iterator[Progress]:
+        drive = Run(problem, method, start, Stopping(tol=0.0, max_iter=2**62))
+        drive.start()
+        while drive.history.rows:
+            yield drive.progress()
+            if drive.status is not None:
+                return
+            drive.step()
+
+    return states()
+
+
+def certify(A: Any, b: Any, penalty: Penalty, x: Any, *, check_operator: bool = True) -> Certificate:
+    """Judge any x, from any solver: how much could the objective still go down?
+
+    Parameters
+    ----------
+    A, b, penalty
+        As for `solve`; lam must be given.
+    x : array_like, shape (n,)
+        The point to judge.
+    check_operator : bool
+        Test the adjoint of a matrix-free A first.
+
+    Returns
+    -------
+    Certificate
+        Convex penalties: a duality gap, never below the true suboptimality; several dual points are
+        tried, among them those of the problem solved on the support of x, so that near the optimum
+        the gap is of the size of the suboptimality. L0: the best decrease by changing one coefficient.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input.
+
+    Notes
+    -----
+    Cost: one product with A, up to ten with A^H, and the Cholesky factorisation of the support's Gram
+    matrix (supports up to 2000; matrix-free up to 500, one product a column).
+
+    Examples
+    --------
+    >>> import numpy as np, sparseinv as si
+    >>> print(si.certify(np.eye(2), np.array([2.0, 1.0]), si.L1(0.5), [1.5, 0.5]))
+    global within 0.0e+00 of 1/2||b||^2
+    """
+    _check_penalty(penalty)
+    if isinstance(penalty, Leveled) and penalty.lam is None:
+        raise ValueError("lam is missing: a certificate needs the level that x was computed for")
+    operator = as_operator(A)
+    vector = validation.right_hand_side(b, operator.shape[0])
+    point = validation.candidate(x, operator.shape[1])
+    if np.iscomplexobj(point) and operator.dtype.kind != "c" and vector.dtype.kind != "c":
+        vector = vector.astype(np.complex128)
+    problem = Problem(operator, vector, penalty, check_operator=check_operator)
+    working = np.ascontiguousarray(problem.units.working(point), dtype=problem.dtype)
+    return certify_problem(problem, working, refit=True, local=Kind.COORDINATE_MINIMUM)
+
+
+def _settings(
+    penalty: Any, solver: Any, tol: Any, max_iter: Any, max_time: Any, callback: Any
+) -> tuple[Stopping, Solver | str]:
+    _check_penalty(penalty)
+    if isinstance(solver, type) and issubclass(solver, Solver):
+        raise TypeError(f"solver is the class {solver.__name__}; pass an object, {solver.__name__}()")
+    if not isinstance(solver, Solver) and solver != "auto":
+        raise TypeError(f"solver is {solver!r}, but 'auto' or a solver object such as FISTA() is needed")
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback is {callback!r}, but a function of one argument is needed")
+    limit = 2**62 if max_iter is None else validation.count(max_iter, "max_iter")
+    seconds = math.inf if max_time is None else validation.real_number(max_time, "max_time")
+    if not seconds >= 0:
+        raise ValueError(f"max_time is {seconds}, but it must be >= 0 seconds")
+    return Stopping(validation.tolerance(tol), limit, seconds), solver
+
+
+def _check_penalty(penalty: Any) -> None:
+    if isinstance(penalty, type) and issubclass(penalty, Penalty):
+        raise TypeError(f"penalty is the class {penalty.__name__}; pass an object, {penalty.__name__}(...)")
+    if not isinstance(penalty, Penalty):
+        raise TypeError(
+            f"penalty is {penalty!r}, but a penalty object is needed: L1(lam), L2(lam), L0(lam), "
+            "ElasticNet(lam), GroupL1(lam, groups=labels) or your own subclass of Penalty"
+        )
+
+
+def _start(x0: Any, operator: Any, b: Array) -> Array | None:
+    if x0 is None:
+        return None
+    complex_allowed = operator.dtype.kind == "c" or b.dtype.kind == "c"
+    return validation.start_vector(x0, operator.shape[1], complex_allowed=complex_allowed)
+
+
+def _is_single(A: Any, operator: Any, b: Any) -> bool:
+    """Tell whether x should come back in single precision: both A and b are stored in it."""
+    stored = validation.is_single(A) or bool(getattr(operator, "single", False))
+    return stored and validation.is_single(b)
+
+
+def _method(problem: Problem, solver: Solver | str) -> tuple[Solver, str]:
+    if isinstance(solver, Solver):
+        method = complete(solver, problem)
+        method.check(problem)
+        return method, ""
+    return choose(problem)

@@ -1,0 +1,78 @@
+"""Linear maps known by their products: matrices, their algebra, and the transforms of seismic data."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sparseinv.operators.adapt import adjoint_test, as_operator, norm_bound
+    from sparseinv.operators.algebra import (
+        Adjoint,
+        BlockDiagonal,
+        Composition,
+        HStack,
+        Scaled,
+        Sum,
+        VStack,
+    )
+    from sparseinv.operators.base import Operator
+    from sparseinv.operators.convolution import Convolution
+    from sparseinv.operators.fourier import DCT, FFT
+    from sparseinv.operators.matrix import DenseMatrix, SparseMatrix
+    from sparseinv.operators.sampling import Restriction
+    from sparseinv.operators.wavelet import Wavelet
+
+__all__ = [
+    "DCT",
+    "FFT",
+    "Adjoint",
+    "BlockDiagonal",
+    "Composition",
+    "Convolution",
+    "DenseMatrix",
+    "HStack",
+    "Operator",
+    "Restriction",
+    "Scaled",
+    "SparseMatrix",
+    "Sum",
+    "VStack",
+    "Wavelet",
+    "adjoint_test",
+    "as_operator",
+    "norm_bound",
+]
+
+_HOME = {
+    "DCT": "fourier",
+    "FFT": "fourier",
+    "Adjoint": "algebra",
+    "BlockDiagonal": "algebra",
+    "Composition": "algebra",
+    "Convolution": "convolution",
+    "DenseMatrix": "matrix",
+    "HStack": "algebra",
+    "Operator": "base",
+    "Restriction": "sampling",
+    "Scaled": "algebra",
+    "SparseMatrix": "matrix",
+    "Sum": "algebra",
+    "VStack": "algebra",
+    "Wavelet": "wavelet",
+    "adjoint_test": "adapt",
+    "as_operator": "adapt",
+    "norm_bound": "adapt",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,217 @@
+"""Explicit matrices, dense or CSC: operators whose columns kernels can read."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sparseinv.operators.base import Operator
+
+Array = np.ndarray[Any, Any]
+
+
+class Layout(NamedTuple):
+    """The arrays that kernels receive: a dense F-ordered matrix or the three CSC arrays.
+
+    The unused half is empty, so that one compiled kernel serves both.
+    """
+
+    dense: Array
+    data: Array
+    indices: Array
+    indptr: Array
+
+
+class ExplicitMatrix(Operator):
+    """Share what dense and CSC matrices have in common."""
+
+    explicit = True
+    layout: Layout
+
+    def gram(self, index: Array | None = None) -> Array:
+        """Return A_S^H A_S as a dense array, S = index (all columns if None)."""
+        raise TypeError(f"{type(self).__name__} must define gram(index)")
+
+    def scaled(self, exponent: int) -> ExplicitMatrix:
+        """Return the matrix times 2**exponent, copied."""
+        raise TypeError(f"{type(self).__name__} must define scaled(exponent)")
+
+    def max_abs(self) -> float:
+        """Return the largest modulus (of real and imaginary parts) of an entry."""
+        raise TypeError(f"{type(self).__name__} must define max_abs()")
+
+
+class DenseMatrix(ExplicitMatrix):
+    """Hold a dense matrix in column-major order.
+
+    Parameters
+    ----------
+    A : ndarray, shape (m, n)
+        Finite float64 or complex128; copied only if it is not F-contiguous.
+    """
+
+    def __init__(self, A: Array) -> None:
+        super().__init__(A.shape, A.dtype)
+        self.array = np.asfortranarray(A)
+        empty = np.empty(0, dtype=np.int32)
+        self.layout = Layout(self.array, np.empty(0, dtype=A.dtype), empty, empty)
+
+    def _matvec(self, x: Array) -> Array:
+        return self.array @ x
+
+    def _rmatvec(self, y: Array) -> Array:
+        if self.array.dtype.kind == "c":
+            return np.conj(np.conj(y) @ self.array)  # no conjugated copy of the matrix
+        return y @ self.array
+
+    def matmat(self, X: Array) -> Array:
+        """Return A X."""
+        return self.array @ X
+
+    def rmatmat(self, Y: Array) -> Array:
+        """Return A^H Y."""
+        return self.array.conj().T @ Y if self.array.dtype.kind == "c" else self.array.T @ Y
+
+    def columns(self, index: Array) -> Array:
+        """Return the columns as an F-ordered copy."""
+        return np.asfortranarray(self.array[:, index])
+
+    def column_norms(self) -> Array:
+        """Return the Euclidean column norms."""
+        return np.sqrt(_column_squares(self.array))
+
+    def gram(self, index: Array | None = None) -> Array:
+        """Return the Gram matrix of the columns."""
+        part = self.array if index is None else self.array[:, index]
+        return part.conj().T @ part
+
+    def scaled(self, exponent: int) -> DenseMatrix:
+        """Return a copy times 2**exponent."""
+        return DenseMatrix(ldexp(self.array, exponent))
+
+    def max_abs(self) -> float:
+        """Return the largest modulus of a real or imaginary part."""
+        return _max_abs(self.array)
+
+
+class SparseMatrix(ExplicitMatrix):
+    """Hold a sparse matrix in canonical CSC form: sorted, no duplicates, no explicit zeros.
+
+    Parameters
+    ----------
+    A : scipy.sparse array or matrix, shape (m, n)
+        Any format; float64 or complex128, finite.
+    """
+
+    def __init__(self, A: Any) -> None:
+        super().__init__(A.shape, A.dtype)
+        wide = max(A.shape[0], A.nnz) > np.iinfo(np.int32).max
+        kind = np.int64 if wide else np.int32
+        self.array = A
+        self.layout = Layout(
+            np.empty((0, 0), dtype=A.dtype, order="F"),
+            A.data,
+            A.indices.astype(kind, copy=False),
+            A.indptr.astype(kind, copy=False),
+        )
+        self._transpose = A.T  # a CSR view: A^H y runs over the same arrays
+
+    def _matvec(self, x: Array) -> Array:
+        return np.asarray(self.array @ x)
+
+    def _rmatvec(self, y: Array) -> Array:
+        if self.array.dtype.kind == "c":
+            return np.asarray(np.conj(self._transpose @ np.conj(y)))
+        return np.asarray(self._transpose @ y)
+
+    def matmat(self, X: Array) -> Array:
+        """Return A X."""
+        return np.asarray(self.array @ X)
+
+    def rmatmat(self, Y: Array) -> Array:
+        """Return A^H Y."""
+        return np.asarray(np.conj(self._transpose @ np.conj(Y)))
+
+    def columns(self, index: Array) -> Array:
+        """Return the columns as a dense F-ordered copy."""
+        return np.asfortranarray(self.array[:, np.asarray(index)].toarray())
+
+    def column_norms(self) -> Array:
+        """Return the Euclidean column norms."""
+        squares = np.zeros(self.shape[1])
+        filled = np.diff(self.array.indptr) > 0
+        if filled.any():
+            moduli = self.array.data.real**2 + self.array.data.imag**2
+            squares[filled] = np.add.reduceat(moduli, self.array.indptr[:-1][filled])
+        return np.sqrt(squares)
+
+    def gram(self, index: Array | None = None) -> Array:
+        """Return the Gram matrix of the columns as a dense array."""
+        part = self.array if index is None else self.array[:, np.asarray(index)]
+        return np.asarray((part.conj().T @ part).toarray())
+
+    def scaled(self, exponent: int) -> SparseMatrix:
+        """Return a copy times 2**exponent."""
+        copy = self.array.copy()
+        copy.data = ldexp(copy.data, exponent)
+        return SparseMatrix(copy)
+
+    def max_abs(self) -> float:
+        """Return the largest modulus of a real or imaginary part."""
+        return _max_abs(self.array.data)
+
+
+def _column_squares(A: Array) -> Array:
+    if A.dtype.kind == "c":
+        return _column_squares(A.real) + _column_squares(A.imag)
+    return np.asarray(np.einsum("ij,ij->j", A, A))
+
+
+def ldexp(values: Array, exponent: int) -> Array:
+    """Return values times 2**exponent, real or complex; the same array where exponent is 0."""
+    if exponent == 0:
+        return values
+    with np.errstate(over="ignore", under="ignore"):
+        if values.dtype.kind == "c":
+            out = np.empty_like(values)
+            out.real = np.ldexp(values.real, exponent)
+            out.imag = np.ldexp(values.imag, exponent)
+            return out
+        return np.asarray(np.ldexp(values, exponent))
+
+
+def _max_abs(values: Array) -> float:
+    if values.size == 0:
+        return 0.0
+    if values.dtype.kind == "c":
+        return max(_max_abs(values.real), _max_abs(values.imag))
+    return max(float(values.max()), -float(values.min()))
+
+
+class Diagonal(Operator):
+    """Multiply by a vector: (A x)_i = d_i x_i.
+
+    Parameters
+    ----------
+    diagonal : array_like, shape (n,)
+        Real or complex.
+    """
+
+    def __init__(self, diagonal: Array) -> None:
+        self.diagonal = np.asarray(diagonal)
+        super().__init__((self.diagonal.size, self.diagonal.size), self.diagonal.dtype)
+
+    def _matvec(self, x: Array) -> Array:
+        return np.asarray(self.diagonal * x)
+
+    def _rmatvec(self, y: Array) -> Array:
+        return np.asarray(self.diagonal.conj() * y)
+
+    def norm_bound(self) -> float:
+        """Return the largest modulus."""
+        return float(np.abs(self.diagonal).max(initial=0.0))
+
+    def column_norms(self) -> Array:
+        """Return the moduli."""
+        return np.abs(self.diagonal)

@@ -1,0 +1,223 @@
+"""Maps that act on arrays of shape dims, and the simplest of them: keeping some samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from sparseinv import validation
+from sparseinv.operators.base import Operator
+
+Array = np.ndarray[Any, Any]
+
+
+class GridOperator(Operator):
+    """Represent a map between arrays of shape dims and dimsd that takes many of them at once.
+
+    A subclass defines ``_forward`` and ``_backward`` for arrays with one leading batch axis, that is
+    of shape (k, *dims) and (k, *dimsd); products with one vector and with a matrix both use them.
+    The precision of the input is kept.
+
+    Parameters
+    ----------
+    dims, dimsd : tuple of int
+        Shapes of x and of A x.
+    dtype : dtype
+        As in `Operator`.
+    """
+
+    def __init__(self, dims: tuple[int, ...], dimsd: tuple[int, ...], dtype: Any = np.float64) -> None:
+        super().__init__((math.prod(dimsd), math.prod(dims)), dtype, dims=dims, dimsd=dimsd)
+
+    def _forward(self, x: Array) -> Array:
+        raise TypeError(f"{type(self).__name__} must define _forward(x)")
+
+    def _backward(self, y: Array) -> Array:
+        raise TypeError(f"{type(self).__name__} must define _backward(y)")
+
+    def _matvec(self, x: Array) -> Array:
+        return self._forward(x.reshape(1, *self.dims)).reshape(-1)
+
+    def _rmatvec(self, y: Array) -> Array:
+        return self._backward(y.reshape(1, *self.dimsd)).reshape(-1)
+
+    def matmat(self, X: Array) -> Array:
+        """Return A X for X of shape (n, k), all columns in one pass."""
+        return self._batch(self._forward, X, "X", self.dims)
+
+    def rmatmat(self, Y: Array) -> Array:
+        """Return A^H Y for Y of shape (m, k), all columns in one pass."""
+        return self._batch(self._backward, Y, "Y", self.dimsd)
+
+    def _batch(self, apply: Callable[[Array], Array], X: Array, name: str, dims: tuple[int, ...]) -> Array:
+        X = matrix_argument(X, math.prod(dims), name, self)
+        k = X.shape[1]
+        out = apply(X.T.reshape(k, *dims))
+        return out.reshape(k, math.prod(out.shape[1:])).T
+
+    def row_norms(self) -> Array | None:
+        """Return the exact row norms, shape (m,), where they cost O(m + n); otherwise None."""
+        return None
+
+
+def matrix_argument(X: Array, rows: int, name: str, operator: Operator) -> Array:
+    """Return X as an array of shape (rows, k); refuse other shapes."""
+    X = np.asarray(X)
+    if X.ndim != 2 or X.shape[0] != rows:
+        raise ValueError(f"{name} has shape {X.shape}, but {operator!r} needs ({rows}, k)")
+    return X
+
+
+def whole_numbers(values: int | Sequence[int], name: str, least: int) -> tuple[int, ...]:
+    """Return one whole number or several as a tuple of int, each >= least."""
+    several = np.ndim(values) > 0
+    entries = np.atleast_1d(np.asarray(values)).tolist()
+    return tuple(validation.count(v, f"an entry of {name}" if several else name, least) for v in entries)
+
+
+def grid_dims(dims: int | Sequence[int]) -> tuple[int, ...]:
+    """Return dims as a tuple of whole numbers >= 1."""
+    sizes = whole_numbers(dims, "dims", least=1)
+    if not sizes:
+        raise ValueError("dims is empty, but the shape of x needs at least one axis")
+    return sizes
+
+
+def grid_axes(axes: int | Sequence[int] | None, dims: tuple[int, ...], name: str = "axes") -> tuple[int, ...]:
+    """Return axes counted from the end (negative), so that they survive a leading batch axis."""
+    ndim = len(dims)
+    if axes is None:
+        return tuple(range(-ndim, 0))
+    out = []
+    for number in whole_numbers(axes, name, least=-ndim):
+        if number >= ndim:
+            raise ValueError(f"{name} contains {number}, but dims {dims} has axes 0 to {ndim - 1}")
+        out.append(number - ndim if number >= 0 else number)
+    if len(set(out)) != len(out) or not out:
+        raise ValueError(f"{name} is {axes!r}, but each axis must appear once and at least one is needed")
+    return tuple(out)
+
+
+def column_index(index: Array, n: int) -> Array:
+    """Return column numbers as integers in [0, n); negative ones count from the end."""
+    index = np.atleast_1d(np.asarray(index))
+    if index.size and not (-n <= int(index.min()) and int(index.max()) < n):
+        raise IndexError(f"index reaches from {index.min()} to {index.max()}, but there are {n} columns")
+    return np.where(index < 0, index + n, index).astype(np.intp)
+
+
+class Restriction(GridOperator):
+    """Keep the samples, or the whole traces, named by index along one axis: y = x[..., index, ...].
+
+    Parameters
+    ----------
+    dims : int or tuple of int
+        Shape of x.
+    index : array_like of int, or boolean mask
+        Positions along ``axis`` in the order in which they are kept, each at most once, from
+        -dims[axis] to dims[axis] - 1; or a mask of shape (dims[axis],). With ``axis=None``: flat
+        positions in the C-ordered grid, or a mask of shape dims.
+    axis : int or None
+        Axis along which to select; None selects single samples of the whole grid.
+
+    Raises
+    ------
+    ValueError, TypeError
+        index is empty, out of range, repeated, not one-dimensional, or neither whole numbers nor a
+        mask.
+
+    Notes
+    -----
+    The rows are distinct unit vectors: R R^H = I, norm 1 exactly. A product costs O(m); its adjoint
+    O(n), and fills what was not kept with zeros.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> R = Restriction((3, 4), [0, 2])          # samples 0 and 2 of three traces
+    >>> R.matvec(np.arange(12)).reshape(R.dimsd)
+    array([[ 0,  2],
+           [ 4,  6],
+           [ 8, 10]])
+    >>> R = Restriction((3, 4), [True, False, True], axis=0)   # two live traces
+    >>> R.shape
+    (8, 12)
+    """
+
+    def __init__(self, dims: int | Sequence[int], index: Any, axis: int | None = -1) -> None:
+        grid = grid_dims(dims)
+        if axis is None:
+            outer, length, inner = 1, math.prod(grid), 1
+        else:
+            (axis,) = grid_axes(axis, grid, "axis")
+            cut = axis + len(grid)
+            outer, length, inner = math.prod(grid[:cut]), grid[cut], math.prod(grid[cut + 1 :])
+        mask_shape = grid if axis is None else (length,)
+        #: kept positions along the axis, shape (number kept,)
+        self.index = _selection(index, length, mask_shape)
+        self._length, self._inner, self._outer = length, inner, outer
+        kept = self.index.size
+        super().__init__(grid, (kept,) if axis is None else (*grid[:cut], kept, *grid[cut + 1 :]))
+
+    def _forward(self, x: Array) -> Array:
+        return x.reshape(-1, self._length, self._inner)[:, self.index].reshape(-1, *self.dimsd)
+
+    def _backward(self, y: Array) -> Array:
+        kept = y.reshape(-1, self.index.size, self._inner)
+        out = np.zeros((kept.shape[0], self._length, self._inner), dtype=y.dtype)
+        out[:, self.index] = kept
+        return out.reshape(-1, *self.dims)
+
+    def columns(self, index: Array) -> Array:
+        """Return unit vectors for kept samples, zeros for the others."""
+        j = column_index(index, self.shape[1])
+        place = np.full(self._length, -1)
+        place[self.index] = np.arange(self.index.size)
+        outside, within = np.divmod(j, self._length * self._inner)
+        position, inside = np.divmod(within, self._inner)
+        row = (outside * self.index.size + place[position]) * self._inner + inside
+        out = np.zeros((self.shape[0], j.size), order="F")
+        kept = place[position] >= 0
+        out[row[kept], np.flatnonzero(kept)] = 1.0
+        return out
+
+    def norm_bound(self) -> float:
+        """Return 1, the norm itself."""
+        return 1.0
+
+    def column_norms(self) -> Array:
+        """Return 1 for kept samples, 0 for the others."""
+        return self._rmatvec(np.ones(self.shape[0]))
+
+    def row_norms(self) -> Array:
+        """Return ones."""
+        return np.ones(self.shape[0])
+
+
+def _selection(index: Any, length: int, mask_shape: tuple[int, ...]) -> Array:
+    chosen = np.asarray(index)
+    if chosen.dtype == bool:
+        if chosen.shape != mask_shape:
+            raise ValueError(f"index is a mask of shape {chosen.shape}, but shape {mask_shape} is needed")
+        chosen = np.flatnonzero(chosen)
+    if chosen.size == 0:
+        raise ValueError("index selects nothing; at least one sample must be kept")
+    if chosen.dtype.kind not in "iu":
+        raise TypeError(f"index has dtype {chosen.dtype}, but whole numbers or a boolean mask are needed")
+    if chosen.ndim != 1:
+        raise ValueError(f"index has shape {chosen.shape}, but one dimension is needed")
+    if not (-length <= int(chosen.min()) and int(chosen.max()) < length):
+        raise ValueError(
+            f"index reaches from {chosen.min()} to {chosen.max()}, but positions from 0 to {length - 1} exist"
+        )
+    chosen = np.where(chosen < 0, chosen + length, chosen).astype(np.intp)
+    values, repeats = np.unique(chosen, return_counts=True)
+    if values.size != chosen.size:
+        raise ValueError(
+            f"index repeats position {values[np.argmax(repeats > 1)]}; each sample can be kept once "
+            "(average repeated measurements, or stack two Restrictions with VStack)"
+        )
+    return chosen

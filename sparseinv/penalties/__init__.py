@@ -1,0 +1,8 @@
+"""Penalties R(x): one family a module."""
+
+from sparseinv.penalties.base import Penalty as Penalty
+from sparseinv.penalties.group import GroupL1 as GroupL1
+from sparseinv.penalties.separable import L0 as L0
+from sparseinv.penalties.separable import L1 as L1
+from sparseinv.penalties.separable import L2 as L2
+from sparseinv.penalties.separable import ElasticNet as ElasticNet

@@ -1,0 +1,340 @@
+"""L0, L1, L2 and the elastic net: one family, sum_j l0_j [x_j != 0] + l1_j |x_j| + l2_j |x_j|^2 / 2."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sparseinv import validation
+from sparseinv.penalties.base import Leveled, Penalty
+
+Array = np.ndarray[Any, Any]
+
+_TINY = np.finfo(np.float64).tiny
+_NONE = np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Separable(Penalty):
+    """The family with its levels spread over n coefficients; what solvers and certificates see.
+
+    A coefficient with all three levels zero is unpenalised; one with an infinite level is excluded
+    (x_j = 0).
+    """
+
+    l0: Array
+    l1: Array
+    l2: Array
+    nonnegative: bool = False
+
+    @property
+    def n(self) -> int:
+        """Number of coefficients."""
+        return int(self.l1.size)
+
+    @property
+    def terms(self) -> tuple[Any, ...]:  # type: ignore[override]
+        """Arrays for the kernels."""
+        return (self.l0, self.l1, self.l2, self.nonnegative, _NONE, _NONE)
+
+    @property
+    def excluded(self) -> Array:
+        """Mask of the coefficients held at zero."""
+        return np.isinf(self.l0) | np.isinf(self.l1) | np.isinf(self.l2)
+
+    @property
+    def unpenalised(self) -> Array:
+        """Mask of the coefficients without any level."""
+        return (self.l0 == 0) & (self.l1 == 0) & (self.l2 == 0)
+
+    @property
+    def convex(self) -> bool:  # type: ignore[override]
+        """Whether R is convex: no finite l0 level is left."""
+        return not bool(((self.l0 > 0) & ~self.excluded).any())
+
+    @property
+    def quadratic(self) -> bool:
+        """Whether R is a ridge penalty, so that one linear system gives the answer."""
+        free = ~self.excluded
+        return not self.nonnegative and not bool((self.l0[free] > 0).any() or (self.l1[free] > 0).any())
+
+    def magnitude(self, c: Array) -> Array:
+        """Return the part of a correlation that can push a coefficient away from zero."""
+        return np.maximum(c.real, 0.0) if self.nonnegative else np.abs(c)
+
+    def values(self, x: Array) -> Array:
+        """Return the penalty of every coefficient."""
+        out = np.zeros(x.size)
+        live = np.flatnonzero(x)
+        size = np.abs(x[live])
+        with np.errstate(over="ignore"):
+            out[live] = self.l0[live] + size * (self.l1[live] + 0.5 * self.l2[live] * size)
+        if self.nonnegative:
+            out[x.real < 0] = np.inf
+        return out
+
+    def value(self, x: Array) -> float:
+        """Return R(x)."""
+        return float(self.values(x).sum())
+
+    def prox(self, v: Array, step: Any) -> Array:
+        """Return the minimiser of |x_j - v_j|^2 / 2 + step_j R_j(x_j), coordinate by coordinate."""
+        size = self.magnitude(v)
+        with np.errstate(invalid="ignore", over="ignore"):
+            kept = np.maximum(size - step * self.l1, 0.0)
+            grown = 1.0 + step * self.l2
+            kept[kept * kept <= 2.0 * step * self.l0 * grown] = 0.0
+            factor = np.divide(kept / grown, size, out=np.zeros_like(size), where=size > 0)
+        return np.asarray(v * factor)
+
+    def conjugate(self, u: Array) -> float:
+        """Return R*(u); inf where it is unbounded."""
+        if not self.convex:
+            raise ValueError("the conjugate of a nonconvex penalty certifies nothing; L0 has none here")
+        free = ~self.excluded
+        over = np.maximum(self.magnitude(u)[free] - self.l1[free], 0.0)
+        smooth = self.l2[free] > 0
+        if (over[~smooth] > 0).any():
+            return np.inf
+        return float((over[smooth] ** 2 / (2.0 * self.l2[free][smooth])).sum())
+
+    def best_scale(self, c: Array, correlation: float, squared_norm: float) -> float:
+        """Return the s >= 0 that maximises the dual value of s nu, for c = A^H nu.
+
+        correlation = Re<b, nu>, squared_norm = ||nu||^2; unpenalised coefficients are left out.
+        """
+        free = ~self.excluded & ~self.unpenalised
+        size, l1, l2 = self.magnitude(c)[free], self.l1[free], self.l2[free]
+        hard = l2 == 0
+        ratios = np.divide(l1[hard], size[hard], out=np.full(int(hard.sum()), np.inf), where=size[hard] > 0)
+        limit = float(ratios.min(initial=np.inf))
+        return _concave_argmax(size[~hard], l1[~hard], l2[~hard], correlation, squared_norm, limit)
+
+    def fenchel_young(self, x: Array, c: Array) -> float:
+        """Return sum_j R_j(x_j) + R_j*(c_j) - Re(conj(x_j) c_j) for feasible c; every term is >= 0."""
+        touched = (x != 0) | (self.l2 > 0)
+        index = np.flatnonzero(touched & ~self.excluded)
+        xs, cs, l1, l2 = x[index], c[index], self.l1[index], self.l2[index]
+        size = np.abs(xs)
+        over = np.maximum(self.magnitude(cs) - l1, 0.0)
+        smooth = np.divide(over**2, 2.0 * l2, out=np.zeros_like(over), where=l2 > 0)
+        terms = size * (l1 + 0.5 * l2 * size) + smooth - (np.conj(xs) * cs).real
+        gap = float(np.maximum(terms, 0.0).sum())
+        broken = bool((self.excluded & (x != 0)).any()) or (self.nonnegative and bool((x.real < 0).any()))
+        return np.inf if broken else gap
+
+    def lam_max(self, c: Array, norms: Array | None) -> float:
+        """Return the factor on all levels from which on x = 0, c = A^H b with b projected."""
+        free = ~self.excluded & ~self.unpenalised
+        size = self.magnitude(c)[free]
+        l0, l1, l2 = self.l0[free], self.l1[free], self.l2[free]
+        if (size[(l0 == 0) & (l1 == 0)] > 0).any():
+            return np.inf
+        with np.errstate(divide="ignore", invalid="ignore"):
+            level = np.where(l1 > 0, size / l1, 0.0)
+            if (l0 > 0).any():
+                if norms is None:
+                    raise ValueError("lam_max of an L0 penalty needs the column norms of A")
+                level = np.maximum(level, np.where(l0 > 0, size**2 / (2.0 * norms[free] ** 2 * l0), 0.0))
+        return float(np.nan_to_num(level, nan=0.0, posinf=np.inf).max(initial=0.0))
+
+    def tilted(self, factor: float) -> Separable:
+        """Return the penalty with every level times factor."""
+        return dataclasses.replace(self, l0=self.l0 * factor, l1=self.l1 * factor, l2=self.l2 * factor)
+
+    def in_units(self, b_exponent: int, a_exponent: int) -> Separable:
+        """Return the penalty for b / 2**b_exponent and A / 2**a_exponent."""
+        return dataclasses.replace(
+            self,
+            l0=_level(self.l0, -2 * b_exponent),
+            l1=_level(self.l1, -b_exponent - a_exponent),
+            l2=_level(self.l2, -2 * a_exponent),
+        )
+
+    def quadratic_weights(self, x: Array, eps: float, p: float, size: float) -> Array:
+        """Return w such that sum w_j |x_j|^2 / 2 majorises the smoothed penalty at x, up to a constant.
+
+        With u = |x| / size: l0 is smoothed as (u^2 + eps)^(p/2), l1 |x| as l1 size (u^2 + eps)^(1/2);
+        l2 stays.
+        """
+        square = (np.abs(x) / size) ** 2 + eps
+        w = self.l2.copy()
+        concave, absolute = (self.l0 > 0) & ~self.excluded, (self.l1 > 0) & ~self.excluded
+        w[concave] += self.l0[concave] * p * square[concave] ** (0.5 * p - 1.0) / size**2
+        w[absolute] += self.l1[absolute] / (size * np.sqrt(square[absolute]))
+        w[self.excluded] = np.inf
+        return w
+
+
+def _level(values: Array, exponent: int) -> Array:
+    with np.errstate(over="ignore", under="ignore"):
+        out = np.ldexp(values, exponent)
+    # a positive level stays positive: underflow must not unpenalise a coefficient
+    return np.where((values > 0) & (out == 0), _TINY, out)
+
+
+def _concave_argmax(size: Array, l1: Array, l2: Array, slope: float, curvature: float, limit: float) -> float:
+    """Maximise slope s - curvature s^2 / 2 - sum (s size - l1)_+^2 / (2 l2) over 0 <= s <= limit."""
+    if slope <= 0.0:
+        return 0.0
+    s = min(slope / curvature, limit) if curvature > 0 else limit
+    if not np.isfinite(s):
+        s = 1.0
+    if size.size == 0:
+        return s
+    low, high = 0.0, s
+    for _ in range(60):  # Newton on a concave piecewise quadratic, guarded by bisection
+        over = s * size - l1
+        active = over > 0
+        derivative = slope - curvature * s - float((over[active] * size[active] / l2[active]).sum())
+        if derivative >= 0.0:
+            low = s
+            if s == high:
+                break
+        else:
+            high = s
+        second = curvature + float((size[active] ** 2 / l2[active]).sum())
+        step = s + derivative / second if second > 0 else high
+        following = step if low <= step <= high else 0.5 * (low + high)
+        if abs(following - s) <= 1e-15 * s:
+            break
+        s = following
+    return s
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _Signed(Leveled):
+    """Add nonnegativity to a separable penalty with one level per coefficient."""
+
+    nonnegative: bool = dataclasses.field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.nonnegative, (bool, np.bool_)):
+            raise TypeError(f"nonnegative is {self.nonnegative!r}, but True or False is needed")
+
+    def _bound(self, n: int, l0: Any, l1: Any, l2: Any) -> Separable:
+        zero = np.zeros(n)
+        return Separable(
+            *(zero if level is None else np.ascontiguousarray(level) for level in (l0, l1, l2)),
+            nonnegative=bool(self.nonnegative),
+        )
+
+
+class L1(_Signed):
+    """Penalise moduli: R(x) = sum_i lam_i |x_i|.
+
+    Parameters
+    ----------
+    lam : float or array_like, optional
+        One level, one per coefficient (n,), or one per group (K,) in the order of
+        ``numpy.unique(groups)``. 0 leaves a coefficient unpenalised, inf excludes it. None: chosen
+        from the data by `solve`.
+    groups : array_like, shape (n,), optional
+        A label per coefficient; coefficients of one group share a level.
+    weights : float or array_like, optional
+        Relative factors, lam_i = lam * weights_i, never rescaled.
+    nonnegative : bool
+        Also require x >= 0 (real data only).
+
+    Notes
+    -----
+    Sum convention: no 1/m. scikit-learn's Lasso(alpha) is lam = m * alpha. On complex x the modulus
+    shrinks and the phase is free. Replacing the columns a_i by a_i / lam_i turns lam_i into 1.
+    prox: soft thresholding of |v_i| by step * lam_i.
+
+    Examples
+    --------
+    >>> L1(1.0).prox(np.array([3.0, -0.5]), 1.0)
+    array([ 2., -0.])
+    """
+
+    def bind(self, n: int) -> Separable:
+        """Return the penalty with its levels spread over n coefficients."""
+        return self._bound(n, None, self.levels(n), None)
+
+
+class L2(_Signed):
+    """Penalise energy (ridge, Tikhonov): R(x) = sum_i lam_i |x_i|^2 / 2.
+
+    Parameters
+    ----------
+    lam, groups, weights, nonnegative
+        As for `L1`.
+
+    Notes
+    -----
+    With the 1/2: scikit-learn's Ridge(alpha) is lam = alpha. Replacing the columns a_i by
+    a_i / sqrt(lam_i) turns lam_i into 1.
+
+    Examples
+    --------
+    >>> L2([1.0, 3.0]).prox(np.array([2.0, 4.0]), 1.0)
+    array([1., 1.])
+    """
+
+    def bind(self, n: int) -> Separable:
+        """Return the penalty with its levels spread over n coefficients."""
+        return self._bound(n, None, None, self.levels(n))
+
+
+class L0(_Signed):
+    """Charge every non-zero coefficient: R(x) = sum_i lam_i [x_i != 0].
+
+    Parameters
+    ----------
+    lam, groups, weights, nonnegative
+        As for `L1`.
+
+    Notes
+    -----
+    Nonconvex: solvers return local minima and the certificate says of which kind. No rescaling of
+    columns changes lam_i: the penalty does not see sizes. prox: v_i is kept where
+    |v_i|^2 > 2 step lam_i; a tie goes to zero.
+
+    Examples
+    --------
+    >>> L0(0.5).prox(np.array([1.5, 1.0]), 1.0)
+    array([1.5, 0. ])
+    """
+
+    def bind(self, n: int) -> Separable:
+        """Return the penalty with its levels spread over n coefficients."""
+        return self._bound(n, self.levels(n), None, None)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ElasticNet(_Signed):
+    """Mix L1 and L2: R(x) = sum_i lam_i (l1_ratio |x_i| + (1 - l1_ratio) |x_i|^2 / 2).
+
+    Parameters
+    ----------
+    lam, groups, weights, nonnegative
+        As for `L1`.
+    l1_ratio : float
+        Share of the L1 part, in (0, 1].
+
+    Examples
+    --------
+    >>> ElasticNet(1.0, l1_ratio=0.5).value(np.array([2.0]))
+    2.0
+    """
+
+    l1_ratio: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        ratio = validation.real_number(self.l1_ratio, "l1_ratio")
+        if not 0 < ratio <= 1:
+            raise ValueError(f"l1_ratio is {ratio}, but it must lie in (0, 1]; use L2 for a pure ridge penalty")
+        object.__setattr__(self, "l1_ratio", ratio)
+
+    def bind(self, n: int) -> Separable:
+        """Return the penalty with its levels spread over n coefficients."""
+        level = self.levels(n)
+        with np.errstate(invalid="ignore"):
+            ridge = np.where(np.isinf(level), 0.0, (1.0 - self.l1_ratio) * level)
+        return self._bound(n, None, self.l1_ratio * level, ridge)

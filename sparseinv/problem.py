@@ -1,0 +1,331 @@
+"""The optimisation problem in working units: the only owner of the objective.
+
+b is divided by a power of two so that its largest entry is about 1, and lam with it; A is copied and
+scaled only if its entries lie outside 2^+-100. Powers of two change no bit of the answer.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from sparseinv import validation
+from sparseinv.operators.adapt import check_adjoint, golub_kahan
+from sparseinv.operators.base import Operator
+from sparseinv.operators.matrix import ExplicitMatrix, Layout, ldexp
+from sparseinv.penalties.base import Penalty
+
+Array = np.ndarray[Any, Any]
+
+_WIDE = 100  # exponents of A beyond +-100 are taken out, because squares must not over- or underflow
+_BASIS_BYTES = 1 << 30  # columns of unpenalised coefficients are laid out densely up to this size
+
+
+class OperatorFailure(Exception):
+    """A product with A or A^H raised or returned a non-finite value during a run."""
+
+
+@dataclass(frozen=True)
+class Units:
+    """Powers of two between the user's numbers and the working ones."""
+
+    b_exponent: int = 0
+    a_exponent: int = 0
+
+    def solution(self, x: Array) -> Array:
+        """Return x in the user's units."""
+        return ldexp(x, self.b_exponent - self.a_exponent)
+
+    def working(self, x: Array) -> Array:
+        """Return the user's x in working units."""
+        return ldexp(x, self.a_exponent - self.b_exponent)
+
+    def objective(self, value: float) -> float:
+        """Return an objective value in the user's units (inf where it overflows)."""
+        try:
+            return math.ldexp(value, 2 * self.b_exponent)
+        except OverflowError:
+            return math.inf
+
+
+@dataclass
+class Products:
+    """Count products with A (forward) and A^H (adjoint), split by what they were for."""
+
+    setup: int = 0
+    iterations: int = 0
+    certificate: int = 0
+    forward: int = 0
+    adjoint: int = 0
+
+    @property
+    def total(self) -> int:
+        """All products with A or A^H."""
+        return self.forward + self.adjoint
+
+
+class CountedOperator:
+    """Pass products through, count them, and notice when one fails."""
+
+    def __init__(self, operator: Operator, exponent: int = 0) -> None:
+        self.inner = operator
+        self.shape = operator.shape
+        self.dtype = operator.dtype
+        self.explicit = operator.explicit
+        self.products = Products()
+        self.phase = "setup"
+        self._exponent = exponent  # matrix-free maps of extreme scale are rescaled product by product
+
+    def charge(self, forward: int = 0, adjoint: int = 0) -> None:
+        """Count products made elsewhere, for example inside a kernel."""
+        self.products.forward += forward
+        self.products.adjoint += adjoint
+        setattr(self.products, self.phase, getattr(self.products, self.phase) + forward + adjoint)
+
+    def matvec(self, x: Array) -> Array:
+        """Return A x."""
+        self.charge(forward=1)
+        return self._guard("matvec", x)
+
+    def rmatvec(self, y: Array) -> Array:
+        """Return A^H y."""
+        self.charge(adjoint=1)
+        return self._guard("rmatvec", y)
+
+    def matmat(self, X: Array) -> Array:
+        """Return A X."""
+        self.charge(forward=X.shape[1])
+        return self._guard("matmat", X)
+
+    def rmatmat(self, Y: Array) -> Array:
+        """Return A^H Y."""
+        self.charge(adjoint=Y.shape[1])
+        return self._guard("rmatmat", Y)
+
+    def columns(self, index: Array) -> Array:
+        """Return columns of A; for matrix-free maps this counts one product each."""
+        if not self.explicit:
+            self.charge(forward=len(index))
+        return self._guard("columns", index)
+
+    def _guard(self, call: str, argument: Array) -> Array:
+        if self.explicit:
+            return np.asarray(getattr(self.inner, call)(argument))
+        try:
+            out = np.asarray(getattr(self.inner, call)(argument))
+        except (KeyboardInterrupt, MemoryError):
+            raise
+        except Exception as error:
+            raise OperatorFailure(f"A.{call} raised {type(error).__name__}: {error}") from error
+        if not np.isfinite(out).all():
+            raise OperatorFailure(f"A.{call} returned a non-finite value")
+        return ldexp(out, -self._exponent) if self._exponent else out
+
+
+class Problem:
+    """Hold ``1/2 ||A x - b||^2 + R(x)`` in working units, with what solvers ask of it.
+
+    Parameters
+    ----------
+    operator : Operator
+        A, shape (m, n).
+    b : ndarray, shape (m,)
+        Finite float64 or complex128.
+    penalty : Penalty
+        R; bound to n coefficients here.
+    rng : None, int or Generator
+        Seed of the norm estimate and the adjoint test.
+    check_operator : bool
+        Test the adjoint of a matrix-free A (one product with A, one with A^H).
+    """
+
+    def __init__(
+        self, operator: Operator, b: Array, penalty: Penalty, *, rng: Any = None, check_operator: bool = True
+    ) -> None:
+        self.m, self.n = operator.shape
+        self.rng = validation.generator(rng)
+        bound = penalty.bind(self.n)
+        complex_data = operator.dtype.kind == "c" or b.dtype.kind == "c"
+        if complex_data and getattr(bound, "nonnegative", False):
+            which = "A" if operator.dtype.kind == "c" else "b"
+            raise ValueError(f"nonnegative=True needs real data, but {which} is complex")
+        rescalable = hasattr(bound, "in_units")
+        self.dtype = np.dtype(np.complex128 if complex_data else np.float64)
+        b_exponent = _exponent(b) if rescalable else 0
+        a_exponent = 0
+        probe = None
+        if isinstance(operator, ExplicitMatrix):
+            a_exponent = _outside(operator.max_abs()) if rescalable else 0
+            if a_exponent:
+                operator = operator.scaled(-a_exponent)
+            self.operator = CountedOperator(operator)
+        else:
+            self.operator = CountedOperator(operator)
+            if self.m and self.n:
+                x = _random(self.n, operator.dtype, self.rng)
+                probe = self.operator.matvec(x)
+                largest = float(np.abs(probe).max())
+                a_exponent = _outside(largest) if rescalable else 0
+                if check_operator:
+                    y = _random(self.m, operator.dtype, self.rng)
+                    check_adjoint(operator, x, probe, y, self.operator.rmatvec(y))
+                self.operator._exponent = a_exponent
+        self.units = Units(b_exponent, a_exponent)
+        self.b = np.ascontiguousarray(ldexp(b, -b_exponent).astype(self.dtype))
+        self.penalty: Any = bound.in_units(b_exponent, a_exponent) if rescalable else bound  # type: ignore[attr-defined]
+        self.scale = 0.5 * squared(self.b)
+
+    def with_penalty(self, penalty: Any) -> Problem:
+        """Return the same data with another penalty, already bound and in working units."""
+        other = object.__new__(Problem)
+        other.__dict__.update(self.__dict__)
+        for name in ("unpenalised", "_basis"):
+            other.__dict__.pop(name, None)
+        other.penalty = penalty
+        return other
+
+    @property
+    def explicit(self) -> bool:
+        """Whether the columns of A lie in memory."""
+        return self.operator.explicit
+
+    @property
+    def layout(self) -> Layout:
+        """The arrays of an explicit A for the kernels."""
+        return tuple(self.operator.inner.layout)  # type: ignore[attr-defined]
+
+    def residual(self, x: Array) -> Array:
+        """Return r = A x - b: one product with A."""
+        if not x.any():
+            return -self.b
+        return np.ascontiguousarray(self.operator.matvec(x) - self.b, dtype=self.dtype)
+
+    def gradient(self, r: Array) -> Array:
+        """Return g = A^H r: one product with A^H."""
+        g = self.operator.rmatvec(r)
+        if self.dtype.kind != "c" and g.dtype.kind == "c":
+            g = g.real
+        return np.ascontiguousarray(g, dtype=self.dtype)
+
+    def objective(self, x: Array, r: Array) -> float:
+        """Return 1/2 ||r||^2 + R(x) for r = A x - b, in working units."""
+        return 0.5 * squared(r) + float(self.penalty.value(x))
+
+    def relative(self, value: float) -> float:
+        """Return value / (1/2 ||b||^2), with 0/0 = 0."""
+        if value == 0.0:
+            return 0.0
+        return value / self.scale if self.scale > 0 else math.inf
+
+    @cached_property
+    def column_norms(self) -> Array:
+        """Euclidean column norms; n products where a matrix-free A has no closed form."""
+        norms = self.operator.inner.column_norms()
+        if norms is None:
+            norms = np.empty(self.n)
+            for start in range(0, self.n, 64):
+                index = np.arange(start, min(start + 64, self.n))
+                norms[index] = np.linalg.norm(self.operator.columns(index), axis=0)
+            return norms
+        return norms if self.explicit else np.ldexp(norms, -self.units.a_exponent)
+
+    @cached_property
+    def lipschitz(self) -> tuple[float, bool]:
+        """(estimate of ||A||^2, whether it is a proven upper bound)."""
+        closed = self.operator.inner.norm_bound()
+        if closed is not None:
+            if not self.explicit:
+                closed = math.ldexp(closed, -self.units.a_exponent)
+            return closed * closed, True
+        phase, self.operator.phase = self.operator.phase, "setup"
+        try:
+            norm = golub_kahan(self.operator, self.rng)
+        finally:
+            self.operator.phase = phase
+        return norm * norm, False
+
+    @cached_property
+    def unpenalised(self) -> Array:
+        """Indices of the coefficients without a penalty."""
+        mask = getattr(self.penalty, "unpenalised", None)
+        return np.flatnonzero(mask) if mask is not None else np.empty(0, dtype=np.int64)
+
+    @cached_property
+    def _basis(self) -> tuple[Array | None, Array | None]:
+        """(orthonormal basis of the unpenalised columns, those columns scaled to unit norm)."""
+        from scipy.linalg import qr
+
+        if self.unpenalised.size * self.m * self.dtype.itemsize > _BASIS_BYTES:
+            return None, None
+        columns = self.operator.columns(self.unpenalised)
+        norms = np.linalg.norm(columns, axis=0)
+        columns = columns[:, norms > 0] / norms[norms > 0]
+        if columns.shape[1] == 0:
+            return columns, columns
+        q, upper, _ = qr(columns, mode="economic", pivoting=True)
+        diagonal = np.abs(np.diag(upper))
+        rank = int((diagonal > 1e-13 * max(columns.shape) * diagonal[0]).sum())
+        return q[:, :rank], columns
+
+    def project(self, v: Array) -> Array:
+        """Return the part of v that unpenalised coefficients cannot explain.
+
+        v minus its projection on the span of the unpenalised columns; with a nonnegative penalty the
+        span becomes the cone of their nonnegative combinations, and A_Z^T of the result is <= 0.
+        """
+        if self.unpenalised.size == 0:
+            return v
+        q, columns = self._basis
+        if q is None or columns is None:
+            return self._project_iteratively(v)
+        if getattr(self.penalty, "nonnegative", False):
+            from scipy.optimize import nnls
+
+            weights, _ = nnls(columns, v, maxiter=10 * columns.shape[1] + 100)
+            return v - columns @ weights
+        v = v - q @ (q.conj().T @ v)
+        return v - q @ (q.conj().T @ v)
+
+    def _project_iteratively(self, v: Array) -> Array:
+        """Project by CGLS on the unpenalised columns, for sets too large to lay out densely."""
+        if getattr(self.penalty, "nonnegative", False):
+            return np.zeros_like(v)  # a zero dual vector is always feasible
+        index = self.unpenalised
+        padded = np.zeros(self.n, dtype=self.dtype)
+        r, p, gamma = v.copy(), None, 0.0
+        for _ in range(10 * index.size + 100):
+            s = self.gradient(r)[index]
+            previous, gamma = gamma, squared(s)
+            if gamma <= 1e-30 * squared(v):
+                break
+            p = s if p is None else s + (gamma / previous) * p
+            padded[index] = p
+            q = self.operator.matvec(padded)
+            r = r - (gamma / squared(q)) * q
+        return r
+
+
+def squared(v: Array) -> float:
+    """Return ||v||^2 as a float."""
+    return float(np.vdot(v, v).real)
+
+
+def _random(size: int, dtype: Any, rng: np.random.Generator) -> Array:
+    v = rng.standard_normal(size)
+    return v + 1j * rng.standard_normal(size) if np.dtype(dtype).kind == "c" else v
+
+
+def _exponent(values: Array) -> int:
+    if values.size == 0:
+        return 0
+    largest = max(float(np.abs(values.real).max()), float(np.abs(values.imag).max()))
+    return math.frexp(largest)[1] if largest > 0 else 0
+
+
+def _outside(largest: float) -> int:
+    exponent = math.frexp(largest)[1] if largest > 0 else 0
+    return exponent if abs(exponent) > _WIDE else 0

@@ -1,0 +1,154 @@
+"""What comes back: statuses, the result of a run and its report."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from sparseinv.certificate import Certificate
+from sparseinv.problem import Products
+from sparseinv.stopping import History
+
+Array = np.ndarray[Any, Any]
+
+
+class Status(enum.Enum):
+    """Say how a run ended; each value is a sentence with the remedy."""
+
+    CONVERGED = "The certificate meets the tolerance."
+    MAX_ITER = "The iteration limit came first; raise max_iter, loosen tol, or start from this x with x0."
+    MAX_TIME = "The time limit came first; raise max_time, loosen tol, or start from this x with x0."
+    MAX_NODES = "The node limit came first; raise it, or accept the bound reported."
+    UNREACHABLE = "No x meets the residual or sparsity target; loosen it."
+    PRECISION_FLOOR = (
+        "No further progress is possible in this arithmetic; the certificate tells what was reached. "
+        "Loosen tol, rescale badly scaled columns, or pass double precision."
+    )
+    STOPPED_BY_CALLBACK = "The callback raised StopIteration."
+    INTERRUPTED = "The run was interrupted; x is the best point so far, pass it as x0 to go on."
+    NUMERICAL_FAILURE = "A product with A or A^H failed; x is the last finite point."
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Say how lam was chosen from the data.
+
+    Attributes
+    ----------
+    lam : float
+        The level chosen (it multiplies ``weights``).
+    rule : str
+        The rule in words.
+    sigma : float or None
+        Noise standard deviation estimated on the way.
+    lams, criterion : ndarray
+        Levels tried and what the rule computed for each.
+    n_products : int
+        Products with A and A^H spent on the choice.
+    """
+
+    lam: float
+    rule: str
+    sigma: float | None
+    lams: Array
+    criterion: Array
+    n_products: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Hold a solution with the proof of how good it is.
+
+    Attributes
+    ----------
+    x : ndarray, shape (n,)
+        The solution, in the precision of the input.
+    status : Status
+        How the run ended; ``success`` is True only for CONVERGED.
+    certificate : Certificate
+        How good x is and in what sense, evaluated from a fresh residual.
+    objective : float
+        1/2 ||A x - b||^2 + R(x).
+    lam : float or ndarray
+        The level(s) used.
+    n_iter, n_matvec, n_rmatvec : int
+        Iterations, products with A, products with A^H (set-up and certificates included).
+    products : Products
+        The same products split into set-up, iterations and certificates.
+    seconds : float
+        Wall time of the run.
+    history : History
+        Columns n_iter, seconds, objective, relative, products: one row per certificate.
+    solver, reason : object, str
+        What was run, and why it was chosen.
+    selection : Selection or None
+        How lam was chosen, where it was left to the data.
+    detail : str
+        Particulars of the status, for example which call failed.
+    """
+
+    x: Array
+    status: Status
+    certificate: Certificate
+    objective: float
+    lam: Any
+    n_iter: int
+    products: Products
+    seconds: float
+    history: History
+    solver: Any
+    reason: str = ""
+    selection: Selection | None = None
+    detail: str = ""
+    tol: float = field(default=0.0, repr=False)
+
+    @property
+    def success(self) -> bool:
+        """Whether the certificate meets the tolerance."""
+        return self.status is Status.CONVERGED
+
+    @property
+    def n_matvec(self) -> int:
+        """Products with A."""
+        return self.products.forward
+
+    @property
+    def n_rmatvec(self) -> int:
+        """Products with A^H."""
+        return self.products.adjoint
+
+    @property
+    def support(self) -> Array:
+        """Indices of the non-zero coefficients."""
+        return np.flatnonzero(self.x)
+
+    @property
+    def message(self) -> str:
+        """The status in a sentence, with its particulars."""
+        return f"{self.status.value} {self.detail}".strip()
+
+    def __repr__(self) -> str:
+        p = self.products
+        lines = [
+            f"{self.status.name}: {self.certificate}",
+            f"  objective   {self.objective:.9g}, {self.support.size} of {self.x.size} coefficients not zero",
+            f"  solver      {self.solver!r}" + (f" ({self.reason})" if self.reason else ""),
+            f"  cost        {self.n_iter} iterations, {self.n_matvec} products with A and {self.n_rmatvec} "
+            f"with A^H (set-up {p.setup}, certificates {p.certificate}), {self.seconds:.3g} s",
+        ]
+        if self.selection is not None:
+            lines.append(f"  lam         {self.selection.lam:.6g}: {self.selection.rule}")
+        if not self.success:
+            lines.append(f"  {self.message} (tol = {self.tol:.1e})")
+        return "\n".join(lines)
+
+
+class Interrupted(KeyboardInterrupt):
+    """Carry the best result so far out of a run that was interrupted with Ctrl-C."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__("interrupted; the best point so far and its certificate are in .result")
+        self.result = result

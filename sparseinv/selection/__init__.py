@@ -1,0 +1,1 @@
+"""Choosing lambda, and what happens to it when the problem is rescaled."""

@@ -1,0 +1,254 @@
+"""The lambda that `solve` takes when none is given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from sparseinv.driver import run
+from sparseinv.penalties.base import Leveled
+from sparseinv.penalties.separable import L0, L1, L2
+from sparseinv.problem import Problem, squared
+from sparseinv.result import Selection
+from sparseinv.selection.theory import build, level_of_zero
+from sparseinv.solvers.auto import choose
+from sparseinv.solvers.least_squares import is_direct
+from sparseinv.stopping import Stopping
+
+Array = np.ndarray[Any, Any]
+
+_FLOOR = 1e-4  # smallest lam / lam_max: data without noise would send lam to zero
+_DRAWS_EXPLICIT, _DRAWS_PRODUCTS = 100, 20
+_SETTLED = 0.01  # relative change of lam at which the fixed point counts as found
+_LANCZOS, _PROBES = 40, 4
+
+
+def choose_lam(problem: Problem, penalty: Leveled) -> Selection:
+    """Choose the level of a penalty with lam = None; the problem is bound with lam = 1."""
+    before = problem.operator.products.total
+    if problem.scale == 0.0 or problem.n == 0:
+        selection = Selection(0.0, "b is zero or A is empty, so x = 0 for every lam", None, np.zeros(0), np.zeros(0))
+    elif isinstance(penalty, L2):
+        selection = _leave_one_out(problem) if is_direct(problem) else _generalised_cv(problem)
+    elif isinstance(penalty, L0):
+        pilot = L1(weights=None, nonnegative=penalty.nonnegative)
+        sigma = _pivotal(problem, pilot)[1]
+        charged = int((problem.penalty.l0 > 0).sum())
+        # sigma^2 log n below rounding level would call noise-free data noisy
+        sigma = max(sigma, 1e-8 * math.sqrt(2.0 * problem.units.objective(problem.scale) / max(problem.m, 1)))
+        lam = sigma**2 * math.log(max(charged, 2))
+        rule = f"sigma^2 log n with sigma = {sigma:.4g} estimated from the residual of a pivotal L1 fit"
+        selection = Selection(lam, rule, sigma, np.array([lam]), np.zeros(1))
+    else:
+        lam, sigma, lams, levels, floored = _pivotal(problem, penalty)
+        rule = (
+            "pivotal: lam = half the median level that noise of the residual's size would reach "
+            f"(sigma about {sigma:.4g})"
+        )
+        if floored:
+            rule += f"; the data look noise-free, stopped at {_FLOOR:g} lam_max"
+        selection = Selection(lam, rule, sigma, lams, levels)
+    spent = problem.operator.products.total - before
+    return Selection(
+        selection.lam, selection.rule, selection.sigma, selection.lams, selection.criterion, spent
+    )
+
+
+def estimate_sigma(A: Any, b: Any, *, rng: Any = None) -> float:
+    """Estimate the standard deviation of the noise in b.
+
+    Fits L1 at the pivotal level and returns ||A x - b|| / sqrt(m - number of non-zeros) [1]_; for
+    complex data sigma^2 = E|e|^2.
+
+    Parameters
+    ----------
+    A : array_like, sparse container or operator, shape (m, n)
+        The matrix or linear operator.
+    b : array_like, shape (m,)
+        The data.
+    rng : None, int or Generator
+        Seed of the null draws; None is seed 0.
+
+    Returns
+    -------
+    float
+        sigma, in the units of b.
+
+    References
+    ----------
+    .. [1] S. Reid, R. Tibshirani, J. Friedman, A study of error variance estimation in lasso regression,
+       Stat. Sinica 26 (2016) 35-67, doi:10.5705/ss.2014.042.
+
+    Examples
+    --------
+    >>> import numpy as np, sparseinv as si
+    >>> rng = np.random.default_rng(0)
+    >>> A = rng.standard_normal((200, 50))
+    >>> b = 3 * A[:, 0] + 0.5 * rng.standard_normal(200)
+    >>> 0.4 < si.estimate_sigma(A, b) < 0.6
+    True
+    """
+    problem = build(A, b, L1(1.0), rng=rng)
+    if problem.scale == 0.0 or problem.n == 0:
+        return float(np.sqrt(2.0 * problem.units.objective(problem.scale) / max(problem.m, 1)))
+    return _pivotal(problem, L1())[1]
+
+
+def _at(problem: Problem, penalty: Leveled, lam: float) -> Problem:
+    bound = penalty.replace(lam=lam).bind(problem.n)
+    units = problem.units
+    return problem.with_penalty(bound.in_units(units.b_exponent, units.a_exponent))  # type: ignore[attr-defined]
+
+
+def _pivotal(problem: Problem, penalty: Leveled) -> tuple[float, float, Array, Array, bool]:
+    """Solve lam = q ||A x(lam) - b|| from above.
+
+    q is half the median over noise draws e of max_j |a_j^H e| / (w_j ||e||), with e projected off the
+    unpenalised columns; this is the level of the square-root lasso and needs no sigma.
+    """
+    unit = _at(problem, penalty, 1.0)
+    q = _null_level(unit)
+    largest = level_of_zero(unit)
+    size = math.sqrt(squared(problem.project(problem.b)))
+    lam = min(q * size, largest)
+    lams, levels = [], []
+    solver, _ = choose(unit)
+    x = None
+    residual, nonzeros = size, 0
+    floored = lam <= _FLOOR * largest
+    for _ in range(30):
+        lam = max(lam, _FLOOR * largest)
+        at = _at(problem, penalty, lam)
+        result = run(at, solver, x0=x, stopping=Stopping(tol=1e-4, max_iter=2000))
+        x = result.x
+        inner = at.units.working(x)
+        residual = math.sqrt(squared(at.residual(inner)))
+        nonzeros = int(np.count_nonzero(inner))
+        lams.append(lam)
+        levels.append(q * residual)
+        following = q * residual
+        floored = lam <= _FLOOR * largest
+        if floored or abs(following - lam) <= _SETTLED * lam:
+            break
+        lam = following
+    freedom = max(problem.m - nonzeros, max(problem.m // 10, 1))
+    sigma = math.ldexp(residual / math.sqrt(freedom), problem.units.b_exponent)
+    return lam, sigma, np.array(lams), np.array(levels), floored
+
+
+def _null_level(unit: Problem) -> float:
+    """Return half the median of the level at which pure noise of unit norm would enter."""
+    draws = _DRAWS_EXPLICIT if unit.explicit else _DRAWS_PRODUCTS
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((unit.m, draws)).astype(unit.dtype)
+    if unit.dtype.kind == "c":
+        noise += 1j * rng.standard_normal((unit.m, draws))
+    if unit.unpenalised.size:
+        noise = np.stack([unit.project(e) for e in noise.T], axis=1)
+    size = np.linalg.norm(noise, axis=0)
+    noise = noise[:, size > 1e-8 * math.sqrt(unit.m)]
+    if noise.shape[1] == 0:
+        return 0.0
+    noise /= np.linalg.norm(noise, axis=0)
+    correlations = unit.operator.rmatmat(noise)
+    if unit.dtype.kind != "c":
+        correlations = correlations.real
+    return 0.5 * float(np.median([unit.penalty.lam_max(c, None) for c in correlations.T]))
+
+
+def _leave_one_out(problem: Problem) -> Selection:
+    """Minimise the exact leave-one-out error of ridge regression, by one eigendecomposition."""
+    from scipy.linalg import svd
+
+    penalty = problem.penalty
+    index = np.flatnonzero(~penalty.excluded & (penalty.l2 > 0))
+    matrix = problem.operator.columns(index) / np.sqrt(penalty.l2[index])
+    b, occupied = problem.b, np.zeros(problem.m)
+    if problem.unpenalised.size:
+        q = problem._basis[0]
+        assert q is not None
+        matrix = matrix - q @ (q.conj().T @ matrix)
+        b = problem.project(b)
+        occupied = (np.abs(q) ** 2).sum(axis=1)
+    u, s, _ = svd(matrix, full_matrices=False, check_finite=False)
+    problem.operator.charge(forward=min(problem.m, problem.n), adjoint=min(problem.m, problem.n))
+    coefficients, shares = u.conj().T @ b, np.abs(u) ** 2
+    if s.size == 0 or s[0] == 0.0:
+        return Selection(1.0, "A explains nothing, so x = 0 for every lam", None, np.zeros(0), np.zeros(0))
+
+    def error(t: float) -> float:
+        kept = s**2 / (s**2 + t)
+        r = b - u @ (kept * coefficients)
+        free = np.maximum(1.0 - occupied - shares @ kept, 1e-10)
+        return float((np.abs(r / free) ** 2).mean())
+
+    lams, errors, best = _minimise(error, float(s[0]) ** 2)
+    return Selection(best, "exact leave-one-out cross-validation", None, lams, errors)
+
+
+def _generalised_cv(problem: Problem) -> Selection:
+    """Minimise generalised cross-validation for operators, by Lanczos quadrature.
+
+    With K = A diag(1/w) A^H, ||r(t)||^2 = t^2 b^H (K + t)^{-2} b and trace(I - H) = t trace (K + t)^{-1}
+    (G. Golub, U. von Matt, J. Comput. Graph. Stat. 6 (1997) 1-34, doi:10.1080/10618600.1997.10474725).
+    """
+    penalty = problem.penalty
+    live = ~penalty.excluded & (penalty.l2 > 0)
+    inverse = np.divide(1.0, penalty.l2, out=np.zeros_like(penalty.l2), where=live)
+
+    def apply(v: Array) -> Array:
+        return problem.project(problem.operator.matvec(inverse * problem.gradient(v)))
+
+    rng = np.random.default_rng(0)
+    starts = [problem.project(problem.b)]
+    for _ in range(_PROBES):
+        probe = np.where(rng.random(problem.m) < 0.5, -1.0, 1.0).astype(problem.dtype)
+        starts.append(problem.project(probe))
+    nodes, masses = zip(*(_quadrature(apply, v) for v in starts), strict=True)
+    top = max(float(theta.max(initial=0.0)) for theta in nodes)
+    if not top > 0.0:
+        return Selection(1.0, "A explains nothing, so x = 0 for every lam", None, np.zeros(0), np.zeros(0))
+
+    def error(t: float) -> float:
+        misfit = float((masses[0] * (t / (nodes[0] + t)) ** 2).sum())
+        free = np.mean([(w * t / (theta + t)).sum() for theta, w in zip(nodes[1:], masses[1:], strict=True)])
+        return misfit / problem.m / max(float(free) / problem.m, 1e-10) ** 2
+
+    lams, errors, best = _minimise(error, top)
+    return Selection(best, "generalised cross-validation (Lanczos quadrature, seeded probes)", None, lams, errors)
+
+
+def _minimise(error: Callable[[float], float], top: float) -> tuple[Array, Array, float]:
+    """Search a grid of factors on the penalty, then refine around the best one."""
+    lams = top * np.geomspace(1e-10, 1e2, 121)
+    errors = np.array([error(t) for t in lams])
+    k = int(np.argmin(errors))
+    fine = np.geomspace(lams[max(k - 1, 0)], lams[min(k + 1, lams.size - 1)], 41)
+    return lams, errors, float(fine[int(np.argmin([error(t) for t in fine]))])
+
+
+def _quadrature(apply: Callable[[Array], Array], start: Array) -> tuple[Array, Array]:
+    """Return nodes and masses of the Lanczos quadrature of K seen from start."""
+    size2 = squared(start)
+    if size2 == 0.0:
+        return np.zeros(1), np.zeros(1)
+    q = start / math.sqrt(size2)
+    basis, alphas, betas = [q], [], []
+    for _ in range(min(_LANCZOS, start.size)):
+        w = apply(q)
+        alphas.append(float(np.vdot(q, w).real))
+        for v in basis:
+            w = w - np.vdot(v, w) * v
+        beta = math.sqrt(squared(w))
+        if beta <= 1e-12 * max(abs(a) for a in alphas):
+            break
+        betas.append(beta)
+        q = w / beta
+        basis.append(q)
+    k = len(alphas)
+    T = np.diag(alphas) + np.diag(betas[: k - 1], 1) + np.diag(betas[: k - 1], -1)
+    theta, vectors = np.linalg.eigh(T)
+    return np.maximum(theta, 0.0), size2 * vectors[0] ** 2

@@ -1,0 +1,1 @@
+"""Solvers move x; the driver decides when to stop."""

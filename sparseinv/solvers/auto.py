@@ -1,0 +1,39 @@
+"""Choose a solver for a problem and say why."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from sparseinv.problem import Problem
+from sparseinv.solvers.base import Solver
+from sparseinv.solvers.coordinate_descent import CoordinateDescent
+from sparseinv.solvers.least_squares import is_direct
+from sparseinv.solvers.proximal_gradient import FISTA, ISTA
+from sparseinv.solvers.reweighted import IRL1
+from sparseinv.solvers.ridge import Ridge
+
+
+def choose(problem: Problem) -> tuple[Solver, str]:
+    """Return (solver, reason) for a problem."""
+    penalty = problem.penalty
+    if getattr(penalty, "quadratic", False):
+        how = "one linear system" if is_direct(problem) else "a linear system solved by conjugate gradients"
+        return Ridge(), f"auto: an L2 penalty is {how}"
+    if penalty.terms is None:
+        name = type(penalty).__name__
+        if penalty.convex:
+            return FISTA(), f"auto: {name} is a convex penalty known by its prox"
+        return ISTA(), f"auto: {name} is a penalty known by its prox, convexity not declared"
+    if problem.explicit:
+        kind = "convex" if penalty.convex else "nonconvex, approached through falling levels"
+        return CoordinateDescent(), f"auto: columns in memory, separable penalty, {kind}"
+    if penalty.convex:
+        return FISTA(), "auto: matrix-free operator, convex penalty"
+    return ISTA(), "auto: matrix-free operator, nonconvex penalty approached through falling levels"
+
+
+def complete(solver: Solver, problem: Problem) -> Solver:
+    """Return the solver with the inner solver it needs."""
+    if isinstance(solver, IRL1) and solver.inner is None:
+        return dataclasses.replace(solver, inner=CoordinateDescent() if problem.explicit else FISTA())
+    return solver

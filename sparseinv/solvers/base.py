@@ -1,0 +1,110 @@
+"""What a solver and its state must offer; a solver moves x and never decides to stop."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, ClassVar
+
+import numpy as np
+
+from sparseinv.certificate import DualPair, Kind
+from sparseinv.problem import Problem
+from sparseinv.stopping import Budget
+
+Array = np.ndarray[Any, Any]
+
+
+class Outcome(enum.Enum):
+    """Say what a step did."""
+
+    MOVED = "x changed; call again"
+    EXHAUSTED = "the method has finished; another step changes nothing"
+    FLOOR = "x no longer changes in this arithmetic"
+
+
+class State:
+    """Hold what a run carries from step to step.
+
+    Attributes
+    ----------
+    x : ndarray, shape (n,)
+        Current point, working units.
+    r : ndarray, shape (m,), or None
+        A x - b where the method holds it.
+    dual : DualPair or None
+        A vector and its product with A^H, from which a dual point is made at no cost.
+    n_iter : int
+        Iterations done.
+    settled : bool
+        False while the method works on a neighbouring problem (continuation, smoothing), so that a
+        certificate of the present x must not end the run.
+    """
+
+    __slots__ = ("dual", "n_iter", "r", "settled", "x")
+
+    def __init__(self, x: Array, r: Array | None = None) -> None:
+        self.x = x
+        self.r = r
+        self.dual: DualPair | None = None
+        self.n_iter = 0
+        self.settled = True
+
+    def check(self, problem: Problem, tol: float = 1e-9) -> None:
+        """Raise AssertionError unless r equals A x - b and the dual pair is consistent."""
+        size = 1.0 + float(np.linalg.norm(problem.b))
+        if self.r is not None:
+            assert np.linalg.norm(self.r - problem.residual(self.x)) <= tol * size, "r is not A x - b"
+        if self.dual is not None:
+            exact = problem.gradient(self.dual.v)
+            assert np.linalg.norm(self.dual.Ahv - exact) <= tol * (size + np.linalg.norm(exact)), "A^H v is stale"
+
+
+class Solver:
+    """Describe a method by its hyper-parameters; every solver constructs without arguments."""
+
+    #: iterations allowed where the user sets no limit
+    default_max_iter: ClassVar[int] = 10_000
+    #: what a run proves about a nonconvex problem
+    local_kind: ClassVar[Kind] = Kind.PROX_STATIONARITY
+    #: whether refitting the support for a certificate is worth its price during the run
+    refit: ClassVar[bool] = False
+
+    def check(self, problem: Problem) -> None:
+        """Raise ValueError if the problem is not one the solver can treat; name those that can."""
+
+    def start(self, problem: Problem, x0: Array | None) -> Any:
+        """Return the initial state; x0 is in working units and may be written to."""
+        raise TypeError(f"{type(self).__name__} must define start(problem, x0)")
+
+    def step(self, problem: Problem, state: Any, budget: Budget) -> Outcome:
+        """Move state.x; return after about a tenth of a second of work at most."""
+        raise TypeError(f"{type(self).__name__} must define step(problem, state, budget)")
+
+
+def refuse(solver: Solver, reason: str, alternatives: str) -> ValueError:
+    """Return the error for a problem that a solver cannot treat."""
+    return ValueError(f"{type(solver).__name__} {reason}; use {alternatives} or solver='auto'")
+
+
+def cost_of_pass(problem: Problem) -> float:
+    """Return about how many multiplications a product with A takes (explicit matrices)."""
+    dense, data, _, _ = problem.layout
+    return float(max(dense.size, data.size, problem.m, problem.n, 1))
+
+
+def chunk(problem: Problem, passes_per_iteration: float, most: int, target: float = 1e8) -> int:
+    """Return how many iterations fit about a tenth of a second; counts work, never seconds."""
+    return int(np.clip(target / (cost_of_pass(problem) * passes_per_iteration), 1, most))
+
+
+def start_point(problem: Problem, x0: Array | None) -> Array:
+    """Return x0 in the working precision with excluded coefficients at zero; zeros if it is None."""
+    if x0 is None:
+        return np.zeros(problem.n, dtype=problem.dtype)
+    x = np.ascontiguousarray(x0, dtype=problem.dtype)
+    excluded = getattr(problem.penalty, "excluded", None)
+    if excluded is not None:
+        x[excluded] = 0.0
+    if getattr(problem.penalty, "nonnegative", False):
+        np.maximum(x, 0.0, out=x)
+    return x

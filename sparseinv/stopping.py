@@ -1,0 +1,148 @@
+"""When to stop, what callbacks see, what is remembered."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """Hold the limits of a run.
+
+    Attributes
+    ----------
+    tol : float
+        Compared with certificate.relative, by <=.
+    max_iter : int
+        Iterations of the solver.
+    max_time : float
+        Seconds, inf for none.
+    """
+
+    tol: float = 1e-6
+    max_iter: int = 10_000
+    max_time: float = np.inf
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Tell a solver's step what is left: tolerance (relative), iterations and seconds."""
+
+    tol: float
+    iterations: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a callback sees after each certificate; raise StopIteration to stop the run.
+
+    ``x`` is a read-only copy in the user's units, made when it is asked for.
+    """
+
+    n_iter: int
+    seconds: float
+    objective: float
+    relative: float
+    n_matvec: int
+    n_rmatvec: int
+    _x: Callable[[], Array] = field(repr=False)
+
+    @property
+    def x(self) -> Array:
+        """The iterate, shape (n,)."""
+        x = self._x()
+        x.flags.writeable = False
+        return x
+
+
+@dataclass
+class History:
+    """Remember one row per certificate."""
+
+    rows: list[tuple[int, float, float, float, int]] = field(default_factory=list)
+
+    def add(self, n_iter: int, seconds: float, objective: float, relative: float, products: int) -> None:
+        """Append a row."""
+        self.rows.append((n_iter, seconds, objective, relative, products))
+
+    def _column(self, k: int) -> Array:
+        return np.array([row[k] for row in self.rows])
+
+    @property
+    def n_iter(self) -> Array:
+        """Iterations done at each certificate."""
+        return self._column(0)
+
+    @property
+    def seconds(self) -> Array:
+        """Seconds since the start at each certificate."""
+        return self._column(1)
+
+    @property
+    def objective(self) -> Array:
+        """Objective at each certificate."""
+        return self._column(2)
+
+    @property
+    def relative(self) -> Array:
+        """certificate.relative at each certificate."""
+        return self._column(3)
+
+    @property
+    def products(self) -> Array:
+        """Products with A and A^H so far at each certificate."""
+        return self._column(4)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __repr__(self) -> str:
+        return f"History({len(self.rows)} rows)"
+
+
+class Bar:
+    """Show one line of progress: tqdm where it is installed, plain text otherwise."""
+
+    def __init__(self, tol: float) -> None:
+        self._tol = max(tol, 1e-16)
+        self._first = 0.0
+        self._shown = 0.0
+        try:
+            from tqdm.auto import tqdm
+
+            self._bar: Any = tqdm(total=100, unit="%", bar_format="{l_bar}{bar}| {elapsed}{postfix}")
+        except ImportError:
+            self._bar = None
+
+    def update(self, progress: Progress) -> None:
+        """Show the state of the run; at most ten times a second."""
+        now = time.monotonic()
+        if now - self._shown < 0.1:
+            return
+        self._shown = now
+        relative = max(progress.relative, 1e-300)
+        self._first = self._first or relative
+        span = np.log(self._first / self._tol)
+        percent = 100.0 * float(np.clip(np.log(self._first / relative) / span, 0, 1)) if span > 0 else 100.0
+        text = f"iteration {progress.n_iter}, gap {progress.relative:.1e}"
+        if self._bar is None:
+            print(f"\r{text}", end="", file=sys.stderr, flush=True)
+        else:
+            self._bar.n = round(percent)
+            self._bar.set_postfix_str(text)
+
+    def close(self) -> None:
+        """Leave the line."""
+        if self._bar is None:
+            print(file=sys.stderr)
+        else:
+            self._bar.close()

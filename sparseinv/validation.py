@@ -1,0 +1,207 @@
+"""The only place that checks and casts what users pass in; it must not know what the numbers are for.
+
+Every refusal is a ValueError or TypeError whose sentence names the argument, says what is wrong and
+what would be right.
+"""
+
+from __future__ import annotations
+
+import math
+import operator as _operator
+import sys
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+_BLOCK = 1 << 22  # entries looked at together when searching for NaN: keeps the boolean temporary small
+
+
+def issparse(A: Any) -> bool:
+    """Tell whether A is a scipy.sparse container, without importing SciPy."""
+    module = sys.modules.get("scipy.sparse")
+    return module is not None and bool(module.issparse(A))
+
+
+def numeric(values: Any, name: str) -> Array:
+    """Return values as a native float64 or complex128 array (no copy where it already is one)."""
+    if isinstance(values, np.ma.MaskedArray):
+        if np.ma.is_masked(values):
+            raise ValueError(f"{name} is a masked array with masked entries; fill them, or drop those rows")
+        values = values.data
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name} is not a rectangular array of numbers: {error}") from None
+    if array.dtype.kind not in "biufc":
+        raise TypeError(
+            f"{name} has dtype {array.dtype}, but real or complex numbers are needed; "
+            f"convert it, for example with {name}.astype(float)"
+        )
+    wanted = np.complex128 if array.dtype.kind == "c" else np.float64
+    return array.astype(wanted, copy=False)
+
+
+def is_single(values: Any) -> bool:
+    """Tell whether values are stored in single (or half) precision."""
+    dtype = getattr(values, "dtype", None)
+    return dtype is not None and np.dtype(dtype).kind in "fc" and np.finfo(dtype).eps > 1e-9
+
+
+def finite(array: Array, name: str) -> None:
+    """Refuse NaN and infinity, with the position of the first one."""
+    flat = array.reshape(-1, order="A") if array.flags.forc else array.ravel()
+    for start in range(0, flat.size, _BLOCK):
+        bad = ~np.isfinite(flat[start : start + _BLOCK])
+        if bad.any():
+            at = start + int(np.argmax(bad))
+            order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
+            position = ", ".join(str(int(i)) for i in np.unravel_index(at, array.shape, order=order))
+            raise ValueError(
+                f"{name} contains {flat[at]} at {name}[{position}]; remove or replace it before solving"
+            )
+
+
+def dense_matrix(A: Any) -> Array:
+    """Return A as a finite two-dimensional float64 or complex128 array."""
+    array = numeric(A, "A")
+    if array.ndim != 2:
+        raise ValueError(f"A has {array.ndim} dimensions, but a matrix of shape (m, n) is needed")
+    finite(array, "A")
+    return array
+
+
+def right_hand_side(b: Any, m: int) -> Array:
+    """Return b as a finite contiguous vector of m entries."""
+    array = numeric(b, "b")
+    if array.ndim == 2 and 1 in array.shape and m != 1:
+        raise ValueError(f"b has shape {array.shape}, but a vector of shape ({m},) is needed; pass b.ravel()")
+    if array.ndim != 1:
+        raise ValueError(f"b has shape {array.shape}, but a vector of shape ({m},) is needed")
+    if array.size != m:
+        raise ValueError(f"b has {array.size} entries, but A has {m} rows")
+    finite(array, "b")
+    return np.ascontiguousarray(array)
+
+
+def start_vector(x0: Any, n: int, *, complex_allowed: bool) -> Array:
+    """Return a writable copy of x0 as a finite vector of n entries."""
+    array = numeric(x0, "x0")
+    if array.shape != (n,):
+        raise ValueError(f"x0 has shape {array.shape}, but x has shape ({n},)")
+    if np.iscomplexobj(array) and not complex_allowed:
+        raise ValueError("x0 is complex, but A and b are real; pass x0.real")
+    finite(array, "x0")
+    return array.copy()
+
+
+def candidate(x: Any, n: int) -> Array:
+    """Return x, a point to be judged, as a finite vector of n entries."""
+    array = numeric(x, "x")
+    if array.shape != (n,):
+        raise ValueError(f"x has shape {array.shape}, but A has {n} columns; ({n},) is needed")
+    finite(array, "x")
+    return np.ascontiguousarray(array)
+
+
+def lambdas(lam: Any, name: str = "lam") -> Array | float | None:
+    """Return lam as a float, a vector, or None; refuse negative, NaN and complex values."""
+    if lam is None:
+        return None
+    array = numeric(lam, name)
+    if np.iscomplexobj(array):
+        raise TypeError(f"{name} is complex, but a penalty level is a real number >= 0")
+    if array.ndim > 1:
+        raise ValueError(f"{name} has shape {array.shape}; pass one number or a vector")
+    bad = ~(array >= 0)
+    if bad.any():
+        where = "" if array.ndim == 0 else f"[{int(np.argmax(bad))}]"
+        value = float(array.ravel()[int(np.argmax(bad.ravel()))])
+        raise ValueError(
+            f"{name}{where} is {value}, but it must be >= 0 (0 leaves a coefficient unpenalised, "
+            "inf excludes it)"
+        )
+    if array.ndim == 0:
+        return float(array)
+    vector = np.array(array, dtype=np.float64)
+    vector.flags.writeable = False
+    return vector
+
+
+def group_labels(groups: Any, n: int | None = None) -> Array:
+    """Return one label per coefficient as a vector of n entries."""
+    labels = np.asarray(groups)
+    if labels.ndim != 1:
+        raise ValueError(f"groups has shape {labels.shape}; pass one label per coefficient, shape (n,)")
+    if labels.dtype.kind == "f" and np.isnan(labels).any():
+        raise ValueError(f"groups[{int(np.argmax(np.isnan(labels)))}] is NaN, which is no group label")
+    if labels.dtype.kind == "O":
+        raise TypeError("groups has dtype object; use integer or string labels of one type")
+    if n is not None and labels.size != n:
+        raise ValueError(f"groups has {labels.size} labels, but there are {n} coefficients")
+    return labels
+
+
+def broadcast(values: Array | float, n: int, index: Array | None, count: int, name: str) -> Array:
+    """Spread one number, one per coefficient, or one per group over the n coefficients."""
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim == 0:
+        return np.full(n, float(values))
+    if index is not None:
+        if values.size != count:
+            raise ValueError(
+                f"{name} has {values.size} entries, but groups has {count} distinct labels; pass one number "
+                "or one per label, in the order of numpy.unique(groups)"
+            )
+        return values[index]
+    if values.size != n:
+        raise ValueError(f"{name} has {values.size} entries, but there are {n} coefficients")
+    return values.astype(np.float64)
+
+
+def tolerance(tol: Any) -> float:
+    """Return tol as a float >= 0."""
+    value = real_number(tol, "tol")
+    if not value >= 0 or math.isinf(value):
+        raise ValueError(f"tol is {value}, but it must be a finite number >= 0 (it is compared with gap / (||b||^2 / 2))")
+    return value
+
+
+def real_number(value: Any, name: str) -> float:
+    """Return value as a float; refuse anything that is not one real number."""
+    if isinstance(value, (str, bytes, bool)) or np.ndim(value) != 0:
+        raise TypeError(f"{name} is {value!r}, but one real number is needed")
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} is {value!r}, but one real number is needed") from None
+
+
+def positive(value: Any, name: str) -> float:
+    """Return value as a finite float > 0."""
+    number = real_number(value, name)
+    if not 0 < number < math.inf:
+        raise ValueError(f"{name} is {number}, but it must be a finite number > 0")
+    return number
+
+
+def count(value: Any, name: str, least: int = 0) -> int:
+    """Return value as an int >= least."""
+    try:
+        number = _operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}, but a whole number is needed") from None
+    if number < least or isinstance(value, bool):
+        raise ValueError(f"{name} is {value!r}, but it must be a whole number >= {least}")
+    return number
+
+
+def generator(rng: Any) -> np.random.Generator:
+    """Return a random generator; None means the fixed seed 0, so that runs repeat."""
+    if isinstance(rng, np.random.Generator):
+        return rng
+    try:
+        return np.random.default_rng(0 if rng is None else rng)
+    except (TypeError, ValueError):
+        raise TypeError(f"rng is {rng!r}, but None, a seed or a numpy.random.Generator is needed") from None
