@@ -1,4 +1,4 @@
-"""The proof that comes with every answer: how much could the objective still go down?
+"""The proof that comes with every answer, a bound on how much the objective could still go down.
 
 For a convex problem any nu with a finite dual value proves a gap, evaluated as a sum of Fenchel-Young
 terms that are all >= 0::
@@ -33,7 +33,7 @@ class Kind(enum.Enum):
     DUALITY_GAP = "global within {relative:.1e} of 1/2||b||^2"
     GLOBAL_BOUND = "global within {relative:.1e} of 1/2||b||^2 (branch and bound)"
     SWAP_MINIMUM = "swap-optimal within {relative:.1e} of 1/2||b||^2, a local statement"
-    COORDINATE_MINIMUM = "no single coefficient can improve it by more than {relative:.1e} of 1/2||b||^2 (local)"
+    COORDINATE_MINIMUM = "no single coefficient improves it by over {relative:.1e} of 1/2||b||^2 (local)"
     PROX_STATIONARITY = "stationary to first order within {relative:.1e} of 1/2||b||^2 (local)"
 
     @property
@@ -325,7 +325,7 @@ def _smooth_newton(problem: Problem, gram: Array, q: Array, index: Array, start:
         step = -solve_symmetric(H, gradient)
         # a block must not jump across zero: its norm is not smooth there
         along = np.bincount(block[live], weights=step * unit, minlength=size.size)[block[live]]
-        damping = np.where(along < -0.9 * norm, 0.9 * norm / np.maximum(-along, 1e-300), 1.0)
+        damping = np.divide(0.9 * norm, -along, out=np.ones_like(norm), where=along < -0.9 * norm)
         y[live] += float(damping.min(initial=1.0)) * step
         if np.abs(step).max() <= 1e-15 * np.abs(y).max():
             break

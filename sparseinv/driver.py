@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from sparseinv.certificate import Certificate, certify_problem
+from sparseinv.certificate import Certificate, Kind, certify_problem
 from sparseinv.problem import OperatorFailure, Problem
 from sparseinv.result import Interrupted, Result, Selection, Status
 from sparseinv.solvers.base import Outcome, Solver, State
@@ -18,6 +18,15 @@ from sparseinv.stopping import Bar, Budget, History, Progress, Stopping
 Array = np.ndarray[Any, Any]
 
 _REFIT_WORK = 20.0  # a refit may cost this many passes over A during a run
+_STALL = 200  # certificates without any progress after which a run has reached its floor
+
+
+class _Best(NamedTuple):
+    """The point to return if the run ends without converging."""
+
+    x: Array
+    certificate: Certificate
+    settled: bool
 
 
 class Run:
@@ -43,7 +52,9 @@ class Run:
         self.detail = ""
         self.state: State | None = None
         self._x0 = None if x0 is None else problem.units.working(x0)
-        self._best: tuple[Array, Certificate] | None = None
+        self._best: _Best | None = None
+        self._lowest = math.inf  # smallest certificate.relative so far
+        self._idle = 0  # certificates since the last progress
         self._nonzeros = -1
 
     def start(self) -> None:
@@ -99,21 +110,21 @@ class Run:
             return
         problem.operator.phase = "certificate"
         last = outcome is not Outcome.MOVED
+        refit = last or self._refit_pays(state)
+        tol, kind = self.stopping.tol, self.solver.local_kind
         certificate = self._guarded(
             lambda: certify_problem(
-                problem, state.x, r=state.r, dual=state.dual, target=self.stopping.tol,
-                refit=last or self._refit_pays(state), local=self.solver.local_kind,
-            )  # fmt: skip
+                problem, state.x, r=state.r, dual=state.dual, refit=refit, target=tol, local=kind
+            )
         )
         if certificate is None:
             return
-        self.history.add(
-            state.n_iter, self.seconds, certificate.objective, certificate.relative, problem.operator.products.total
-        )
-        self._remember(state, certificate)
-        if state.settled and certificate.relative <= self.stopping.tol:
+        spent = problem.operator.products.total
+        self.history.add(state.n_iter, self.seconds, certificate.objective, certificate.relative, spent)
+        stalled = self._remember(state, certificate)
+        if state.settled and certificate.relative <= tol:
             self.status = Status.CONVERGED
-        elif last:
+        elif last or stalled:
             self.status = Status.PRECISION_FLOOR
         elif self.seconds >= self.stopping.max_time:
             self.status = Status.MAX_TIME
@@ -126,18 +137,40 @@ class Run:
         k, problem = float(self._nonzeros), self.problem
         return k * k * problem.m + k**3 / 3 <= _REFIT_WORK * max(problem.m * problem.n, 1)
 
-    def _remember(self, state: State, certificate: Certificate) -> None:
-        """Keep the best point; an unsettled state works on another problem and is kept only for want of a better."""
-        if self._best is None or state.settled and not certificate.relative > self._best[1].relative:
-            self._best = (state.x.copy(), certificate)
+    def _remember(self, state: State, certificate: Certificate) -> bool:
+        """Keep the point of lowest objective; tell whether nothing has improved for a long time.
+
+        An unsettled state works on another problem: its points count only until there is a settled one.
+        """
+        best = self._best
+        first = best is None or (state.settled and not best.settled)
+        better = first or (
+            best is not None
+            and state.settled == best.settled
+            and not certificate.objective > best.certificate.objective
+        )
+        scale = certificate.scale if math.isfinite(certificate.scale) else 0.0
+        progress = (
+            first
+            or best is None
+            or certificate.objective < best.certificate.objective - 1e-15 * scale
+            or certificate.relative < 0.99 * self._lowest
+        )
+        if first:
+            self._lowest = math.inf
+        self._lowest = min(self._lowest, certificate.relative)
+        self._idle = 0 if progress or not state.settled else self._idle + 1
+        if better:
+            self._best = _Best(state.x.copy(), certificate, state.settled)
+        return self._idle >= _STALL
 
     def result(self, *, lam: Any, reason: str, selection: Selection | None, single: bool) -> Result:
         """Return the result with a certificate from a fresh residual."""
         problem, state = self.problem, self.state
-        status = self.status if self.status is not None else Status.INTERRUPTED
+        status = self.status or Status.INTERRUPTED
         x = state.x if state is not None else np.zeros(problem.n, dtype=problem.dtype)
         if status is not Status.CONVERGED and self._best is not None:
-            x = self._best[0]
+            x = self._best.x
         outer = problem.units.solution(x)
         if single:
             outer = outer.astype(np.complex64 if outer.dtype.kind == "c" else np.float32)
@@ -153,7 +186,7 @@ class Run:
                     problem, x, refit=True, target=self.stopping.tol, local=self.solver.local_kind
                 )
         except OperatorFailure as failure:
-            certificate = self._best[1] if self._best is not None else _unknown(problem)
+            certificate = self._best.certificate if self._best is not None else _unknown(problem)
             status, self.detail = Status.NUMERICAL_FAILURE, str(failure)
         settled = state is None or state.settled
         if status is Status.CONVERGED and certificate.relative > self.stopping.tol:
@@ -174,8 +207,6 @@ class Run:
 
 def _unknown(problem: Problem) -> Certificate:
     """Return the certificate of a run that could not even judge its start: x = 0, nothing proved."""
-    from sparseinv.certificate import Kind
-
     value = problem.units.objective(problem.scale)
     return Certificate(Kind.PROX_STATIONARITY, math.inf, value, math.inf, value, -math.inf)
 

@@ -16,7 +16,7 @@ import numpy as np
 from sparseinv import validation
 from sparseinv.operators.adapt import check_adjoint, golub_kahan
 from sparseinv.operators.base import Operator
-from sparseinv.operators.matrix import ExplicitMatrix, Layout, ldexp
+from sparseinv.operators.matrix import ExplicitMatrix, ldexp
 from sparseinv.penalties.base import Penalty
 
 Array = np.ndarray[Any, Any]
@@ -112,6 +112,22 @@ class CountedOperator:
             self.charge(forward=len(index))
         return self._guard("columns", index)
 
+    def gram(self) -> Array:
+        """Return A^H A of an explicit A, counted as n products."""
+        assert isinstance(self.inner, ExplicitMatrix)
+        self.charge(forward=self.shape[1])
+        return self.inner.gram()
+
+    def column_norms(self) -> Array | None:
+        """Return the column norms where the operator knows them."""
+        norms = self.inner.column_norms()
+        return norms if norms is None or not self._exponent else np.ldexp(norms, -self._exponent)
+
+    def norm_bound(self) -> float | None:
+        """Return the closed-form upper bound of ||A|| where the operator knows one."""
+        bound = self.inner.norm_bound()
+        return None if bound is None else math.ldexp(bound, -self._exponent)
+
     def _guard(self, call: str, argument: Array) -> Array:
         if self.explicit:
             return np.asarray(getattr(self.inner, call)(argument))
@@ -194,9 +210,11 @@ class Problem:
         return self.operator.explicit
 
     @property
-    def layout(self) -> Layout:
-        """The arrays of an explicit A for the kernels."""
-        return tuple(self.operator.inner.layout)  # type: ignore[attr-defined]
+    def layout(self) -> tuple[Array, Array, Array, Array]:
+        """The arrays (dense, data, indices, indptr) of an explicit A for the kernels."""
+        assert isinstance(self.operator.inner, ExplicitMatrix)
+        dense, data, indices, indptr = self.operator.inner.layout
+        return dense, data, indices, indptr
 
     def residual(self, x: Array) -> Array:
         """Return r = A x - b: one product with A."""
@@ -224,22 +242,19 @@ class Problem:
     @cached_property
     def column_norms(self) -> Array:
         """Euclidean column norms; n products where a matrix-free A has no closed form."""
-        norms = self.operator.inner.column_norms()
+        norms = self.operator.column_norms()
         if norms is None:
             norms = np.empty(self.n)
             for start in range(0, self.n, 64):
                 index = np.arange(start, min(start + 64, self.n))
                 norms[index] = np.linalg.norm(self.operator.columns(index), axis=0)
-            return norms
-        return norms if self.explicit else np.ldexp(norms, -self.units.a_exponent)
+        return norms
 
     @cached_property
     def lipschitz(self) -> tuple[float, bool]:
         """(estimate of ||A||^2, whether it is a proven upper bound)."""
-        closed = self.operator.inner.norm_bound()
+        closed = self.operator.norm_bound()
         if closed is not None:
-            if not self.explicit:
-                closed = math.ldexp(closed, -self.units.a_exponent)
             return closed * closed, True
         phase, self.operator.phase = self.operator.phase, "setup"
         try:

@@ -56,8 +56,10 @@ def finite(array: Array, name: str) -> None:
         bad = ~np.isfinite(flat[start : start + _BLOCK])
         if bad.any():
             at = start + int(np.argmax(bad))
-            order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
-            position = ", ".join(str(int(i)) for i in np.unravel_index(at, array.shape, order=order))
+            shape = array.shape
+            column_major = array.flags.f_contiguous and not array.flags.c_contiguous
+            where = np.unravel_index(at, shape[::-1])[::-1] if column_major else np.unravel_index(at, shape)
+            position = ", ".join(str(int(i)) for i in where)
             raise ValueError(
                 f"{name} contains {flat[at]} at {name}[{position}]; remove or replace it before solving"
             )
@@ -164,7 +166,9 @@ def tolerance(tol: Any) -> float:
     """Return tol as a float >= 0."""
     value = real_number(tol, "tol")
     if not value >= 0 or math.isinf(value):
-        raise ValueError(f"tol is {value}, but it must be a finite number >= 0 (it is compared with gap / (||b||^2 / 2))")
+        raise ValueError(
+            f"tol is {value}, but it must be a finite number >= 0 (it is compared with gap / (||b||^2 / 2))"
+        )
     return value
 
 

@@ -178,7 +178,9 @@ def check_adjoint(op: Operator, x: Array, Ax: Array, y: Array, Ahy: Array, tol: 
     Ax, Ahy = Ax / size, Ahy / size  # squares of a tiny or huge A must neither vanish nor overflow
     forward, backward = np.vdot(y, Ax), np.vdot(Ahy, x)
     scale = np.linalg.norm(y) * np.linalg.norm(Ax) + np.linalg.norm(Ahy) * np.linalg.norm(x)
-    difference = forward - backward if op.clinear else (forward - backward).real
+    difference = complex(forward) - complex(backward)
+    if not op.clinear:
+        difference = complex(difference.real)
     mismatch = float(abs(difference) / scale)
     if mismatch > tol:
         raise ValueError(

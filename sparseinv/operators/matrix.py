@@ -54,8 +54,15 @@ class DenseMatrix(ExplicitMatrix):
     def __init__(self, A: Array) -> None:
         super().__init__(A.shape, A.dtype)
         self.array = np.asfortranarray(A)
-        empty = np.empty(0, dtype=np.int32)
-        self.layout = Layout(self.array, np.empty(0, dtype=A.dtype), empty, empty)
+        m, n = A.shape
+        if min(m, n) > 1:
+            empty = np.empty(0, dtype=np.int32)
+            self.layout = Layout(self.array, np.empty(0, dtype=A.dtype), empty, empty)
+        else:
+            # one row or column is both C- and F-contiguous, which kernels would compile for anew
+            rows = np.tile(np.arange(m, dtype=np.int32), n)
+            pointers = m * np.arange(n + 1, dtype=np.int32)
+            self.layout = Layout(_no_dense(A.dtype), self.array.ravel(order="F"), rows, pointers)
 
     def _matvec(self, x: Array) -> Array:
         return self.array @ x
@@ -110,7 +117,7 @@ class SparseMatrix(ExplicitMatrix):
         kind = np.int64 if wide else np.int32
         self.array = A
         self.layout = Layout(
-            np.empty((0, 0), dtype=A.dtype, order="F"),
+            _no_dense(A.dtype),
             A.data,
             A.indices.astype(kind, copy=False),
             A.indptr.astype(kind, copy=False),
@@ -160,6 +167,11 @@ class SparseMatrix(ExplicitMatrix):
     def max_abs(self) -> float:
         """Return the largest modulus of a real or imaginary part."""
         return _max_abs(self.array.data)
+
+
+def _no_dense(dtype: Any) -> Array:
+    """Return a placeholder that is F- but not C-contiguous, like every dense matrix."""
+    return np.zeros((2, 2), dtype=dtype, order="F")
 
 
 def _column_squares(A: Array) -> Array:

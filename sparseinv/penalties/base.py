@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -36,9 +36,10 @@ class Penalty:
     array([1. , 0.5])
     """
 
-    convex: ClassVar[bool] | bool = False
+    #: whether R is convex
+    convex: Any = False
     #: arrays for the kernels; None for a penalty that only Python knows
-    terms: ClassVar[None] | tuple[Any, ...] = None
+    terms: Any = None
 
     def value(self, x: Array) -> float:
         """Return R(x)."""

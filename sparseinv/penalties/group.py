@@ -37,7 +37,7 @@ class Grouped(Penalty):
         return int(self.order.size)
 
     @property
-    def terms(self) -> tuple[Any, ...]:  # type: ignore[override]
+    def terms(self) -> tuple[Any, ...]:
         """Arrays for the kernels."""
         none = np.empty(0)
         return (none, self.lam, none, False, self.order, self.starts)
@@ -163,14 +163,13 @@ class GroupL1(Leveled):
         index, labels = self.grouping(n)
         assert index is not None
         lam = 1.0 if self.lam is None else self.lam
-        level = validation.broadcast(lam, labels.size, None, 0, "lam") if np.ndim(lam) == 0 else np.asarray(lam)
-        if level.size != labels.size:
-            raise ValueError(f"lam has {level.size} entries, but groups has {labels.size} distinct labels")
+        blocks = np.arange(labels.size)
+        level = validation.broadcast(lam, labels.size, blocks, labels.size, "lam")
         if self.weights is not None:
-            weights = np.asarray(self.weights, dtype=np.float64)
-            if weights.ndim and weights.size != labels.size:
-                raise ValueError(f"weights has {weights.size} entries, but groups has {labels.size} distinct labels")
-            level = level * weights
+            with np.errstate(invalid="ignore"):
+                level = level * validation.broadcast(
+                    self.weights, labels.size, blocks, labels.size, "weights"
+                )
         if np.isnan(level).any():
             raise ValueError("lam * weights is 0 * inf for a group; use 0 or inf, not both")
         order = np.argsort(index, kind="stable").astype(np.int64)

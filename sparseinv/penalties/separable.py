@@ -36,7 +36,7 @@ class Separable(Penalty):
         return int(self.l1.size)
 
     @property
-    def terms(self) -> tuple[Any, ...]:  # type: ignore[override]
+    def terms(self) -> tuple[Any, ...]:
         """Arrays for the kernels."""
         return (self.l0, self.l1, self.l2, self.nonnegative, _NONE, _NONE)
 
@@ -51,7 +51,7 @@ class Separable(Penalty):
         return (self.l0 == 0) & (self.l1 == 0) & (self.l2 == 0)
 
     @property
-    def convex(self) -> bool:  # type: ignore[override]
+    def convex(self) -> bool:
         """Whether R is convex: no finite l0 level is left."""
         return not bool(((self.l0 > 0) & ~self.excluded).any())
 
@@ -130,7 +130,7 @@ class Separable(Penalty):
         """Return the factor on all levels from which on x = 0, c = A^H b with b projected."""
         free = ~self.excluded & ~self.unpenalised
         size = self.magnitude(c)[free]
-        l0, l1, l2 = self.l0[free], self.l1[free], self.l2[free]
+        l0, l1 = self.l0[free], self.l1[free]
         if (size[(l0 == 0) & (l1 == 0)] > 0).any():
             return np.inf
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -218,10 +218,8 @@ class _Signed(Leveled):
 
     def _bound(self, n: int, l0: Any, l1: Any, l2: Any) -> Separable:
         zero = np.zeros(n)
-        return Separable(
-            *(zero if level is None else np.ascontiguousarray(level) for level in (l0, l1, l2)),
-            nonnegative=bool(self.nonnegative),
-        )
+        l0, l1, l2 = (zero if level is None else np.ascontiguousarray(level) for level in (l0, l1, l2))
+        return Separable(l0, l1, l2, bool(self.nonnegative))
 
 
 class L1(_Signed):
@@ -329,7 +327,7 @@ class ElasticNet(_Signed):
         super().__post_init__()
         ratio = validation.real_number(self.l1_ratio, "l1_ratio")
         if not 0 < ratio <= 1:
-            raise ValueError(f"l1_ratio is {ratio}, but it must lie in (0, 1]; use L2 for a pure ridge penalty")
+            raise ValueError(f"l1_ratio is {ratio}, but it must lie in (0, 1]; use L2 for a pure ridge")
         object.__setattr__(self, "l1_ratio", ratio)
 
     def bind(self, n: int) -> Separable:

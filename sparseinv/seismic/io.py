@@ -107,7 +107,7 @@ def read_su(path: str | Path) -> Gather:
             )
     if step == 0:
         raise ValueError(f"{name} states no sampling interval (0 microseconds at byte 116)")
-    return Gather(data["samples"].astype(np.float32), step * 1e-6, data["offset"].astype(np.float64))
+    return Gather(data["samples"].astype(np.float32), step / 1e6, data["offset"].astype(np.float64))
 
 
 def write_su(path: str | Path, gather: Gather) -> None:

@@ -101,11 +101,14 @@ def ormsby(
     >>> wavelet.size, float(wavelet[center])
     (201, 1.0)
     """
-    f1, f2, f3 = (validation.real_number(f, name) for f, name in ((f1, "f1"), (f2, "f2"), (f3, "f3")))
+    f1, f2, f3, f4 = (
+        validation.real_number(f, name) for f, name in ((f1, "f1"), (f2, "f2"), (f3, "f3"), (f4, "f4"))
+    )
     dt, nyquist = _sampling(dt, f4, "f4", closed=True)
     if not 0.0 <= f1 < f2 <= f3 < f4:
         raise ValueError(
-            f"the corners are {f1}, {f2}, {f3}, {f4} Hz, but 0 <= f1 < f2 <= f3 < f4 <= {nyquist:g} is needed"
+            f"the corners are {f1:g}, {f2:g}, {f3:g}, {f4:g} Hz, but 0 <= f1 < f2 <= f3 < f4 <= {nyquist:g} "
+            "is needed"
         )
     t, center = _times(4.0 / min(f2 - f1, f4 - f3) if duration is None else duration, dt)
     high = ((f4 * np.sinc(f4 * t)) ** 2 - (f3 * np.sinc(f3 * t)) ** 2) / (f4 - f3)
@@ -158,7 +161,9 @@ def klauder(
     f1, T = validation.real_number(f1, "f1"), validation.positive(sweep, "sweep")
     dt, nyquist = _sampling(dt, f2, "f2", closed=True)
     if not 0.0 <= f1 < f2:
-        raise ValueError(f"the sweep runs from {f1} to {f2} Hz, but 0 <= f1 < f2 <= {nyquist:g} is needed")
+        raise ValueError(
+            f"the sweep runs from {f1:g} to {f2:g} Hz, but 0 <= f1 < f2 <= {nyquist:g} is needed"
+        )
     t, center = _times(min(20.0 / (f2 - f1), 2.0 * T) if duration is None else duration, dt)
     left = np.maximum(T - np.abs(t), 0.0)
     if t[-1] > T + dt:

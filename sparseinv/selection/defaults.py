@@ -30,7 +30,8 @@ def choose_lam(problem: Problem, penalty: Leveled) -> Selection:
     """Choose the level of a penalty with lam = None; the problem is bound with lam = 1."""
     before = problem.operator.products.total
     if problem.scale == 0.0 or problem.n == 0:
-        selection = Selection(0.0, "b is zero or A is empty, so x = 0 for every lam", None, np.zeros(0), np.zeros(0))
+        rule = "b is zero or A is empty, so x = 0 for every lam"
+        selection = Selection(0.0, rule, None, np.zeros(0), np.zeros(0))
     elif isinstance(penalty, L2):
         selection = _leave_one_out(problem) if is_direct(problem) else _generalised_cv(problem)
     elif isinstance(penalty, L0):
@@ -143,9 +144,9 @@ def _null_level(unit: Problem) -> float:
     """Return half the median of the level at which pure noise of unit norm would enter."""
     draws = _DRAWS_EXPLICIT if unit.explicit else _DRAWS_PRODUCTS
     rng = np.random.default_rng(0)
-    noise = rng.standard_normal((unit.m, draws)).astype(unit.dtype)
+    noise: Array = rng.standard_normal((unit.m, draws))
     if unit.dtype.kind == "c":
-        noise += 1j * rng.standard_normal((unit.m, draws))
+        noise = noise + 1j * rng.standard_normal((unit.m, draws))
     if unit.unpenalised.size:
         noise = np.stack([unit.project(e) for e in noise.T], axis=1)
     size = np.linalg.norm(noise, axis=0)
@@ -218,7 +219,8 @@ def _generalised_cv(problem: Problem) -> Selection:
         return misfit / problem.m / max(float(free) / problem.m, 1e-10) ** 2
 
     lams, errors, best = _minimise(error, top)
-    return Selection(best, "generalised cross-validation (Lanczos quadrature, seeded probes)", None, lams, errors)
+    rule = "generalised cross-validation (Lanczos quadrature, seeded probes)"
+    return Selection(best, rule, None, lams, errors)
 
 
 def _minimise(error: Callable[[float], float], top: float) -> tuple[Array, Array, float]:

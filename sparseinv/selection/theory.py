@@ -56,7 +56,9 @@ def lam_max(A: Any, b: Any, penalty: Penalty) -> float:
     4.0
     """
     if not isinstance(penalty, Leveled):
-        raise TypeError(f"penalty is {penalty!r}, which has no level; L1, L2, L0, ElasticNet and GroupL1 have one")
+        raise TypeError(
+            f"penalty is {penalty!r}, which has no level; L1, L2, L0, ElasticNet and GroupL1 have one"
+        )
     problem = build(A, b, penalty)
     if problem.scale == 0.0:
         return 0.0

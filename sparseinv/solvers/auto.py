@@ -24,12 +24,11 @@ def choose(problem: Problem) -> tuple[Solver, str]:
         if penalty.convex:
             return FISTA(), f"auto: {name} is a convex penalty known by its prox"
         return ISTA(), f"auto: {name} is a penalty known by its prox, convexity not declared"
+    if not penalty.convex:
+        return complete(IRL1(), problem), "auto: nonconvex penalty, approached through reweighted L1"
     if problem.explicit:
-        kind = "convex" if penalty.convex else "nonconvex, approached through falling levels"
-        return CoordinateDescent(), f"auto: columns in memory, separable penalty, {kind}"
-    if penalty.convex:
-        return FISTA(), "auto: matrix-free operator, convex penalty"
-    return ISTA(), "auto: matrix-free operator, nonconvex penalty approached through falling levels"
+        return CoordinateDescent(), "auto: columns in memory, convex penalty"
+    return FISTA(), "auto: matrix-free operator, convex penalty"
 
 
 def complete(solver: Solver, problem: Problem) -> Solver:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,32 +23,17 @@ class Outcome(enum.Enum):
     FLOOR = "x no longer changes in this arithmetic"
 
 
+@dataclass(slots=True, eq=False)
 class State:
-    """Hold what a run carries from step to step.
+    """Hold what a run carries from step to step, in working units."""
 
-    Attributes
-    ----------
-    x : ndarray, shape (n,)
-        Current point, working units.
-    r : ndarray, shape (m,), or None
-        A x - b where the method holds it.
-    dual : DualPair or None
-        A vector and its product with A^H, from which a dual point is made at no cost.
-    n_iter : int
-        Iterations done.
-    settled : bool
-        False while the method works on a neighbouring problem (continuation, smoothing), so that a
-        certificate of the present x must not end the run.
-    """
-
-    __slots__ = ("dual", "n_iter", "r", "settled", "x")
-
-    def __init__(self, x: Array, r: Array | None = None) -> None:
-        self.x = x
-        self.r = r
-        self.dual: DualPair | None = None
-        self.n_iter = 0
-        self.settled = True
+    x: Array  # current point, shape (n,)
+    r: Any = None  # A x - b, shape (m,), where the method holds it
+    dual: DualPair | None = None  # a vector and its product with A^H: a dual point at no cost
+    n_iter: int = 0  # iterations done
+    # False while the method works on a neighbouring problem (continuation, smoothing), so that a
+    # certificate of the present x must not end the run
+    settled: bool = True
 
     def check(self, problem: Problem, tol: float = 1e-9) -> None:
         """Raise AssertionError unless r equals A x - b and the dual pair is consistent."""
@@ -56,7 +42,8 @@ class State:
             assert np.linalg.norm(self.r - problem.residual(self.x)) <= tol * size, "r is not A x - b"
         if self.dual is not None:
             exact = problem.gradient(self.dual.v)
-            assert np.linalg.norm(self.dual.Ahv - exact) <= tol * (size + np.linalg.norm(exact)), "A^H v is stale"
+            distance = np.linalg.norm(self.dual.Ahv - exact)
+            assert distance <= tol * (size + np.linalg.norm(exact)), "A^H v is stale"
 
 
 class Solver:

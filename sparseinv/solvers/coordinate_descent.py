@@ -19,15 +19,14 @@ _GRAM_SWEEPS = 20
 _CONTINUATION = 0.5  # factor between two levels while a nonconvex problem is approached
 
 
+@dataclass(slots=True, eq=False, kw_only=True)
 class DescentState(State):
     """Carry the residual and the curvatures."""
 
-    __slots__ = (
-        "active",  # scratch: coordinates or groups that are not zero
-        "gram",  # A^H A, F-ordered, or None
-        "level",  # factor on the penalty while the problem is approached; 1 is the problem itself
-        "squares",  # ||a_j||^2, or a bound of ||A_g||^2 for groups
-    )
+    squares: Array  # ||a_j||^2, or a bound of ||A_g||^2 for groups
+    active: Array  # scratch: coordinates or groups that are not zero
+    gram: Array | None  # A^H A, F-ordered
+    level: float = 1.0  # factor on the penalty while the problem is approached; 1 is the problem itself
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class CoordinateDescent(Solver):
     def check(self, problem: Problem) -> None:
         """Refuse matrix-free operators and penalties that kernels do not know."""
         if not problem.explicit:
-            raise refuse(self, "needs the columns of A in memory (dense or CSC)", "FISTA, ISTA, IRLS or Ridge")
+            raise refuse(self, "needs columns of A in memory (dense or CSC)", "FISTA, ISTA, IRLS or Ridge")
         if problem.penalty.terms is None:
             raise refuse(self, f"does not know the penalty {type(problem.penalty).__name__}", "ISTA or FISTA")
         if self.gram and problem.penalty.terms[5].size:
@@ -80,18 +79,15 @@ class CoordinateDescent(Solver):
         """Return the state at x0 (zero by default)."""
         problem.operator.phase = "setup"
         x = start_point(problem, x0)
-        state = DescentState(x, problem.residual(x))
         order, starts = problem.penalty.terms[4:]
-        state.squares = _group_squares(problem, order, starts) if starts.size else problem.column_norms**2
-        state.active = np.empty(state.squares.size, dtype=np.int64)
+        squares = _group_squares(problem, order, starts) if starts.size else problem.column_norms**2
         wanted = self.gram
         if wanted is None:
             wanted = not starts.size and problem.m >= 3 * problem.n and 0 < problem.n <= 2000
-        state.gram = None
-        if wanted:
-            state.gram = np.asfortranarray(problem.operator.inner.gram(), dtype=problem.dtype)
-            problem.operator.charge(forward=problem.n)
-        state.level = 1.0
+        gram = np.asfortranarray(problem.operator.gram(), dtype=problem.dtype) if wanted else None
+        state = DescentState(
+            x, problem.residual(x), squares=squares, active=np.empty(squares.size, dtype=np.int64), gram=gram
+        )
         if x0 is None and not problem.penalty.convex and self.continuation:
             g = problem.gradient(state.r)
             state.level = problem.penalty.lam_max(-g, problem.column_norms)
@@ -104,7 +100,6 @@ class CoordinateDescent(Solver):
         from sparseinv.kernels.descent import coordinate_descent, gram_descent
 
         penalty = problem.penalty if state.level <= 1.0 else problem.penalty.tilted(state.level)
-        assert state.r is not None
         size = float(np.linalg.norm(problem.b))
         if state.gram is not None:
             # the gradient is formed afresh, so that rounding in A^H A cannot accumulate

@@ -160,7 +160,7 @@ class ConjugateGradients:
 
 def mean_square(problem: Problem) -> float:
     """Return the mean squared column norm, estimated from one seeded product if norms are unknown."""
-    if problem.explicit or problem.operator.inner.column_norms() is not None:
+    if problem.operator.column_norms() is not None:
         return float((problem.column_norms**2).mean()) if problem.n else 0.0
     probe = problem.rng.standard_normal(problem.m)
     return squared(problem.gradient(probe.astype(problem.dtype))) / max(problem.n, 1)

@@ -26,31 +26,19 @@ _CONTINUATION = 0.7  # factor between two levels while a nonconvex problem is ap
 _LEVEL_STEPS = 5  # iterations on each of those levels
 
 
+@dataclass(slots=True, eq=False, kw_only=True)
 class ProximalState(State):
     """Carry two points, their residuals, and the last gradient."""
 
-    __slots__ = (
-        "g",  # A^H rz_dual
-        "inertia",  # FISTA's t; 1 right after a restart
-        "level",  # factor on the penalty while the problem is approached; 1 is the problem itself
-        "lipschitz",  # current estimate of ||A||^2
-        "rz",  # residual of z
-        "rz_dual",  # residual whose gradient g is
-        "spare_r",  # scratch (m,)
-        "spare_x",  # scratch (n,)
-        "z",  # extrapolated point
-    )
-
-    def __init__(self, problem: Problem, x: Array, lipschitz: float) -> None:
-        super().__init__(x, problem.residual(x))
-        assert self.r is not None
-        self.z, self.rz = x.copy(), self.r.copy()
-        self.g = np.zeros_like(x)
-        self.rz_dual = self.r.copy()
-        self.spare_x, self.spare_r = np.empty_like(x), np.empty_like(self.r)
-        self.inertia = 1.0
-        self.lipschitz = lipschitz
-        self.level = 1.0
+    z: Array  # extrapolated point
+    rz: Array  # residual of z
+    rz_dual: Array  # residual whose gradient g is
+    g: Array  # A^H rz_dual
+    spare_x: Array  # scratch (n,)
+    spare_r: Array  # scratch (m,)
+    lipschitz: float  # current estimate of ||A||^2
+    inertia: float = 1.0  # FISTA's t; 1 right after a restart
+    level: float = 1.0  # factor on the penalty while the problem is approached; 1 is the problem itself
 
 
 @dataclass(frozen=True)
@@ -66,7 +54,11 @@ class _ProximalGradient(Solver):
         norm = getattr(self, "norm", None)
         known = math.ldexp(float(norm), -problem.units.a_exponent) ** 2 if norm is not None else None
         lipschitz = known if known is not None else problem.lipschitz[0]
-        state = ProximalState(problem, x, lipschitz if lipschitz > 0 else 1.0)
+        r = problem.residual(x)
+        state = ProximalState(
+            x, r, z=x.copy(), rz=r.copy(), rz_dual=r.copy(), g=np.zeros_like(x),
+            spare_x=np.empty_like(x), spare_r=np.empty_like(r), lipschitz=lipschitz if lipschitz > 0 else 1.0,
+        )  # fmt: skip
         if x0 is None and not problem.penalty.convex and getattr(self, "continuation", False):
             state.level = self._first_level(problem, state)
             state.settled = state.level <= 1.0
@@ -109,7 +101,6 @@ class _ProximalGradient(Solver):
         """Do the same with products of a matrix-free A, or with a penalty that only Python knows."""
         from sparseinv.kernels import descent
 
-        assert state.r is not None
         monotone = bool(getattr(self, "monotone", False))
         value = problem.objective(state.x, state.r) if monotone else 0.0
         moved = 0.0
@@ -157,12 +148,10 @@ class _ProximalGradient(Solver):
     def _accept(state: ProximalState, new: Array, r_new: Array) -> None:
         """Make the proximal point the iterate and its old buffers the scratch ones."""
         state.x, state.spare_x = new, state.x
-        assert state.r is not None
         state.r, state.spare_r = r_new, state.r
 
     def _first_level(self, problem: Problem, state: ProximalState) -> float:
         """Return the factor on the penalty at which the first step leaves x = 0."""
-        assert state.r is not None
         g = problem.gradient(state.r)
         if not hasattr(problem.penalty, "tilted"):
             return 1.0

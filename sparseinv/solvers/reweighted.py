@@ -22,16 +22,15 @@ _CG_STEPS = 40
 _THRESHOLDS = (3e-5, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1)  # relative to the largest coefficient
 
 
+@dataclass(slots=True, eq=False, kw_only=True)
 class IRLSState(State):
     """Carry the smoothing and the linear system."""
 
-    __slots__ = (
-        "eps",  # smoothing, relative to size^2
-        "mean_square",  # mean squared column norm, for the preconditioner
-        "polishing",  # whether smoothing is over and the true objective is being descended
-        "size",  # typical modulus of a coefficient
-        "system",  # DirectSystem or None
-    )
+    size: float  # typical modulus of a coefficient
+    mean_square: float  # mean squared column norm, for the preconditioner
+    system: DirectSystem | None  # None where conjugate gradients are used
+    eps: float = 1.0  # smoothing, relative to size^2
+    polishing: bool = False  # whether smoothing is over and the true objective is being descended
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class IRLS(Solver):
     def check(self, problem: Problem) -> None:
         """Refuse sign constraints and penalties without quadratic majorisers."""
         if not hasattr(problem.penalty, "quadratic_weights"):
-            raise refuse(self, f"has no weights for the penalty {type(problem.penalty).__name__}", "ISTA or FISTA")
+            raise refuse(self, f"has no weights for {type(problem.penalty).__name__}", "ISTA or FISTA")
         if problem.penalty.nonnegative:
             raise refuse(self, "does not handle nonnegative=True", "CoordinateDescent, FISTA, ISTA")
 
@@ -97,13 +96,9 @@ class IRLS(Solver):
                 x = _iterate(problem, damping, start_point(problem, None), average, _CG_STEPS, 1e-3)
         else:
             x = start_point(problem, x0)
-        state = IRLSState(x, problem.residual(x))
-        state.system, state.mean_square = system, average
-        state.size = float(np.sqrt(squared(x) / max(problem.n, 1))) or 1.0
-        state.eps = 1.0
-        state.polishing = False
-        state.settled = problem.penalty.convex
-        return state
+        size = float(np.sqrt(squared(x) / max(problem.n, 1))) or 1.0
+        r, settled = problem.residual(x), problem.penalty.convex
+        return IRLSState(x, r, settled=settled, size=size, mean_square=average, system=system)
 
     def step(self, problem: Problem, state: IRLSState, budget: Budget) -> Outcome:
         """Solve one weighted problem, or polish once smoothing is over."""
@@ -132,17 +127,16 @@ class IRLS(Solver):
         return Outcome.MOVED
 
 
+@dataclass(slots=True, eq=False, kw_only=True)
 class IRL1State(State):
     """Carry the inner solver's state and the weights."""
 
-    __slots__ = (
-        "floor",  # epsilon_j of the weights, per coefficient
-        "inner",  # state of the inner solver
-        "polishing",  # whether reweighting is over
-        "previous",  # solution of the round before
-        "rounds",  # reweightings done
-        "surrogate",  # weighted L1 problem of this round
-    )
+    surrogate: Problem  # weighted L1 problem of this round
+    inner: Any  # state of the inner solver
+    floor: Array  # epsilon_j of the weights, per coefficient
+    previous: Array  # solution of the round before
+    rounds: int = 0  # reweightings done
+    polishing: bool = False  # whether reweighting is over
 
 
 @dataclass(frozen=True)
@@ -198,21 +192,17 @@ class IRL1(Solver):
         problem.operator.phase = "setup"
         assert self.inner is not None, "filled in by solvers.auto"
         x = start_point(problem, x0)
-        state = IRL1State(x, problem.residual(x))
-        known = problem.explicit or problem.operator.inner.column_norms() is not None
+        known = problem.operator.column_norms() is not None
         squares = problem.column_norms**2 if known else np.full(problem.n, mean_square(problem))
         penalty = problem.penalty
         charged = (penalty.l0 > 0) & np.isfinite(penalty.l0) & (squares > 0)
-        state.floor = np.ones(problem.n)
-        state.floor[charged] = np.sqrt(penalty.l0[charged] / (2.0 * squares[charged]))
-        state.rounds = 0
-        state.polishing = False
-        state.previous = x
-        state.settled = penalty.convex
-        weights_from = None if x0 is None or penalty.convex else x
-        state.surrogate = problem.with_penalty(_surrogate(penalty, weights_from, state.floor))
-        state.inner = self.inner.start(state.surrogate, x.copy())
-        return state
+        floor = np.ones(problem.n)
+        floor[charged] = np.sqrt(penalty.l0[charged] / (2.0 * squares[charged]))
+        surrogate = problem.with_penalty(_surrogate(penalty, None if x0 is None else x, floor))
+        inner = self.inner.start(surrogate, x.copy())
+        return IRL1State(
+            x, inner.r, settled=penalty.convex, surrogate=surrogate, inner=inner, floor=floor, previous=x
+        )
 
     def step(self, problem: Problem, state: IRL1State, budget: Budget) -> Outcome:
         """Take one step of the inner solver; reweight once its problem is solved."""

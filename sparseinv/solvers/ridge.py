@@ -16,10 +16,11 @@ from sparseinv.stopping import Budget
 Array = np.ndarray[Any, Any]
 
 
+@dataclass(slots=True, eq=False)
 class RidgeState(State):
     """Carry the conjugate-gradient iteration of a matrix-free run."""
 
-    __slots__ = ("cg",)
+    cg: ConjugateGradients | None = None
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,7 @@ class Ridge(Solver):
         """Return the state at x0 (zero by default)."""
         problem.operator.phase = "setup"
         x = start_point(problem, x0)
-        state = RidgeState(x, problem.residual(x))
-        state.cg = None
-        return state
+        return RidgeState(x, problem.residual(x))
 
     def step(self, problem: Problem, state: RidgeState, budget: Budget) -> Outcome:
         """Solve the system, or run a few iterations of conjugate gradients."""

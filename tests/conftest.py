@@ -1,0 +1,22 @@
+"""What all tests share: one seed, and property tests that repeat."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cases import SEED
+from hypothesis import settings
+
+# examples follow from the test alone, so a failure repeats; compiling a kernel may take seconds
+settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=60)
+settings.load_profile("repeatable")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Random numbers from SPARSEINV_TEST_SEED, the same for every test."""
+    return np.random.default_rng(SEED)
+
+
+def pytest_report_header() -> str:
+    return f"seed: {SEED} (set SPARSEINV_TEST_SEED to change it)"
