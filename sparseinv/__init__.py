@@ -36,6 +36,7 @@ _HOME = {
     "Interrupted": "result",
     "Progress": "stopping",
 }
+_ROOMS = ("operators", "plotting", "problems", "seismic")
 __all__ = ["__version__", *sorted(_HOME)]
 
 if TYPE_CHECKING:
@@ -72,14 +73,16 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module 'sparseinv' has no attribute {name!r}")
     from importlib import import_module
 
+    if name in _ROOMS:
+        return import_module(f"sparseinv.{name}")
+    if name not in _HOME:
+        raise AttributeError(f"module 'sparseinv' has no attribute {name!r}")
     value = getattr(import_module(f"sparseinv.{_HOME[name]}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    return sorted({*globals(), *_HOME, *_ROOMS})

@@ -177,7 +177,7 @@ def iterate(
 
 
 def certify(A: Any, b: Any, penalty: Penalty, x: Any, *, check_operator: bool = True) -> Certificate:
-    """Judge any x, from any solver: how much could the objective still go down?
+    """Judge any x, from any solver: bound how much the objective could still go down.
 
     Parameters
     ----------

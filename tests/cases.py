@@ -116,7 +116,8 @@ def random_case(
     m, n = {"tall": (large, small), "wide": (small, large), "square": (small + 6, small + 6)}[shape]
     nonnegative = "nonneg" in kind
     assert not (nonnegative and number != "real"), "nonnegative needs real data"
-    A = _design(rng, m, n, design, number in ("complex", "complex A"))
+    groups = rng.integers(0, 6, n) if kind.startswith(("group", "l1 tied")) else None
+    A = _design(rng, m, n, design, number in ("complex", "complex A"), groups)
     if container == "csc":
         A = A * (rng.random(A.shape) < 0.4)
     truth = np.where(rng.random(n) < 0.25, rng.standard_normal(n), 0.0)
@@ -126,7 +127,6 @@ def random_case(
         b = b + (0.5j * rng.standard_normal(m))
     if number == "complex A":
         b = b.real
-    groups = rng.integers(0, 6, n) if kind.startswith(("group", "l1 tied")) else None
     level = _levels(rng, A, b, kind, groups)
     penalty, problem = _penalty(rng, A, b, kind, groups, level, nonnegative)
     return Case(
@@ -135,7 +135,9 @@ def random_case(
     )  # fmt: skip
 
 
-def _design(rng: np.random.Generator, m: int, n: int, design: str, is_complex: bool) -> Array:
+def _design(
+    rng: np.random.Generator, m: int, n: int, design: str, is_complex: bool, groups: Array | None
+) -> Array:
     def normal(*shape: int) -> Array:
         v = rng.standard_normal(shape)
         return v + 1j * rng.standard_normal(shape) if is_complex else v
@@ -151,7 +153,8 @@ def _design(rng: np.random.Generator, m: int, n: int, design: str, is_complex: b
     if design == "correlated":
         A = 0.3 * A + 0.7 * normal(m, 1)
     if design == "scaled":
-        A = A * 10.0 ** rng.uniform(-3, 3, n)
+        # columns of one group keep one scale: block steps see no other
+        A = A * (10.0 ** rng.uniform(-3, 3, n if groups is None else 6))[... if groups is None else groups]
     return A
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sparseinv.operators.base import Operator
     from sparseinv.operators.convolution import Convolution
     from sparseinv.operators.fourier import DCT, FFT
-    from sparseinv.operators.matrix import DenseMatrix, SparseMatrix
+    from sparseinv.operators.matrix import DenseMatrix, Diagonal, SparseMatrix
     from sparseinv.operators.sampling import Restriction
     from sparseinv.operators.wavelet import Wavelet
 
@@ -31,6 +31,7 @@ __all__ = [
     "Composition",
     "Convolution",
     "DenseMatrix",
+    "Diagonal",
     "HStack",
     "Operator",
     "Restriction",
@@ -52,6 +53,7 @@ _HOME = {
     "Composition": "algebra",
     "Convolution": "convolution",
     "DenseMatrix": "matrix",
+    "Diagonal": "matrix",
     "HStack": "algebra",
     "Operator": "base",
     "Restriction": "sampling",

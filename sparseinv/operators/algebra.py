@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sparseinv.operators.base import Operator
-from sparseinv.operators.sampling import column_index, matrix_argument
+from sparseinv.operators.grid import column_index, matrix_argument
 
 Array = np.ndarray[Any, Any]
 
@@ -60,12 +60,10 @@ class Adjoint(Operator):
 
     def column_norms(self) -> Array | None:
         """Return the row norms of A where A offers them."""
-        row_norms = getattr(self.operator, "row_norms", None)
-        return None if row_norms is None else row_norms()
+        return self.operator.row_norms()
 
-    # Any, because the declared type of A.H is Adjoint and the wrapped operator need not be one
     @property
-    def H(self) -> Any:
+    def H(self) -> Operator:
         """The operator itself: (A^H)^H = A."""
         return self.operator
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from sparseinv.operators.algebra import Adjoint
 
 Array = np.ndarray[Any, Any]
 
@@ -94,8 +91,12 @@ class Operator:
         """Return the exact column norms, shape (n,), where they cost O(m + n); otherwise None."""
         return None
 
+    def row_norms(self) -> Array | None:
+        """Return the exact row norms, shape (m,), where they cost O(m + n); otherwise None."""
+        return None
+
     @property
-    def H(self) -> Adjoint:
+    def H(self) -> Operator:
         """The adjoint map A^H, shape (n, m)."""
         from sparseinv.operators.algebra import Adjoint
 
@@ -140,6 +141,8 @@ def _vector(v: Array, size: int, name: str, operator: Operator) -> Array:
 
 def _by_columns(product: Any, X: Array, rows: int, dtype: Any) -> Array:
     X = np.asarray(X)
+    if X.ndim != 2:
+        raise ValueError(f"a matrix of shape (rows, k) is needed, but the argument has shape {X.shape}")
     out = np.empty((rows, X.shape[1]), dtype=dtype, order="F")
     for k in range(X.shape[1]):
         out[:, k] = product(X[:, k])

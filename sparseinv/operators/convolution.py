@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sparseinv import validation
-from sparseinv.operators.sampling import GridOperator, column_index, grid_axes, grid_dims
+from sparseinv.operators.grid import GridOperator, column_index, grid_axes, grid_dims
 
 Array = np.ndarray[Any, Any]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sparseinv.operators.sampling import GridOperator, grid_axes, grid_dims, whole_numbers
+from sparseinv.operators.grid import GridOperator, grid_axes, grid_dims, whole_numbers
 
 Array = np.ndarray[Any, Any]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sparseinv import validation
-from sparseinv.operators.sampling import GridOperator, grid_axes, grid_dims
+from sparseinv.operators.grid import GridOperator, grid_axes, grid_dims
 
 Array = np.ndarray[Any, Any]
 

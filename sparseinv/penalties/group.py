@@ -156,7 +156,7 @@ class GroupL1(Leveled):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.groups is None:
-            raise ValueError("groups is missing: GroupL1 needs a label per coefficient; use L1 without groups")
+            raise ValueError("groups is missing: GroupL1 needs one label per coefficient (L1 needs none)")
 
     def bind(self, n: int) -> Grouped:
         """Return the penalty with its groups laid out over n coefficients."""
