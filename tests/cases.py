@@ -219,3 +219,487 @@ ZOO: dict[str, Callable[[], Case]] = {}
 def _zoo(make: Callable[[], Case]) -> Callable[[], Case]:
     ZOO[make.__name__.strip("_").replace("_", " ")] = make
     return make
+
+
+#: the most iterations and products (with A and A^H, certificates included) a solver may take on a case
+#: of the zoo that does not say otherwise
+BUDGETS = {
+    "auto": (200, 1000),
+    "FISTA": (1000, 2500),
+    "ISTA": (3000, 7000),
+    "CoordinateDescent": (200, 1000),
+    "Ridge": (60, 300),
+    "IRLS": (400, 4000),
+    "IRL1": (200, 1000),
+}
+
+
+def budget(case: Case, solver: str) -> tuple[int, int]:
+    """Return (iterations, products) that the solver may take on the case."""
+    iterations, products = BUDGETS[solver]
+    return case.iterations.get(solver, iterations), case.products.get(solver, products)
+
+
+def _normal(*shape: int, key: int, number: str = "real") -> Array:
+    rng = generator(0, key)
+    v = rng.standard_normal(shape)
+    return v + 1j * rng.standard_normal(shape) if number == "complex" else v
+
+
+def _spiky(A: Array, key: int, noise: float = 0.05) -> Array:
+    """Return data of a sparse x with a little noise."""
+    rng = generator(0, key, 1)
+    x = np.zeros(A.shape[1])
+    x[rng.permutation(x.size)[: max(1, x.size // 6)]] = rng.choice([-2.0, -1.0, 1.0, 2.0], max(1, x.size // 6))
+    return A @ x + noise * np.linalg.norm(A @ x) / np.sqrt(A.shape[0]) * rng.standard_normal(A.shape[0])
+
+
+def _share(A: Array, b: Array, fraction: float) -> float:
+    """Return a fraction of the level from which on L1 gives x = 0."""
+    return fraction * float(np.abs(np.asarray(A).conj().T @ b).max())
+
+
+@_zoo
+def _by_hand() -> Case:
+    """Orthogonal columns of norms 2 and 1: soft thresholds at 1/4 of 4 and at 1."""
+    A = np.array([[2.0, 0.0], [0.0, 0.0], [0.0, 1.0]])
+    b = np.array([3.0, 5.0, -0.5])
+    return Case(
+        "by hand", A, b, si.L1(1.0), plain(A, b, l1=1.0), exact=np.array([1.25, 0.0]),
+        iterations={"CoordinateDescent": 3, "auto": 3},
+    )  # fmt: skip
+
+
+@_zoo
+def _wide() -> Case:
+    A = _normal(20, 50, key=1)
+    b = _spiky(A, 1)
+    lam = _share(A, b, 0.05)
+    return Case("wide", A, b, si.L1(lam), plain(A, b, l1=lam), slow=frozenset({"ISTA"}))
+
+
+@_zoo
+def _tall() -> Case:
+    A = _normal(60, 15, key=2)
+    b = _spiky(A, 2, noise=0.5)
+    lam = _share(A, b, 0.1) * generator(0, 2, 2).uniform(0.5, 2.0, 15)
+    return Case("tall", A, b, si.L1(lam), plain(A, b, l1=lam), products={"auto": 1000})
+
+
+def _orthogonal(name: str, key: int, number: str = "real") -> tuple[Array, Array]:
+    q, _ = np.linalg.qr(_normal(12, 12, key=key, number=number))
+    return q, _normal(12, key=key + 500, number=number)
+
+
+@_zoo
+def _orthogonal_l1() -> Case:
+    q, b = _orthogonal("l1", 3)
+    lam = np.linspace(0.0, 1.5, 12)
+    v = q.T @ b
+    exact = np.sign(v) * np.maximum(np.abs(v) - lam, 0.0)
+    return Case("orthogonal, L1", q, b, si.L1(lam), plain(q, b, l1=lam), exact=exact)
+
+
+@_zoo
+def _orthogonal_complex_l1() -> Case:
+    q, b = _orthogonal("complex l1", 4, "complex")
+    lam = np.linspace(0.0, 1.5, 12)
+    v = q.conj().T @ b
+    exact = v / np.abs(v) * np.maximum(np.abs(v) - lam, 0.0)
+    return Case("orthogonal, complex L1", q, b, si.L1(lam), plain(q, b, l1=lam), exact=exact)
+
+
+@_zoo
+def _orthogonal_l2() -> Case:
+    q, b = _orthogonal("l2", 5)
+    lam = np.geomspace(1e-3, 1e3, 12)
+    exact = (q.T @ b) / (1.0 + lam)
+    return Case(
+        "orthogonal, L2", q, b, si.L2(lam), plain(q, b, l2=lam), exact=exact, slow=frozenset({"ISTA"})
+    )
+
+
+@_zoo
+def _orthogonal_l0() -> Case:
+    q, b = _orthogonal("l0", 6)
+    lam = np.linspace(0.0, 1.0, 12)
+    v = q.T @ b
+    exact = np.where(v**2 > 2.0 * lam, v, 0.0)
+    return Case("orthogonal, L0", q, b, si.L0(lam), plain(q, b, l0=lam), exact=exact)
+
+
+@_zoo
+def _orthogonal_elastic_net() -> Case:
+    q, b = _orthogonal("enet", 7)
+    v = q.T @ b
+    exact = np.sign(v) * np.maximum(np.abs(v) - 0.3, 0.0) / 1.2
+    return Case(
+        "orthogonal, elastic net", q, b, si.ElasticNet(0.5, l1_ratio=0.6), plain(q, b, l1=0.3, l2=0.2),
+        exact=exact,
+    )  # fmt: skip
+
+
+@_zoo
+def _orthogonal_groups() -> Case:
+    q, b = _orthogonal("groups", 8)
+    labels = np.repeat([2, 0, 1], 4)
+    lam = np.array([0.5, 5.0, 1.0])
+    v = q.T @ b
+    exact = np.zeros(12)
+    for k in range(3):
+        size = np.linalg.norm(v[labels == k])
+        exact[labels == k] = v[labels == k] * max(1.0 - lam[k] / size, 0.0)
+    return Case(
+        "orthogonal, groups", q, b, si.GroupL1(lam, groups=labels), plain(q, b, l1=lam, groups=labels),
+        exact=exact,
+    )  # fmt: skip
+
+
+@_zoo
+def _duplicated_columns() -> Case:
+    A = _normal(15, 10, key=9)
+    A = np.hstack([A, A, A[:, :3]])
+    b = _spiky(A, 9, noise=0.3)
+    lam = _share(A, b, 0.1)
+    return Case("duplicated columns", A, b, si.L1(lam), plain(A, b, l1=lam))
+
+
+@_zoo
+def _opposite_columns() -> Case:
+    A = _normal(15, 8, key=10)
+    A = np.hstack([A, -A])
+    b = _spiky(A, 10, noise=0.3)
+    lam = _share(A, b, 0.1)
+    return Case("opposite columns", A, b, si.L1(lam), plain(A, b, l1=lam))
+
+
+@_zoo
+def _zero_column() -> Case:
+    A = _normal(14, 9, key=11)
+    A[:, [0, 5]] = 0.0
+    b = _spiky(A, 11, noise=0.3)
+    lam = np.full(9, _share(A, b, 0.1))
+    lam[5] = 0.0  # neither penalised nor seen
+    return Case("zero column", A, b, si.L1(lam), plain(A, b, l1=lam))
+
+
+@_zoo
+def _zero_column_l0() -> Case:
+    A = _normal(14, 9, key=12)
+    A[:, [0, 5]] = 0.0
+    b = _spiky(A, 12, noise=0.3)
+    return Case("zero column, L0", A, b, si.L0(0.3), plain(A, b, l0=0.3))
+
+
+@_zoo
+def _zero_column_l2() -> Case:
+    A = _normal(14, 9, key=13)
+    A[:, [0, 5]] = 0.0
+    lam = np.ones(9)
+    lam[5] = 0.0
+    b = _spiky(A, 13, noise=0.3)
+    return Case("zero column, L2", A, b, si.L2(lam), plain(A, b, l2=lam))
+
+
+@_zoo
+def _zero_data() -> Case:
+    A, b = _normal(8, 12, key=14), np.zeros(8)
+    return Case(
+        "b = 0", A, b, si.L1(0.1), plain(A, b, l1=0.1), exact=np.zeros(12),
+        iterations=dict.fromkeys(SOLVERS, 1),
+    )  # fmt: skip
+
+
+@_zoo
+def _at_lam_max() -> Case:
+    A, b = _normal(12, 20, key=15), _normal(12, key=515)
+    lam = _share(A, b, 1.0 + 1e-14)
+    return Case(
+        "lam at lam_max", A, b, si.L1(lam), plain(A, b, l1=lam), exact=np.zeros(20),
+        iterations={name: 1 for name in SOLVERS if name != "IRLS"},
+    )  # fmt: skip
+
+
+@_zoo
+def _above_lam_max() -> Case:
+    A, b = _normal(12, 20, key=16), _normal(12, key=516)
+    lam = _share(A, b, 3.0)
+    return Case(
+        "lam above lam_max", A, b, si.ElasticNet(lam, l1_ratio=0.5), plain(A, b, l1=0.5 * lam, l2=0.5 * lam),
+        exact=np.zeros(20), iterations={name: 1 for name in SOLVERS if name != "IRLS"},
+    )  # fmt: skip
+
+
+def _zero_and_inf(n: int, level: float, key: int) -> Array:
+    lam = level * generator(0, key, 3).uniform(0.5, 2.0, n)
+    lam[1], lam[n // 2], lam[n - 1] = 0.0, np.inf, 0.0
+    return lam
+
+
+@_zoo
+def _zero_and_infinite_l1() -> Case:
+    A = _normal(16, 24, key=17)
+    b = _spiky(A, 17, noise=0.3)
+    lam = _zero_and_inf(24, _share(A, b, 0.1), 17)
+    return Case("lam 0 and inf, L1", A, b, si.L1(lam), plain(A, b, l1=lam))
+
+
+@_zoo
+def _zero_and_infinite_l2() -> Case:
+    A = _normal(16, 24, key=18)
+    b = _spiky(A, 18, noise=0.3)
+    lam = _zero_and_inf(24, 2.0, 18)
+    return Case("lam 0 and inf, L2", A, b, si.L2(lam), plain(A, b, l2=lam))
+
+
+@_zoo
+def _zero_and_infinite_l0() -> Case:
+    A = _normal(16, 10, key=19)
+    b = _spiky(A, 19, noise=0.3)
+    lam = _zero_and_inf(10, 0.5, 19)
+    return Case("lam 0 and inf, L0", A, b, si.L0(lam), plain(A, b, l0=lam))
+
+
+@_zoo
+def _zero_and_infinite_elastic_net() -> Case:
+    A = _normal(16, 24, key=20)
+    b = _spiky(A, 20, noise=0.3)
+    lam = _zero_and_inf(24, _share(A, b, 0.1), 20)
+    ridge = np.where(np.isinf(lam), 0.0, 0.3 * lam)
+    return Case("lam 0 and inf, elastic net", A, b, si.ElasticNet(lam, l1_ratio=0.7), plain(A, b, l1=0.7 * lam, l2=ridge))
+
+
+@_zoo
+def _zero_and_infinite_groups() -> Case:
+    A = _normal(16, 20, key=21)
+    b = _spiky(A, 21, noise=0.3)
+    labels = np.arange(20) % 5
+    lam = _share(A, b, 0.2) * np.array([1.0, 0.0, np.inf, 0.5, 2.0])
+    return Case(
+        "lam 0 and inf, groups", A, b, si.GroupL1(lam, groups=labels), plain(A, b, l1=lam, groups=labels)
+    )
+
+
+@_zoo
+def _dependent_unpenalised() -> Case:
+    """Unpenalised columns of rank 2 out of 4; one is zero."""
+    A = _normal(18, 12, key=22)
+    A[:, 2], A[:, 3] = A[:, 0] - 2.0 * A[:, 1], 0.0
+    b = _normal(18, key=522)
+    lam = np.full(12, _share(A, b, 0.2))
+    lam[:4] = 0.0
+    return Case("dependent unpenalised columns", A, b, si.L1(lam), plain(A, b, l1=lam))
+
+
+@_zoo
+def _dependent_unpenalised_operator() -> Case:
+    case = _dependent_unpenalised()
+    return Case(
+        "dependent unpenalised columns, operator", Products(case.A), case.b, case.penalty, case.plain,
+        explicit=False, iterations={"auto": 1000, "IRL1": 1000}, products={"auto": 2500, "IRL1": 2500},
+    )  # fmt: skip
+
+
+@_zoo
+def _scaled_columns() -> Case:
+    """Column norms from 1e-6 to 1e6, levels that follow them: coordinates are alike, gradients are not."""
+    sizes = np.geomspace(1e-6, 1e6, 16)[generator(0, 23).permutation(16)]
+    A = _normal(24, 16, key=23) * sizes
+    b = _spiky(A / sizes, 23, noise=0.3)
+    lam = _share(A / sizes, b, 0.1) * sizes
+    return Case(
+        "columns of 1e-6 to 1e6", A, b, si.L1(lam), plain(A, b, l1=lam),
+        slow=frozenset({"FISTA", "ISTA", "IRLS"}),
+    )  # fmt: skip
+
+
+@_zoo
+def _scaled_columns_l2() -> Case:
+    sizes = np.geomspace(1e-6, 1e6, 16)[generator(0, 24).permutation(16)]
+    A = _normal(24, 16, key=24) * sizes
+    b = _spiky(A / sizes, 24, noise=0.3)
+    lam = 0.5 * sizes**2
+    return Case(
+        "columns of 1e-6 to 1e6, L2", A, b, si.L2(lam), plain(A, b, l2=lam),
+        slow=frozenset({"FISTA", "ISTA"}),
+    )  # fmt: skip
+
+
+@_zoo
+def _scaled_inside_groups() -> Case:
+    """Columns of one group differ by 1e3, which slows block steps down."""
+    sizes = np.tile([1.0, 1e-1, 1e-3], 5)
+    A = _normal(24, 15, key=25) * sizes
+    b = _spiky(A / sizes, 25, noise=0.3)
+    labels = np.arange(15) // 3
+    lam = 0.1 * max(np.linalg.norm((A.T @ b)[labels == k]) for k in range(5))
+    return Case(
+        "scales inside groups", A, b, si.GroupL1(lam, groups=labels), plain(A, b, l1=lam, groups=labels),
+        slow=frozenset({"FISTA", "ISTA", "IRLS", "CoordinateDescent", "auto"}),
+    )  # fmt: skip
+
+
+@_zoo
+def _single_precision() -> Case:
+    A = _normal(20, 30, key=26).astype(np.float32)
+    b = _spiky(A.astype(float), 26).astype(np.float32)
+    lam = _share(A.astype(float), b, 0.1)
+    double = plain(A.astype(float), b.astype(float), l1=lam)
+    return Case("float32", A, b, si.L1(lam), double, tol=1e-5)
+
+
+@_zoo
+def _sparse() -> Case:
+    from scipy.sparse import csc_array
+
+    A = _normal(30, 40, key=27) * (generator(0, 27).random((30, 40)) < 0.15)
+    b = _spiky(A, 27)
+    lam = _share(A, b, 0.1)
+    return Case("CSC", csc_array(A), b, si.L1(lam), plain(A, b, l1=lam))
+
+
+@_zoo
+def _row_major() -> Case:
+    A = np.ascontiguousarray(_normal(20, 30, key=28))
+    b = _spiky(A, 28)
+    lam = _share(A, b, 0.1)
+    return Case("C order", A, b, si.L1(lam), plain(A, b, l1=lam))
+
+
+@_zoo
+def _column_major_read_only() -> Case:
+    A = np.asfortranarray(_normal(20, 30, key=28))
+    b = _spiky(A, 28)
+    lam = _share(A, b, 0.1)
+    A.flags.writeable = b.flags.writeable = False
+    return Case("F order, read-only", A, b, si.L1(lam), plain(A, b, l1=lam))
+
+
+@_zoo
+def _integers_with_strides() -> Case:
+    A = generator(0, 29).integers(-3, 4, (40, 30))[::2, ::-1]
+    b = generator(0, 30).integers(-5, 6, 20)
+    return Case("integers, strided", A, b, si.L1(2), plain(A.astype(float), b.astype(float), l1=2.0))
+
+
+@_zoo
+def _linear_operator() -> Case:
+    from scipy.sparse.linalg import aslinearoperator
+
+    A = _normal(20, 30, key=31)
+    b = _spiky(A, 31)
+    lam = _share(A, b, 0.1)
+    return Case(
+        "LinearOperator", aslinearoperator(A), b, si.L1(lam), plain(A, b, l1=lam), explicit=False,
+        iterations={"auto": 1000, "IRL1": 1000}, products={"auto": 2500, "IRL1": 2500},
+    )  # fmt: skip
+
+
+@_zoo
+def _pylops() -> Case:
+    import pylops
+
+    t = np.arange(-8, 9) / 4.0
+    wavelet = (1.0 - 2.0 * t**2) * np.exp(-(t**2))
+    operator = pylops.signalprocessing.Convolve1D(60, h=wavelet, offset=8)
+    A = np.array([operator.matvec(column) for column in np.eye(60)]).T
+    b = _spiky(A, 32)
+    lam = _share(A, b, 0.1)
+    return Case(
+        "PyLops", operator, b, si.L1(lam), plain(A, b, l1=lam), explicit=False, slow=frozenset({"ISTA"}),
+        iterations={"auto": 2000, "FISTA": 2000, "IRL1": 2000},
+        products={"auto": 5000, "FISTA": 5000, "IRL1": 5000},
+    )  # fmt: skip
+
+
+@_zoo
+def _complex_both() -> Case:
+    A, b = _normal(16, 24, key=33, number="complex"), _normal(16, key=533, number="complex")
+    lam = _share(A, b, 0.1) * generator(0, 33, 3).uniform(0.5, 2.0, 24)
+    return Case("complex A and b", A, b, si.L1(lam), plain(A, b, l1=lam))
+
+
+@_zoo
+def _complex_matrix() -> Case:
+    A, b = _normal(16, 24, key=34, number="complex"), _normal(16, key=534)
+    lam = _share(A, b, 0.1)
+    return Case("complex A, real b", A, b, si.L1(lam), plain(A, b, l1=lam))
+
+
+@_zoo
+def _complex_data() -> Case:
+    A, b = _normal(16, 24, key=35), _normal(16, key=535, number="complex")
+    lam = _share(A, b, 0.1)
+    return Case("real A, complex b", A, b, si.L1(lam), plain(A, b, l1=lam))
+
+
+@_zoo
+def _complex_operator() -> Case:
+    A, b = _normal(16, 24, key=36, number="complex"), _normal(16, key=536)
+    lam = _share(A, b, 0.2)
+    return Case(
+        "complex operator", Products(A), b, si.L1(lam), plain(A, b, l1=lam), explicit=False,
+        iterations={"auto": 1000, "IRL1": 1000}, products={"auto": 2500, "IRL1": 2500},
+    )  # fmt: skip
+
+
+@_zoo
+def _complex_l0() -> Case:
+    A = _normal(14, 9, key=37, number="complex")
+    b = _spiky(A, 37, noise=0.3)
+    lam = np.linspace(0.1, 1.0, 9)
+    return Case("complex L0", A, b, si.L0(lam), plain(A, b, l0=lam))
+
+
+@_zoo
+def _nonnegative() -> Case:
+    A = _normal(16, 24, key=38)
+    b = _normal(16, key=538)
+    lam = _share(A, b, 0.1)
+    return Case("nonnegative", A, b, si.L1(lam, nonnegative=True), plain(A, b, l1=lam, nonnegative=True))
+
+
+@_zoo
+def _nonnegative_with_zeros() -> Case:
+    """Nonnegative least squares in some coefficients: the dual condition is one-sided."""
+    A = _normal(16, 20, key=39)
+    b = _normal(16, key=539)
+    lam = np.full(20, _share(A, b, 0.2))
+    lam[:5] = 0.0
+    return Case(
+        "nonnegative, lam 0", A, b, si.L1(lam, nonnegative=True), plain(A, b, l1=lam, nonnegative=True)
+    )
+
+
+@_zoo
+def _nonnegative_l0() -> Case:
+    A = _normal(14, 10, key=40)
+    b = np.abs(_normal(14, key=540))
+    lam = np.linspace(0.0, 0.5, 10)
+    return Case("nonnegative L0", A, b, si.L0(lam, nonnegative=True), plain(A, b, l0=lam, nonnegative=True))
+
+
+@_zoo
+def _one_row() -> Case:
+    A, b = np.array([[3.0, -1.0, 0.0, 2.0]]), np.array([2.0])
+    return Case("one row", A, b, si.L1(0.3), plain(A, b, l1=0.3), exact=np.array([1.9 / 3.0, 0.0, 0.0, 0.0]))
+
+
+@_zoo
+def _one_column() -> Case:
+    A, b = np.array([[1.0], [2.0], [2.0]]), np.array([1.0, 0.0, 4.0])
+    return Case("one column", A, b, si.L1(3.0), plain(A, b, l1=3.0), exact=np.array([6.0 / 9.0]))
+
+
+@_zoo
+def _least_squares() -> Case:
+    """lam = 0 everywhere: any penalty is least squares."""
+    A, b = _normal(20, 8, key=41), _normal(20, key=541)
+    exact = np.linalg.lstsq(A, b, rcond=None)[0]
+    return Case("lam = 0", A, b, si.L1(0.0), plain(A, b), exact=exact)
+
+
+@_zoo
+def _underdetermined_least_squares() -> Case:
+    A, b = _normal(8, 20, key=42), _normal(8, key=542)
+    return Case("lam = 0, m < n", A, b, si.L2(0.0), plain(A, b), tol=1e-12)

@@ -20,7 +20,8 @@ class External(Operator):
     """Wrap any object with shape, matvec and rmatvec (SciPy LinearOperator, PyLops, your own).
 
     Only 1-D vectors are passed, results are copied (an object may return its own buffer), and the
-    declared dtype is not believed: one seeded product decides whether the map is complex.
+    declared dtype is not believed: the first product decides whether the map is complex. A real map is
+    applied to the real and imaginary parts of a complex vector, because many would drop the latter.
     """
 
     def __init__(self, A: Any) -> None:
@@ -28,33 +29,55 @@ class External(Operator):
         shape = A.shape
         if not (len(shape) == 2 and all(np.ndim(s) == 0 for s in shape)):
             raise ValueError(f"A.shape is {shape!r}, but an operator needs shape (m, n)")
-        super().__init__((int(shape[0]), int(shape[1])), np.float64)
+        if not callable(getattr(A, "rmatvec", None)):
+            raise _without_adjoint("rmatvec is missing")
+        declared = np.dtype(getattr(A, "dtype", None) or np.float64)
+        self.declared = np.dtype(np.complex128 if declared.kind == "c" else np.float64)
+        self._observed: np.dtype[Any] | None = None
+        super().__init__((int(shape[0]), int(shape[1])), self.declared)
         self.clinear = bool(getattr(A, "clinear", True))
         dims, dimsd = getattr(A, "dims", None), getattr(A, "dimsd", None)
         self.dims = tuple(dims) if dims is not None else self.dims
         self.dimsd = tuple(dimsd) if dimsd is not None else self.dimsd
-        declared = np.dtype(getattr(A, "dtype", None) or np.float64)
         # a single-precision map is judged by single-precision standards
         self.single = validation.is_single(np.empty(0, dtype=declared))
-        probe = np.random.default_rng(0).standard_normal(self.shape[1])
-        image = self._matvec(probe)
-        if declared.kind == "c" or image.dtype.kind == "c":
-            self.dtype = np.dtype(np.complex128)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Complex if declared so, or if a product came out complex; tried with one if none was made."""
+        if self._observed is None:
+            if self.declared.kind != "c":
+                self._matvec(np.random.default_rng(0).standard_normal(self.shape[1]))
+            else:
+                self._observed = self.declared
+        assert self._observed is not None
+        return self._observed
+
+    @dtype.setter
+    def dtype(self, value: Any) -> None:
+        self.declared = np.dtype(value)
 
     def _matvec(self, x: Array) -> Array:
-        return _received(self.object.matvec(x), self.shape[0], "matvec")
+        if x.dtype.kind == "c" and self.dtype.kind != "c":
+            return self._matvec(x.real) + 1j * self._matvec(x.imag)
+        image = _received(self.object.matvec(x), self.shape[0], "matvec")
+        if self._observed is None:
+            self._observed = np.result_type(self.declared, image.dtype)
+        return image
 
     def _rmatvec(self, y: Array) -> Array:
-        rmatvec = getattr(self.object, "rmatvec", None)
+        if y.dtype.kind == "c" and self.dtype.kind != "c":
+            return self._rmatvec(y.real) + 1j * self._rmatvec(y.imag)
         try:
-            if rmatvec is None:
-                raise AttributeError("rmatvec is missing")
-            return _received(rmatvec(y), self.shape[1], "rmatvec")
+            return _received(self.object.rmatvec(y), self.shape[1], "rmatvec")
         except (AttributeError, NotImplementedError, TypeError) as error:
-            raise TypeError(
-                f"A is an operator without a usable rmatvec ({error or 'not implemented'}); "
-                "define rmatvec(y) = A^H y, every solver needs it"
-            ) from error
+            raise _without_adjoint(error or "not implemented") from error
+
+
+def _without_adjoint(reason: Any) -> TypeError:
+    return TypeError(
+        f"A is an operator without a usable rmatvec ({reason}); define rmatvec(y) = A^H y, every solver needs it"
+    )
 
 
 def _received(values: Any, size: int, name: str) -> Array:

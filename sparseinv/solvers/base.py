@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -66,6 +67,13 @@ class Solver:
     def step(self, problem: Problem, state: Any, budget: Budget) -> Outcome:
         """Move state.x; return after about a tenth of a second of work at most."""
         raise TypeError(f"{type(self).__name__} must define step(problem, state, budget)")
+
+    def __repr__(self) -> str:
+        """Name the method and the hyper-parameters that differ from their defaults."""
+        fields = dataclasses.fields(self) if dataclasses.is_dataclass(self) else ()
+        changed = [(f.name, getattr(self, f.name)) for f in fields]
+        shown = [f"{n}={v!r}" for (n, v), f in zip(changed, fields, strict=True) if v != f.default]
+        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 def refuse(solver: Solver, reason: str, alternatives: str) -> ValueError:

@@ -29,7 +29,7 @@ class DescentState(State):
     level: float = 1.0  # factor on the penalty while the problem is approached; 1 is the problem itself
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CoordinateDescent(Solver):
     """Minimise over one coefficient at a time: x_j <- prox(x_j - a_j^H r / ||a_j||^2).
 

@@ -41,7 +41,7 @@ class ProximalState(State):
     level: float = 1.0  # factor on the penalty while the problem is approached; 1 is the problem itself
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _ProximalGradient(Solver):
     """Share the iteration of ISTA and FISTA."""
 
@@ -162,7 +162,7 @@ class _ProximalGradient(Solver):
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ISTA(_ProximalGradient):
     """Iterate x <- prox(x - A^H (A x - b) / L): iterative soft thresholding, and for L0 hard thresholding.
 
@@ -191,7 +191,7 @@ class ISTA(_ProximalGradient):
     Examples
     --------
     >>> import numpy as np, sparseinv as si
-    >>> si.solve(np.eye(2), np.array([2.0, 0.1]), si.L0(0.5), solver=si.ISTA()).x
+    >>> si.solve(np.eye(2), np.array([2.0, 0.1]), si.L0(0.5), solver=si.ISTA()).x.round(3)
     array([2., 0.])
     """
 
@@ -203,7 +203,7 @@ class ISTA(_ProximalGradient):
             validation.positive(self.norm, "norm")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FISTA(_ProximalGradient):
     """Accelerate ISTA by extrapolation, restarted whenever momentum points uphill.
 

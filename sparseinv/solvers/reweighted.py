@@ -33,7 +33,7 @@ class IRLSState(State):
     polishing: bool = False  # whether smoothing is over and the true objective is being descended
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class IRLS(Solver):
     """Solve a sequence of weighted ridge problems whose weights follow the last solution.
 
@@ -139,7 +139,7 @@ class IRL1State(State):
     polishing: bool = False  # whether reweighting is over
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class IRL1(Solver):
     """Solve a sequence of weighted L1 problems whose weights follow the last solution.
 

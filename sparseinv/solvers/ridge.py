@@ -23,7 +23,7 @@ class RidgeState(State):
     cg: ConjugateGradients | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Ridge(Solver):
     """Minimise 1/2 ||A x - b||^2 + sum_j lam_j |x_j|^2 / 2 exactly.
 
