@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sparseinv.certificate import Certificate, Kind, certify_problem
-from sparseinv.problem import OperatorFailure, Problem
+from sparseinv.problem import OperatorFailure, OutOfTime, Problem
 from sparseinv.result import Interrupted, Result, Selection, Status
-from sparseinv.solvers.base import Outcome, Solver, State
+from sparseinv.solvers.base import Outcome, Solver, State, start_point
 from sparseinv.stopping import Bar, Budget, History, Progress, Stopping
 
 Array = np.ndarray[Any, Any]
@@ -47,6 +47,7 @@ class Run:
     def __init__(self, problem: Problem, solver: Solver, x0: Array | None, stopping: Stopping) -> None:
         self.problem, self.solver, self.stopping = problem, solver, stopping
         self.began = time.perf_counter()
+        problem.operator.deadline = self.began + stopping.max_time
         self.history = History()
         self.status: Status | None = None
         self.detail = ""
@@ -87,20 +88,20 @@ class Run:
     def progress(self) -> Progress:
         """Return what a callback sees."""
         assert self.state is not None
-        x, units = self.state.x, self.problem.units
+        x = np.array(self.problem.units.solution(self.state.x))
+        x.flags.writeable = False
         products = self.problem.operator.products
         row = self.history.rows[-1]
-        return Progress(
-            row[0], row[1], row[2], row[3], products.forward, products.adjoint,
-            lambda: np.array(units.solution(x)),
-        )  # fmt: skip
+        return Progress(row[0], row[1], row[2], row[3], products.forward, products.adjoint, x)
 
     def _guarded(self, action: Callable[[], Any]) -> Any:
         try:
             return action()
         except OperatorFailure as failure:
             self.status, self.detail = Status.NUMERICAL_FAILURE, str(failure)
-            return None
+        except OutOfTime:
+            self.status = Status.MAX_TIME
+        return None
 
     def _judge(self, outcome: Outcome) -> None:
         state, problem = self.state, self.problem
@@ -132,10 +133,12 @@ class Run:
     def _refit_pays(self, state: State) -> bool:
         """Tell whether the support has settled and is small enough for a refit to cost a few passes."""
         before, self._nonzeros = self._nonzeros, int(np.count_nonzero(state.x))
-        if not self.solver.refit or not self.problem.explicit or self._nonzeros != before:
-            return False
-        k, problem = float(self._nonzeros), self.problem
-        return k * k * problem.m + k**3 / 3 <= _REFIT_WORK * max(problem.m * problem.n, 1)
+        return self.solver.refit and self._nonzeros == before and self._refit_is_cheap(state.x)
+
+    def _refit_is_cheap(self, x: Array) -> bool:
+        k, problem = float(np.count_nonzero(x)), self.problem
+        cost = k * k * problem.m + k**3 / 3
+        return problem.explicit and cost <= _REFIT_WORK * max(problem.m * problem.n, 1)
 
     def _remember(self, state: State, certificate: Certificate) -> bool:
         """Keep the point of lowest objective; tell whether nothing has improved for a long time.
@@ -164,29 +167,45 @@ class Run:
             self._best = _Best(state.x.copy(), certificate, state.settled)
         return self._idle >= _STALL
 
+    def _is_better(self, state: State) -> bool:
+        """Tell whether the point at which a run was cut off has a lower objective than the best one."""
+        best, problem = self._best, self.problem
+        if best is None or not np.isfinite(state.x).all():
+            return best is None
+        try:
+            value = problem.objective(state.x, problem.residual(state.x))
+        except OperatorFailure:
+            return False
+        return problem.units.objective(value) < best.certificate.objective
+
     def result(self, *, lam: Any, reason: str, selection: Selection | None, single: bool) -> Result:
         """Return the result with a certificate from a fresh residual."""
         problem, state = self.problem, self.state
-        status = self.status or Status.INTERRUPTED
-        x = state.x if state is not None else np.zeros(problem.n, dtype=problem.dtype)
-        if status is not Status.CONVERGED and self._best is not None:
-            x = self._best.x
+        status, best = self.status or Status.INTERRUPTED, self._best
+        problem.operator.phase, problem.operator.deadline = "certificate", math.inf
+        hurried = status in (Status.MAX_TIME, Status.INTERRUPTED)
+        if best is not None:
+            x = best.x
+        else:
+            x = start_point(problem, self._x0)
+        if state is not None and (status is Status.CONVERGED or (hurried and self._is_better(state))):
+            x = state.x
         outer = problem.units.solution(x)
         if single:
-            outer = outer.astype(np.complex64 if outer.dtype.kind == "c" else np.float32)
+            outer = _in_single_precision(outer)
             x = problem.units.working(outer.astype(problem.dtype))
-        problem.operator.phase = "certificate"
+        # nobody waits for a costly refit after a run that did not get to its end
+        refit = status in (Status.CONVERGED, Status.PRECISION_FLOOR) or self._refit_is_cheap(x)
+        settings: dict[str, Any] = {
+            "refit": refit, "target": self.stopping.tol, "local": self.solver.local_kind
+        }  # fmt: skip
         try:
             dual = state.dual if state is not None and status is Status.CONVERGED else None
-            certificate = certify_problem(
-                problem, x, refit=True, target=self.stopping.tol, local=self.solver.local_kind, dual=dual
-            )
+            certificate = certify_problem(problem, x, dual=dual, **settings)
             if dual is not None and certificate.relative > self.stopping.tol:
-                certificate = certify_problem(
-                    problem, x, refit=True, target=self.stopping.tol, local=self.solver.local_kind
-                )
+                certificate = certify_problem(problem, x, **settings)
         except OperatorFailure as failure:
-            certificate = self._best.certificate if self._best is not None else _unknown(problem)
+            certificate = best.certificate if best is not None else _unknown(problem)
             status, self.detail = Status.NUMERICAL_FAILURE, str(failure)
         settled = state is None or state.settled
         if status is Status.CONVERGED and certificate.relative > self.stopping.tol:
@@ -203,6 +222,14 @@ class Run:
             seconds=self.seconds, history=self.history, solver=self.solver, reason=reason,
             selection=selection, detail=self.detail, tol=self.stopping.tol,
         )  # fmt: skip
+
+
+def _in_single_precision(x: Array) -> Array:
+    """Return x in single precision, or as it is where that cannot hold its size."""
+    largest, limits = float(np.abs(x).max(initial=0.0)), np.finfo(np.float32)
+    if largest > 0.0 and not limits.tiny <= largest <= limits.max:
+        return x
+    return x.astype(np.complex64 if x.dtype.kind == "c" else np.float32)
 
 
 def _unknown(problem: Problem) -> Certificate:

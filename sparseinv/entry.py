@@ -12,9 +12,10 @@ from sparseinv import validation
 from sparseinv.certificate import Certificate, Kind, certify_problem
 from sparseinv.driver import Run, run
 from sparseinv.operators.adapt import as_operator
+from sparseinv.operators.base import Operator
 from sparseinv.penalties.base import Leveled, Penalty
-from sparseinv.problem import Problem
-from sparseinv.result import Result, Selection
+from sparseinv.problem import OperatorFailure, Problem
+from sparseinv.result import Result, Selection, Status
 from sparseinv.selection.defaults import choose_lam
 from sparseinv.solvers.auto import choose, complete
 from sparseinv.solvers.base import Solver
@@ -107,7 +108,7 @@ def solve(
     start = _start(x0, operator, vector)
     single = _is_single(A, operator, b)
     selection: Selection | None = None
-    problem = Problem(operator, vector, penalty, rng=rng, check_operator=check_operator)
+    problem = _problem(operator, vector, penalty, solver, rng, check_operator)
     if isinstance(penalty, Leveled) and penalty.lam is None:
         selection = choose_lam(problem, penalty)
         penalty = penalty.replace(lam=selection.lam)
@@ -161,13 +162,15 @@ def iterate(
     operator = as_operator(A)
     vector = validation.right_hand_side(b, operator.shape[0])
     start = _start(x0, operator, vector)
-    problem = Problem(operator, vector, penalty, rng=rng, check_operator=check_operator)
+    problem = _problem(operator, vector, penalty, solver, rng, check_operator)
     method, _ = _method(problem, solver)
 
     def states() -> Iterator[Progress]:
         drive = Run(problem, method, start, Stopping(tol=0.0, max_iter=2**62))
         drive.start()
-        while drive.history.rows:
+        while True:
+            if drive.status is Status.NUMERICAL_FAILURE:
+                raise OperatorFailure(drive.detail)
             yield drive.progress()
             if drive.status is not None:
                 return
@@ -254,7 +257,8 @@ def _check_penalty(penalty: Any) -> None:
 def _start(x0: Any, operator: Any, b: Array) -> Array | None:
     if x0 is None:
         return None
-    complex_allowed = operator.dtype.kind == "c" or b.dtype.kind == "c"
+    # only a complex x0 makes the question worth a product with a matrix-free A
+    complex_allowed = b.dtype.kind == "c" or not np.iscomplexobj(x0) or operator.dtype.kind == "c"
     return validation.start_vector(x0, operator.shape[1], complex_allowed=complex_allowed)
 
 
@@ -262,6 +266,17 @@ def _is_single(A: Any, operator: Any, b: Any) -> bool:
     """Tell whether x should come back in single precision: both A and b are stored in it."""
     stored = validation.is_single(A) or bool(getattr(operator, "single", False))
     return stored and validation.is_single(b)
+
+
+def _problem(
+    operator: Operator, b: Array, penalty: Penalty, solver: Solver | str, rng: Any, check_operator: bool
+) -> Problem:
+    """Return the problem; a solver that cannot treat it says so before the first product with A."""
+    problem = Problem(operator, b, penalty, rng=rng, probe=False)
+    if isinstance(solver, Solver):
+        complete(solver, problem).check(problem)
+    problem.probe(check_operator)
+    return problem
 
 
 def _method(problem: Problem, solver: Solver | str) -> tuple[Solver, str]:

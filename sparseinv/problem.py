@@ -7,6 +7,7 @@ scaled only if its entries lie outside 2^+-100. Powers of two change no bit of t
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -25,8 +26,12 @@ _WIDE = 100  # exponents of A beyond +-100 are taken out, because squares must n
 _BASIS_BYTES = 1 << 30  # columns of unpenalised coefficients are laid out densely up to this size
 
 
-class OperatorFailure(Exception):
-    """A product with A or A^H raised or returned a non-finite value during a run."""
+class OperatorFailure(ValueError):
+    """A product with A or A^H raised or returned a non-finite value."""
+
+
+class OutOfTime(Exception):
+    """A product with A or A^H was asked for after the deadline."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +79,16 @@ class CountedOperator:
     def __init__(self, operator: Operator, exponent: int = 0) -> None:
         self.inner = operator
         self.shape = operator.shape
-        self.dtype = operator.dtype
         self.explicit = operator.explicit
         self.products = Products()
         self.phase = "setup"
+        self.deadline = math.inf  # reading of time.perf_counter() from which on no product is made
         self._exponent = exponent  # matrix-free maps of extreme scale are rescaled product by product
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Element type of A."""
+        return self.inner.dtype
 
     def charge(self, forward: int = 0, adjoint: int = 0) -> None:
         """Count products made elsewhere, for example inside a kernel."""
@@ -131,12 +141,17 @@ class CountedOperator:
     def _guard(self, call: str, argument: Array) -> Array:
         if self.explicit:
             return np.asarray(getattr(self.inner, call)(argument))
+        if time.perf_counter() >= self.deadline:
+            raise OutOfTime
         try:
             out = np.asarray(getattr(self.inner, call)(argument))
         except (KeyboardInterrupt, MemoryError):
             raise
         except Exception as error:
-            raise OperatorFailure(f"A.{call} raised {type(error).__name__}: {error}") from error
+            said = str(error)
+            if not said.startswith((f"A.{call} ", "A is ")):  # the adaptor's own sentences need no preface
+                said = f"A.{call} raised {type(error).__name__}: {said}"
+            raise OperatorFailure(said) from error
         if not np.isfinite(out).all():
             raise OperatorFailure(f"A.{call} returned a non-finite value")
         return ldexp(out, -self._exponent) if self._exponent else out
@@ -157,43 +172,57 @@ class Problem:
         Seed of the norm estimate and the adjoint test.
     check_operator : bool
         Test the adjoint of a matrix-free A (one product with A, one with A^H).
+    probe : bool
+        False: make no product with A yet, so that more can be checked first; call `probe` then.
     """
 
     def __init__(
-        self, operator: Operator, b: Array, penalty: Penalty, *, rng: Any = None, check_operator: bool = True
+        self,
+        operator: Operator,
+        b: Array,
+        penalty: Penalty,
+        *,
+        rng: Any = None,
+        check_operator: bool = True,
+        probe: bool = True,
     ) -> None:
         self.m, self.n = operator.shape
         self.rng = validation.generator(rng)
-        bound = penalty.bind(self.n)
-        complex_data = operator.dtype.kind == "c" or b.dtype.kind == "c"
-        if complex_data and getattr(bound, "nonnegative", False):
-            which = "A" if operator.dtype.kind == "c" else "b"
-            raise ValueError(f"nonnegative=True needs real data, but {which} is complex")
+        self.b = b
+        self.penalty: Any = penalty.bind(self.n)  # in the user's units, like b, until `probe` is called
+        self._refuse_complex("b", b.dtype)
+        self.operator = CountedOperator(operator)
+        if probe:
+            self.probe(check_operator)
+
+    def probe(self, check_operator: bool = True) -> None:
+        """Make the first products with a matrix-free A: its type, scale and adjoint; choose the units."""
+        operator, b, bound = self.operator.inner, self.b, self.penalty
         rescalable = hasattr(bound, "in_units")
-        self.dtype = np.dtype(np.complex128 if complex_data else np.float64)
         b_exponent = _exponent(b) if rescalable else 0
         a_exponent = 0
-        probe = None
         if isinstance(operator, ExplicitMatrix):
             a_exponent = _outside(operator.max_abs()) if rescalable else 0
             if a_exponent:
-                operator = operator.scaled(-a_exponent)
-            self.operator = CountedOperator(operator)
-        else:
-            self.operator = CountedOperator(operator)
-            if self.m and self.n:
-                x = _random(self.n, operator.dtype, self.rng)
-                probe = self.operator.matvec(x)
-                largest = float(np.abs(probe).max())
-                a_exponent = _outside(largest) if rescalable else 0
-                if check_operator:
-                    y = _random(self.m, operator.dtype, self.rng)
-                    check_adjoint(operator, x, probe, y, self.operator.rmatvec(y))
-                self.operator._exponent = a_exponent
+                self.operator = CountedOperator(operator.scaled(-a_exponent))
+        elif self.m and self.n:
+            x = _random(self.n, getattr(operator, "declared", None) or operator.dtype, self.rng)
+            image = self.operator.matvec(x)
+            a_exponent = _outside(float(np.abs(image).max())) if rescalable else 0
+            if check_operator:
+                y = _random(self.m, operator.dtype, self.rng)
+                check_adjoint(operator, x, image, y, self.operator.rmatvec(y))
+            self.operator._exponent = a_exponent
+        self._refuse_complex("A", operator.dtype)
+        self.dtype = np.result_type(np.float64, operator.dtype, b.dtype)
         self.units = Units(b_exponent, a_exponent)
         self.b = np.ascontiguousarray(ldexp(b, -b_exponent).astype(self.dtype))
-        self.penalty: Any = bound.in_units(b_exponent, a_exponent) if rescalable else bound  # type: ignore[attr-defined]
+        self.penalty = bound.in_units(b_exponent, a_exponent) if rescalable else bound
         self.scale = 0.5 * squared(self.b)
+
+    def _refuse_complex(self, name: str, dtype: np.dtype[Any]) -> None:
+        if dtype.kind == "c" and getattr(self.penalty, "nonnegative", False):
+            raise ValueError(f"nonnegative=True needs real data, but {name} is complex")
 
     def with_penalty(self, penalty: Any) -> Problem:
         """Return the same data with another penalty, already bound and in working units."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,11 +40,11 @@ class Budget:
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Progress:
     """What a callback sees after each certificate; raise StopIteration to stop the run.
 
-    ``x`` is a read-only copy in the user's units, made when it is asked for.
+    ``x`` is a read-only copy of the iterate, shape (n,), in the user's units.
     """
 
     n_iter: int
@@ -54,14 +53,7 @@ class Progress:
     relative: float
     n_matvec: int
     n_rmatvec: int
-    _x: Callable[[], Array] = field(repr=False)
-
-    @property
-    def x(self) -> Array:
-        """The iterate, shape (n,)."""
-        x = self._x()
-        x.flags.writeable = False
-        return x
+    x: Array = field(repr=False)
 
 
 @dataclass
@@ -130,9 +122,12 @@ class Bar:
             return
         self._shown = now
         relative = max(progress.relative, 1e-300)
-        self._first = self._first or relative
-        span = np.log(self._first / self._tol)
-        percent = 100.0 * float(np.clip(np.log(self._first / relative) / span, 0, 1)) if span > 0 else 100.0
+        if not self._first and np.isfinite(relative):
+            self._first = relative
+        percent = 0.0
+        if self._first and np.isfinite(relative):
+            span = np.log(self._first / self._tol)
+            percent = 100.0 * float(np.clip(np.log(self._first / relative) / span, 0, 1)) if span > 0 else 100.0
         text = f"iteration {progress.n_iter}, gap {progress.relative:.1e}"
         if self._bar is None:
             print(f"\r{text}", end="", file=sys.stderr, flush=True)

@@ -40,7 +40,8 @@ def numeric(values: Any, name: str) -> Array:
             f"convert it, for example with {name}.astype(float)"
         )
     wanted = np.complex128 if array.dtype.kind == "c" else np.float64
-    return array.astype(wanted, copy=False)
+    with np.errstate(over="ignore"):  # what extended precision alone can hold becomes inf, and is refused
+        return array.astype(wanted, copy=False)
 
 
 def is_single(values: Any) -> bool:

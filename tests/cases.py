@@ -229,9 +229,14 @@ BUDGETS = {
     "ISTA": (3000, 7000),
     "CoordinateDescent": (200, 1000),
     "Ridge": (60, 300),
-    "IRLS": (400, 4000),
+    "IRLS": (1000, 6000),
     "IRL1": (200, 1000),
 }
+#: the same for a matrix-free A, where auto and IRL1 run FISTA, and IRLS conjugate gradients
+MATRIX_FREE = (
+    dict.fromkeys(("auto", "IRL1"), 1000),
+    {"auto": 2500, "IRL1": 2500, "IRLS": 15000},
+)
 
 
 def budget(case: Case, solver: str) -> tuple[int, int]:
@@ -416,7 +421,7 @@ def _at_lam_max() -> Case:
     lam = _share(A, b, 1.0 + 1e-14)
     return Case(
         "lam at lam_max", A, b, si.L1(lam), plain(A, b, l1=lam), exact=np.zeros(20),
-        iterations={name: 1 for name in SOLVERS if name != "IRLS"},
+        iterations={name: 1 for name in SOLVERS if name != "IRLS"} | {"IRLS": 2000}, products={"IRLS": 10000},
     )  # fmt: skip
 
 
@@ -496,7 +501,7 @@ def _dependent_unpenalised_operator() -> Case:
     case = _dependent_unpenalised()
     return Case(
         "dependent unpenalised columns, operator", Products(case.A), case.b, case.penalty, case.plain,
-        explicit=False, iterations={"auto": 1000, "IRL1": 1000}, products={"auto": 2500, "IRL1": 2500},
+        explicit=False, iterations=MATRIX_FREE[0], products=MATRIX_FREE[1],
     )  # fmt: skip
 
 
@@ -535,7 +540,7 @@ def _scaled_inside_groups() -> Case:
     lam = 0.1 * max(np.linalg.norm((A.T @ b)[labels == k]) for k in range(5))
     return Case(
         "scales inside groups", A, b, si.GroupL1(lam, groups=labels), plain(A, b, l1=lam, groups=labels),
-        slow=frozenset({"FISTA", "ISTA", "IRLS", "CoordinateDescent", "auto"}),
+        slow=frozenset({"ISTA"}), products={"auto": 2500, "CoordinateDescent": 2500},
     )  # fmt: skip
 
 
@@ -579,7 +584,10 @@ def _column_major_read_only() -> Case:
 def _integers_with_strides() -> Case:
     A = generator(0, 29).integers(-3, 4, (40, 30))[::2, ::-1]
     b = generator(0, 30).integers(-5, 6, 20)
-    return Case("integers, strided", A, b, si.L1(2), plain(A.astype(float), b.astype(float), l1=2.0))
+    return Case(
+        "integers, strided", A, b, si.L1(2), plain(A.astype(float), b.astype(float), l1=2.0),
+        slow=frozenset({"ISTA"}), products={"auto": 2000, "CoordinateDescent": 2000, "IRL1": 5000},
+    )  # fmt: skip
 
 
 @_zoo
@@ -591,7 +599,7 @@ def _linear_operator() -> Case:
     lam = _share(A, b, 0.1)
     return Case(
         "LinearOperator", aslinearoperator(A), b, si.L1(lam), plain(A, b, l1=lam), explicit=False,
-        iterations={"auto": 1000, "IRL1": 1000}, products={"auto": 2500, "IRL1": 2500},
+        iterations=MATRIX_FREE[0], products=MATRIX_FREE[1],
     )  # fmt: skip
 
 
@@ -606,9 +614,9 @@ def _pylops() -> Case:
     b = _spiky(A, 32)
     lam = _share(A, b, 0.1)
     return Case(
-        "PyLops", operator, b, si.L1(lam), plain(A, b, l1=lam), explicit=False, slow=frozenset({"ISTA"}),
-        iterations={"auto": 2000, "FISTA": 2000, "IRL1": 2000},
-        products={"auto": 5000, "FISTA": 5000, "IRL1": 5000},
+        "PyLops", operator, b, si.L1(lam), plain(A, b, l1=lam), explicit=False,
+        slow=frozenset({"ISTA", "IRLS"}), iterations=dict.fromkeys(("auto", "FISTA", "IRL1"), 2000),
+        products=dict.fromkeys(("auto", "FISTA", "IRL1"), 4500),
     )  # fmt: skip
 
 
@@ -623,7 +631,7 @@ def _complex_both() -> Case:
 def _complex_matrix() -> Case:
     A, b = _normal(16, 24, key=34, number="complex"), _normal(16, key=534)
     lam = _share(A, b, 0.1)
-    return Case("complex A, real b", A, b, si.L1(lam), plain(A, b, l1=lam))
+    return Case("complex A, real b", A, b, si.L1(lam), plain(A, b, l1=lam), slow=frozenset({"ISTA"}))
 
 
 @_zoo
@@ -639,7 +647,7 @@ def _complex_operator() -> Case:
     lam = _share(A, b, 0.2)
     return Case(
         "complex operator", Products(A), b, si.L1(lam), plain(A, b, l1=lam), explicit=False,
-        iterations={"auto": 1000, "IRL1": 1000}, products={"auto": 2500, "IRL1": 2500},
+        iterations=MATRIX_FREE[0], products=MATRIX_FREE[1],
     )  # fmt: skip
 
 

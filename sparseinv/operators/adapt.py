@@ -19,9 +19,10 @@ _SAFETY = 1.02  # Ritz values approach the norm from below
 class External(Operator):
     """Wrap any object with shape, matvec and rmatvec (SciPy LinearOperator, PyLops, your own).
 
-    Only 1-D vectors are passed, results are copied (an object may return its own buffer), and the
-    declared dtype is not believed: the first product decides whether the map is complex. A real map is
-    applied to the real and imaginary parts of a complex vector, because many would drop the latter.
+    Only 1-D vectors are passed; they and the results are copied (an object may write into its argument
+    and return its own buffer). The declared dtype is not believed: the first product decides whether
+    the map is complex. A real map is applied to the real and imaginary parts of a complex vector,
+    because many would drop the latter.
     """
 
     def __init__(self, A: Any) -> None:
@@ -60,7 +61,7 @@ class External(Operator):
     def _matvec(self, x: Array) -> Array:
         if x.dtype.kind == "c" and self.dtype.kind != "c":
             return self._matvec(x.real) + 1j * self._matvec(x.imag)
-        image = _received(self.object.matvec(x), self.shape[0], "matvec")
+        image = _received(self.object.matvec(x.copy()), self.shape[0], "matvec")
         if self._observed is None:
             self._observed = np.result_type(self.declared, image.dtype)
         return image
@@ -69,7 +70,7 @@ class External(Operator):
         if y.dtype.kind == "c" and self.dtype.kind != "c":
             return self._rmatvec(y.real) + 1j * self._rmatvec(y.imag)
         try:
-            return _received(self.object.rmatvec(y), self.shape[1], "rmatvec")
+            return _received(self.object.rmatvec(y.copy()), self.shape[1], "rmatvec")
         except (AttributeError, NotImplementedError, TypeError) as error:
             raise _without_adjoint(error or "not implemented") from error
 

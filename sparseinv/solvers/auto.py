@@ -9,7 +9,7 @@ from sparseinv.solvers.base import Solver
 from sparseinv.solvers.coordinate_descent import CoordinateDescent
 from sparseinv.solvers.least_squares import is_direct
 from sparseinv.solvers.proximal_gradient import FISTA, ISTA
-from sparseinv.solvers.reweighted import IRL1
+from sparseinv.solvers.reweighted import IRL1, IRLS
 from sparseinv.solvers.ridge import Ridge
 
 
@@ -34,5 +34,8 @@ def choose(problem: Problem) -> tuple[Solver, str]:
 def complete(solver: Solver, problem: Problem) -> Solver:
     """Return the solver with the inner solver it needs."""
     if isinstance(solver, IRL1) and solver.inner is None:
-        return dataclasses.replace(solver, inner=CoordinateDescent() if problem.explicit else FISTA())
+        solver = dataclasses.replace(solver, inner=CoordinateDescent() if problem.explicit else FISTA())
+    if isinstance(solver, (IRLS, IRL1)) and solver.polish is None:
+        proximal = FISTA() if problem.penalty.convex else ISTA()
+        solver = dataclasses.replace(solver, polish=CoordinateDescent() if problem.explicit else proximal)
     return solver

@@ -70,9 +70,9 @@ class Solver:
 
     def __repr__(self) -> str:
         """Name the method and the hyper-parameters that differ from their defaults."""
-        fields = dataclasses.fields(self) if dataclasses.is_dataclass(self) else ()
-        changed = [(f.name, getattr(self, f.name)) for f in fields]
-        shown = [f"{n}={v!r}" for (n, v), f in zip(changed, fields, strict=True) if v != f.default]
+        fields: tuple[Any, ...] = dataclasses.fields(self) if dataclasses.is_dataclass(self) else ()
+        values = [(f.name, getattr(self, f.name), f.default) for f in fields]
+        shown = [f"{name}={value!r}" for name, value, default in values if value != default]
         return f"{type(self).__name__}({', '.join(shown)})"
 
 

@@ -103,6 +103,8 @@ class _ProximalGradient(Solver):
 
         monotone = bool(getattr(self, "monotone", False))
         value = problem.objective(state.x, state.r) if monotone else 0.0
+        # below the rounding of its products an operator says nothing about its norm
+        floor = 1e-8 if getattr(problem.operator.inner, "single", False) else 1e-24
         moved = 0.0
         for _ in range(count):
             state.g = problem.gradient(state.rz)
@@ -116,7 +118,7 @@ class _ProximalGradient(Solver):
                 r_new[:] = problem.residual(new)
                 gap = descent.distance2(new, state.z)
                 curvature = descent.distance2(r_new, state.rz)
-                if curvature <= state.lipschitz * gap * (1.0 + 1e-9) or gap <= 1e-24 * squared(state.z):
+                if curvature <= state.lipschitz * gap * (1.0 + 1e-9) or gap <= floor * squared(state.z):
                     break
                 state.lipschitz = max(1.02 * curvature / gap, 1.05 * state.lipschitz)
             state.n_iter += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -19,28 +20,73 @@ Array = np.ndarray[Any, Any]
 
 _LAST_EPS = 1e-9  # smoothing of |x|^2, relative to the mean square of the start
 _CG_STEPS = 40
+_PATIENCE = 100  # iterations on one smoothing at most: inexact products may never let x settle
 _THRESHOLDS = (3e-5, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1)  # relative to the largest coefficient
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class IRLSState(State):
+class _ReweightedState(State):
+    """Carry the solver that polishes the final point."""
+
+    polisher: Any = None  # its state; None while reweighting goes on
+
+
+@dataclass(frozen=True, repr=False)
+class _Reweighted(Solver):
+    """Share the last phase: descend the objective that was asked for, from a sparse point."""
+
+    polish: Solver | None = dataclasses.field(default=None, kw_only=True)
+
+    local_kind: ClassVar[Kind] = Kind.COORDINATE_MINIMUM
+    refit: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.polish is not None and not isinstance(self.polish, Solver):
+            raise TypeError(f"polish is {self.polish!r}, but a solver such as CoordinateDescent() is needed")
+
+    def _begin_polish(self, problem: Problem, state: Any) -> None:
+        assert self.polish is not None, "filled in by solvers.auto"
+        _sparsify(problem, state)
+        state.polisher = self.polish.start(problem, state.x)
+        state.settled = True
+
+    def _polish_step(self, problem: Problem, state: Any, budget: Budget) -> Outcome:
+        assert self.polish is not None
+        before = state.polisher.n_iter
+        outcome = self.polish.step(problem, state.polisher, budget)
+        state.n_iter += max(state.polisher.n_iter - before, 1)
+        state.x, state.r, state.dual = state.polisher.x, state.polisher.r, state.polisher.dual
+        if problem.penalty.convex or not problem.explicit or outcome is not Outcome.MOVED:
+            return outcome
+        refitted = _refit(problem, state.x)
+        r = problem.residual(refitted)
+        if problem.objective(refitted, r) < problem.objective(state.x, state.r):
+            state.polisher = self.polish.start(problem, refitted)
+            state.x, state.r, state.dual = state.polisher.x, state.polisher.r, None
+        return outcome
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class IRLSState(_ReweightedState):
     """Carry the smoothing and the linear system."""
 
     size: float  # typical modulus of a coefficient
     mean_square: float  # mean squared column norm, for the preconditioner
     system: DirectSystem | None  # None where conjugate gradients are used
     eps: float = 1.0  # smoothing, relative to size^2
-    polishing: bool = False  # whether smoothing is over and the true objective is being descended
+    waited: int = 0  # iterations with this smoothing
 
 
 @dataclass(frozen=True, repr=False)
-class IRLS(Solver):
+class IRLS(_Reweighted):
     """Solve a sequence of weighted ridge problems whose weights follow the last solution.
 
     Parameters
     ----------
     p : float
         Exponent that stands in for L0 while smoothing, 0 < p <= 1: [x != 0] ~ (|x|^2 + eps)^(p/2).
+    polish : Solver or None
+        Solver that descends the objective asked for in the end; None: chosen like `solve` would.
 
     Notes
     -----
@@ -65,11 +111,8 @@ class IRLS(Solver):
 
     p: float = 0.5
 
-    default_max_iter: ClassVar[int] = 2000
-    local_kind: ClassVar[Kind] = Kind.COORDINATE_MINIMUM
-    refit: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < validation.real_number(self.p, "p") <= 1:
             raise ValueError(f"p is {self.p}, but it must lie in (0, 1]")
 
@@ -86,14 +129,17 @@ class IRLS(Solver):
         direct = is_direct(problem)
         average = mean_square(problem)
         system = DirectSystem(problem) if direct else None
-        if x0 is None or not np.any(x0):
+        zero = start_point(problem, None)
+        if problem.penalty.convex and certify_problem(problem, zero, r=-problem.b).relative <= 1e-15:
+            x = zero  # nothing to find: lam is at least lam_max
+        elif x0 is None or not np.any(x0):
             damping = np.where(problem.penalty.excluded, np.inf, max(1e-6 * problem.n * average, 1e-300))
             damping[problem.penalty.unpenalised] = 0.0
             if system is not None:
                 x = system.solve(damping)
                 problem.operator.charge(forward=min(problem.m, problem.n), adjoint=1)
             else:
-                x = _iterate(problem, damping, start_point(problem, None), average, _CG_STEPS, 1e-3)
+                x = _iterate(problem, damping, zero, average, _CG_STEPS, 1e-3)
         else:
             x = start_point(problem, x0)
         size = float(np.sqrt(squared(x) / max(problem.n, 1))) or 1.0
@@ -102,9 +148,9 @@ class IRLS(Solver):
 
     def step(self, problem: Problem, state: IRLSState, budget: Budget) -> Outcome:
         """Solve one weighted problem, or polish once smoothing is over."""
+        if state.polisher is not None:
+            return self._polish_step(problem, state, budget)
         state.n_iter += 1
-        if state.polishing:
-            return _polish(problem, state)
         if problem.penalty.quadratic:
             state.eps = _LAST_EPS
         w = problem.penalty.quadratic_weights(state.x, state.eps, self.p, state.size)
@@ -117,18 +163,20 @@ class IRLS(Solver):
             state.x = _iterate(problem, w, old, state.mean_square, _CG_STEPS, float(np.clip(tol, 1e-8, 1e-2)))
         state.r = problem.residual(state.x)
         moved = np.sqrt(squared(state.x - old))
-        if moved < 0.01 * np.sqrt(state.eps) * state.size * np.sqrt(problem.n):
+        state.waited += 1
+        settled = moved < 0.01 * np.sqrt(state.eps) * state.size * np.sqrt(problem.n)
+        if settled or state.waited >= _PATIENCE:
             state.eps *= 0.1
+            state.waited = 0
         if state.eps < _LAST_EPS * (1 - 1e-9):
             if problem.penalty.quadratic:
                 return Outcome.EXHAUSTED
-            _sparsify(problem, state)
-            state.polishing = state.settled = True
+            self._begin_polish(problem, state)
         return Outcome.MOVED
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class IRL1State(State):
+class IRL1State(_ReweightedState):
     """Carry the inner solver's state and the weights."""
 
     surrogate: Problem  # weighted L1 problem of this round
@@ -136,11 +184,10 @@ class IRL1State(State):
     floor: Array  # epsilon_j of the weights, per coefficient
     previous: Array  # solution of the round before
     rounds: int = 0  # reweightings done
-    polishing: bool = False  # whether reweighting is over
 
 
 @dataclass(frozen=True, repr=False)
-class IRL1(Solver):
+class IRL1(_Reweighted):
     """Solve a sequence of weighted L1 problems whose weights follow the last solution.
 
     Parameters
@@ -149,6 +196,8 @@ class IRL1(Solver):
         Solver of the weighted problems; None: chosen like `solve` would.
     rounds : int
         Most reweightings.
+    polish : Solver or None
+        Solver that descends a nonconvex objective in the end; None: coordinate descent or ISTA.
 
     Notes
     -----
@@ -173,9 +222,8 @@ class IRL1(Solver):
     inner: Solver | None = None
     rounds: int = 8
 
-    local_kind: ClassVar[Kind] = Kind.COORDINATE_MINIMUM
-
     def __post_init__(self) -> None:
+        super().__post_init__()
         validation.count(self.rounds, "rounds", least=1)
         if self.inner is not None and not isinstance(self.inner, Solver):
             raise TypeError(f"inner is {self.inner!r}, but a solver such as FISTA() is needed")
@@ -183,7 +231,7 @@ class IRL1(Solver):
     def check(self, problem: Problem) -> None:
         """Refuse penalties other than the separable ones."""
         if not isinstance(problem.penalty, Separable):
-            raise refuse(self, f"does not treat the penalty {type(problem.penalty).__name__}", "FISTA")
+            raise refuse(self, "treats L0, L1, L2 and ElasticNet only", "FISTA, ISTA")
         if self.inner is not None:
             self.inner.check(problem.with_penalty(_surrogate(problem.penalty, None, None)))
 
@@ -207,9 +255,8 @@ class IRL1(Solver):
     def step(self, problem: Problem, state: IRL1State, budget: Budget) -> Outcome:
         """Take one step of the inner solver; reweight once its problem is solved."""
         assert self.inner is not None
-        if state.polishing:
-            state.n_iter += 1
-            return _polish(problem, state)
+        if state.polisher is not None:
+            return self._polish_step(problem, state, budget)
         before = state.inner.n_iter
         outcome = self.inner.step(state.surrogate, state.inner, budget)
         state.n_iter += state.inner.n_iter - before
@@ -223,11 +270,11 @@ class IRL1(Solver):
         state.rounds += 1
         change = np.sqrt(squared(state.x - state.previous))
         if state.rounds >= self.rounds or change <= 1e-3 * np.sqrt(squared(state.x)):
-            _sparsify(problem, state)
-            state.polishing = state.settled = True
+            self._begin_polish(problem, state)
             return Outcome.MOVED
         state.previous = state.x.copy()
-        state.surrogate = problem.with_penalty(_surrogate(problem.penalty, state.x, state.floor))
+        # from the last surrogate, which knows ||A|| by now
+        state.surrogate = state.surrogate.with_penalty(_surrogate(problem.penalty, state.x, state.floor))
         state.inner = self.inner.start(state.surrogate, state.x.copy())
         return Outcome.MOVED
 
@@ -298,36 +345,3 @@ def _refit(problem: Problem, x: Array) -> Array:
         return x
     out[index] = fitted
     return out
-
-
-def _polish(problem: Problem, state: Any) -> Outcome:
-    """Descend the objective that was asked for, from the sparse point at hand."""
-    from sparseinv.kernels import descent
-
-    size = float(np.linalg.norm(problem.b))
-    if problem.explicit and not problem.penalty.terms[5].size:
-        squares = problem.column_norms**2
-        active = np.empty(problem.n, dtype=np.int64)
-        change = 0.0
-        for _ in range(5):
-            change, _, _ = descent.coordinate_descent(
-                problem.layout, problem.penalty.terms, state.x, state.r, squares, active, 5, 0.1
-            )
-            problem.operator.charge(forward=1, adjoint=1)
-            if change <= 1e-16 * size:
-                return Outcome.FLOOR
-        if not problem.penalty.convex:
-            refitted = _refit(problem, state.x)
-            r = problem.residual(refitted)
-            if problem.objective(refitted, r) < problem.objective(state.x, state.r):
-                state.x, state.r = refitted, r
-        return Outcome.MOVED
-    lipschitz = 1.01 * problem.lipschitz[0]
-    moved = 0.0
-    for _ in range(10):
-        g = problem.gradient(state.r)
-        new = np.empty_like(state.x)
-        descent.forward_backward(problem.penalty.terms, state.x, g, 1.0 / lipschitz, new)
-        moved = descent.distance2(new, state.x)
-        state.x, state.r = new, problem.residual(new)
-    return Outcome.FLOOR if moved <= 1e-32 * squared(state.x) else Outcome.MOVED
