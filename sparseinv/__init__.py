@@ -21,6 +21,7 @@ _HOME = {
     "FISTA": "solvers.proximal_gradient",
     "CoordinateDescent": "solvers.coordinate_descent",
     "Ridge": "solvers.ridge",
+    "WorkingSet": "solvers.working_set",
     "IRLS": "solvers.reweighted",
     "IRL1": "solvers.reweighted",
     "Solver": "solvers.base",
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from sparseinv.solvers.reweighted import IRL1 as IRL1
     from sparseinv.solvers.reweighted import IRLS as IRLS
     from sparseinv.solvers.ridge import Ridge as Ridge
+    from sparseinv.solvers.working_set import WorkingSet as WorkingSet
     from sparseinv.stopping import Progress as Progress
 
 

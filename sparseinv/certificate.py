@@ -24,6 +24,7 @@ from sparseinv.problem import Problem, squared
 Array = np.ndarray[Any, Any]
 
 _LARGEST_REFIT = 2000  # a support beyond this is not refitted for the sake of a certificate
+_LARGEST_PRODUCTS = 500  # the same where every column costs a product
 _ROUNDS = 8  # repairs of the support while refitting
 
 
@@ -201,16 +202,17 @@ def _refits(problem: Problem, x: Array, r: Array, g: Array | None) -> Iterator[t
     penalty = problem.penalty
     if g is None:
         g = problem.gradient(r)
-    if not problem.explicit and int(np.count_nonzero(x)) > 500:
-        return
-    working = _first_support(problem, x, g)
+    working = _first_support(problem, x, r, g)
     free = ~penalty.excluded
+    current = x.copy()
     for _ in range(_ROUNDS):
         index = np.flatnonzero(working)
-        if not 0 < index.size <= _LARGEST_REFIT:
+        if not 0 < index.size <= (_LARGEST_REFIT if problem.explicit else _LARGEST_PRODUCTS):
             return
         columns = problem.operator.columns(index)
-        y = _solve_on(problem, columns, index, x[index])
+        y = _solve_on(problem, columns, index, current[index])
+        current[:] = 0.0
+        current[index] = y
         nu = problem.project(problem.b - columns @ y)
         c = problem.gradient(nu)
         yield nu, c
@@ -227,15 +229,17 @@ def _refits(problem: Problem, x: Array, r: Array, g: Array | None) -> Iterator[t
         working = following
 
 
-def _first_support(problem: Problem, x: Array, g: Array) -> Array:
-    """Guess the support by one coordinate-wise proximal step from x (x itself where norms are costly)."""
+def _first_support(problem: Problem, x: Array, r: Array, g: Array) -> Array:
+    """Guess the support by one proximal step from x, by coordinates where column norms are at hand."""
     penalty = problem.penalty
     if problem.explicit and hasattr(penalty, "l1"):
         squares = problem.column_norms**2
         step = np.divide(1.0, squares, out=np.zeros_like(squares), where=squares > 0)
         guess = penalty.prox(x - step * g, step) != 0
     else:
-        guess = x != 0
+        image = squared(r + problem.b)
+        length = squared(x) / image if image > 0 else 0.0  # the curvature along x, at no cost
+        guess = (penalty.prox(x - length * g, length) != 0) & (x != 0)
     if hasattr(penalty, "lam"):  # whole groups
         guess = penalty.spread(penalty.norms(guess.astype(float)) > 0)
     return np.asarray((guess | penalty.unpenalised) & ~penalty.excluded)
@@ -251,88 +255,133 @@ def _pressure(penalty: Any, c: Array) -> Array:
 
 
 def _solve_on(problem: Problem, columns: Array, index: Array, start: Array) -> Array:
-    """Minimise the objective over the given columns, starting from start; zeros drop out on the way."""
+    """Minimise the objective over the given columns, starting from start; zeros drop out on the way.
+
+    Moduli and group norms are norms of blocks of real coordinates, a complex number counting as two.
+    """
     penalty = problem.penalty
     gram = columns.conj().T @ columns
     q = columns.conj().T @ problem.b
-    if hasattr(penalty, "l1") and problem.dtype.kind != "c":
-        return _sign_fixed(gram, q, penalty.l1[index], penalty.l2[index], start, penalty.nonnegative)
-    return _smooth_newton(problem, gram, q, index, start)
-
-
-def _sign_fixed(gram: Array, q: Array, l1: Array, l2: Array, start: Array, nonnegative: bool) -> Array:
-    """Solve G y + l2 y = q - l1 sign(y), dropping coordinates whose sign turns out wrong."""
-    sign = np.where(start != 0, np.sign(start), np.sign(q - gram @ start))
-    if nonnegative:
-        sign = np.ones_like(sign)
-    alive = np.ones(q.size, dtype=bool)
-    constrained = (l1 > 0) | nonnegative
-    y = np.zeros(q.size)
-    for _ in range(_ROUNDS):
-        live = np.flatnonzero(alive)
-        y[:] = 0.0
-        if live.size == 0:
-            break
-        H = gram[np.ix_(live, live)] + np.diag(l2[live])
-        y[live] = solve_symmetric(H, q[live] - l1[live] * sign[live])
-        wrong = alive & constrained & (y * sign < 0)
-        if not wrong.any():
-            break
-        alive &= ~wrong
-    y[constrained & (y * sign < 0)] = 0.0
-    return y
-
-
-def _smooth_newton(problem: Problem, gram: Array, q: Array, index: Array, start: Array) -> Array:
-    """Newton's method on moduli or group norms, which are smooth away from zero.
-
-    Complex coordinates count as two real ones; a block that shrinks below 1e-9 of the largest drops out.
-    """
-    penalty = problem.penalty
-    is_complex = problem.dtype.kind == "c"
-    if is_complex:
-        gram = np.block([[gram.real, -gram.imag], [gram.imag, gram.real]])
-        q = np.concatenate([q.real, q.imag])
-        start = np.concatenate([start.real, start.imag])
     if hasattr(penalty, "l1"):
         level, ridge = penalty.l1[index], penalty.l2[index]
         block = np.arange(index.size)
     else:
-        level, ridge = penalty.level[index], np.zeros(index.size)
         place = np.empty(penalty.n, dtype=np.int64)
         place[penalty.order] = np.repeat(np.arange(penalty.lam.size), np.diff(penalty.starts))
-        block = np.unique(place[index], return_inverse=True)[1]
-    if is_complex:
-        level, ridge, block = np.tile(level, 2), np.tile(ridge, 2), np.tile(block, 2)
-    y = start.copy()
-    gradient = gram @ y - q
-    fresh = y == 0
-    y[fresh] = -1e-3 * gradient[fresh] / np.maximum(np.diag(gram)[fresh], 1e-300)
-    for _ in range(12):
-        size = np.sqrt(np.bincount(block, weights=y * y))
-        alive = (size > 1e-9 * size.max(initial=0.0))[block]
-        y[~alive] = 0.0
-        live = np.flatnonzero(alive)
+        groups, block = np.unique(place[index], return_inverse=True)
+        level, ridge = penalty.lam[groups], np.zeros(groups.size)
+    if problem.dtype.kind != "c":
+        return _active_set(gram, q, block, level, ridge, start.copy(), bool(penalty.nonnegative))
+    gram = np.block([[gram.real, -gram.imag], [gram.imag, gram.real]])
+    q, y = np.concatenate([q.real, q.imag]), np.concatenate([start.real, start.imag])
+    y = _active_set(gram, q, np.tile(block, 2), level, ridge, y, False)
+    return np.asarray(y[: index.size] + 1j * y[index.size :])
+
+
+def _active_set(
+    gram: Array, q: Array, block: Array, level: Array, ridge: Array, y: Array, nonnegative: bool
+) -> Array:
+    """Minimise y' G y / 2 - q' y + sum_k level_k ||y_k|| + ridge_k ||y_k||^2 / 2 over blocks, from y.
+
+    Newton's method on the blocks that are not zero, where the norms are smooth. A step ends where the
+    first block reaches zero; it drops out if zero suits it there. Blocks of one are affine, so that
+    without others one step is exact; where G is singular the way is down its null space.
+    """
+    count = level.size
+    single = np.bincount(block, minlength=count) == 1
+    slope = gram @ y + ridge[block] * y - q
+    size = _block_norms(y, block, count)
+    fresh = (size == 0)[block]
+    push = _block_norms(np.minimum(slope, 0.0) if nonnegative else slope, block, count)
+    sign = np.sign(np.where(fresh, -slope, y))
+    if nonnegative:
+        sign = np.ones_like(sign)
+    alive = (size > 0) | (push > level)
+    curvature = np.bincount(block, weights=np.diag(gram), minlength=count) + ridge
+    for k in np.flatnonzero(alive & ~single & (size == 0)):
+        members = block == k
+        y[members] = -slope[members] * (1.0 - level[k] / push[k]) / curvature[k]
+    cornered = (level > 0) | nonnegative
+    for left in reversed(range(_ROUNDS if y.size > 800 else 3 * _ROUNDS)):
+        live = np.flatnonzero(alive[block])
         if live.size == 0:
             break
-        norm = size[block[live]]
-        unit = y[live] / norm
-        slope = level[live]
-        gradient = gram[np.ix_(live, live)] @ y[live] - q[live] + ridge[live] * y[live] + slope * unit
-        same = block[live][:, None] == block[live][None, :]
-        curved = np.where(same, -np.outer(unit, unit), 0.0) + np.eye(live.size)
-        H = gram[np.ix_(live, live)] + np.diag(ridge[live]) + (slope / norm)[:, None] * curved
-        step = -solve_symmetric(H, gradient)
-        # a block must not jump across zero: its norm is not smooth there
-        along = np.bincount(block[live], weights=step * unit, minlength=size.size)[block[live]]
-        damping = np.divide(0.9 * norm, -along, out=np.ones_like(norm), where=along < -0.9 * norm)
-        y[live] += float(damping.min(initial=1.0)) * step
-        if np.abs(step).max() <= 1e-15 * np.abs(y).max():
+        which = block[live]
+        norm = np.where(single, 1.0, _block_norms(y, block, count))[which]
+        unit = np.where(single[which], sign[live], y[live] / np.where(norm > 0, norm, 1.0))
+        part = gram[np.ix_(live, live)]
+        slope = part @ y[live] + ridge[which] * y[live] - q[live] + level[which] * unit
+        H = part + np.diag(ridge[which])
+        affine = bool(single[which].all())
+        if not affine:
+            same = (which[:, None] == which[None, :]) & ~single[which]
+            curved = np.where(same, np.eye(live.size) - np.outer(unit, unit), 0.0)
+            H = H + (level[which] / np.where(norm > 0, norm, 1.0))[:, None] * curved
+        # unit diagonal: columns of very different size must not decide what counts as singular
+        d = np.divide(1.0, np.sqrt(np.diag(H)), out=np.ones(live.size), where=np.diag(H) > 0)
+        step = -d * solve_symmetric(H * np.outer(d, d), d * slope)
+        lost = d * (slope + H @ step)
+        floor = max(1e-7 * np.abs(d * slope).max(), 1e-11 * np.abs(d * q[live]).max())
+        endless = bool(np.abs(lost).max() > floor)
+        if endless:
+            step = -d * lost
+        # how far each block can go before it reaches zero
+        along = np.bincount(which, weights=step * unit, minlength=count)
+        depth = np.where(single, 1.0, 0.9) * _block_norms(y, block, count)
+        falling = alive & cornered & (along < 0)
+        reach = np.divide(depth, -along, out=np.full(count, np.inf), where=falling)
+        t = float(reach.min(initial=np.inf))
+        if not affine and not endless:
+            t = _shorten(gram, q, block, level, ridge, y, live, step, float(slope @ step), min(t, 1.0))
+        if t >= 1.0 and not endless:
+            y[live] += step
+            if affine or np.abs(step * (1.0 / d)).max() <= 1e-15 * np.abs(y[live] / d).max():
+                break
+            continue
+        if not np.isfinite(t):
             break
-    if is_complex:
-        half = y.size // 2
-        return np.asarray(y[:half] + 1j * y[half:])
+        if left == 0 and affine and not endless:  # out of rounds: what turned around is taken for zero
+            y[live] += step
+            y[(reach < 1.0)[block]] = 0.0
+            break
+        y[live] += t * step
+        first = reach <= t
+        if first.any():  # one at a time: the others may turn back without it
+            k = int(np.argmin(np.where(first, along, np.inf)))
+            members = block == k
+            y[members] = 0.0
+            slope = gram[members] @ y - q[members]
+            force = float(np.linalg.norm(slope))
+            if single[k] or force <= level[k]:
+                alive[k] = False
+            else:  # it must not vanish, but leave zero in another direction
+                y[members] = -slope * (1.0 - level[k] / force) / curvature[k]
     return y
+
+
+def _shorten(
+    gram: Array, q: Array, block: Array, level: Array, ridge: Array, y: Array, live: Array, step: Array,
+    descent: float, t: float,
+) -> float:  # fmt: skip
+    """Halve t until the objective goes down along the step."""
+
+    def objective(z: Array) -> float:
+        size = _block_norms(z, block, level.size)
+        return float(0.5 * z @ (gram @ z) - q @ z + level @ size + 0.5 * ridge @ size**2)
+
+    before = objective(y)
+    floor = 1e-15 * (abs(before) + float(np.abs(q @ y)))
+    trial = y.copy()
+    for _ in range(20):
+        trial[live] = y[live] + t * step
+        if objective(trial) <= before + 1e-4 * t * descent + floor:
+            break
+        t *= 0.5
+    return t
+
+
+def _block_norms(v: Array, block: Array, count: int) -> Array:
+    return np.sqrt(np.bincount(block, weights=v * v, minlength=count))
 
 
 def solve_symmetric(H: Array, rhs: Array) -> Array:

@@ -52,7 +52,9 @@ class Run:
         self.status: Status | None = None
         self.detail = ""
         self.state: State | None = None
-        self._x0 = None if x0 is None else problem.units.working(x0)
+        # b = 0: x = 0 is the answer, wherever a run might start
+        trivial = problem.scale == 0.0 and hasattr(problem.penalty, "in_units")
+        self._x0 = None if x0 is None or trivial else problem.units.working(x0)
         self._best: _Best | None = None
         self._lowest = math.inf  # smallest certificate.relative so far
         self._idle = 0  # certificates since the last progress
@@ -123,7 +125,8 @@ class Run:
         spent = problem.operator.products.total
         self.history.add(state.n_iter, self.seconds, certificate.objective, certificate.relative, spent)
         stalled = self._remember(state, certificate)
-        if state.settled and certificate.relative <= tol:
+        # a global proof ends a run even on a detour
+        if (state.settled or certificate.kind.is_global) and certificate.relative <= tol:
             self.status = Status.CONVERGED
         elif last or stalled:
             self.status = Status.PRECISION_FLOOR
@@ -153,10 +156,12 @@ class Run:
             and not certificate.objective > best.certificate.objective
         )
         scale = certificate.scale if math.isfinite(certificate.scale) else 0.0
+        # what rounding alone can do to the objective is no progress
+        crumb = 1e-9 if getattr(self.problem.operator.inner, "single", False) else 1e-15
         progress = (
             first
             or best is None
-            or certificate.objective < best.certificate.objective - 1e-15 * scale
+            or certificate.objective < best.certificate.objective - crumb * scale
             or certificate.relative < 0.99 * self._lowest
         )
         if first:
@@ -184,10 +189,7 @@ class Run:
         status, best = self.status or Status.INTERRUPTED, self._best
         problem.operator.phase, problem.operator.deadline = "certificate", math.inf
         hurried = status in (Status.MAX_TIME, Status.INTERRUPTED)
-        if best is not None:
-            x = best.x
-        else:
-            x = start_point(problem, self._x0)
+        x = best.x if best is not None else start_point(problem, self._x0)
         if state is not None and (status is Status.CONVERGED or (hurried and self._is_better(state))):
             x = state.x
         outer = problem.units.solution(x)
@@ -196,14 +198,12 @@ class Run:
             x = problem.units.working(outer.astype(problem.dtype))
         # nobody waits for a costly refit after a run that did not get to its end
         refit = status in (Status.CONVERGED, Status.PRECISION_FLOOR) or self._refit_is_cheap(x)
-        settings: dict[str, Any] = {
-            "refit": refit, "target": self.stopping.tol, "local": self.solver.local_kind
-        }  # fmt: skip
+        tol, local = self.stopping.tol, self.solver.local_kind
         try:
             dual = state.dual if state is not None and status is Status.CONVERGED else None
-            certificate = certify_problem(problem, x, dual=dual, **settings)
-            if dual is not None and certificate.relative > self.stopping.tol:
-                certificate = certify_problem(problem, x, **settings)
+            certificate = certify_problem(problem, x, dual=dual, refit=refit, target=tol, local=local)
+            if dual is not None and certificate.relative > tol:
+                certificate = certify_problem(problem, x, refit=refit, target=tol, local=local)
         except OperatorFailure as failure:
             certificate = best.certificate if best is not None else _unknown(problem)
             status, self.detail = Status.NUMERICAL_FAILURE, str(failure)
@@ -227,7 +227,7 @@ class Run:
 def _in_single_precision(x: Array) -> Array:
     """Return x in single precision, or as it is where that cannot hold its size."""
     largest, limits = float(np.abs(x).max(initial=0.0)), np.finfo(np.float32)
-    if largest > 0.0 and not limits.tiny <= largest <= limits.max:
+    if largest > 0.0 and not float(limits.tiny) <= largest <= float(limits.max):
         return x
     return x.astype(np.complex64 if x.dtype.kind == "c" else np.float32)
 

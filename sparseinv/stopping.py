@@ -126,8 +126,8 @@ class Bar:
             self._first = relative
         percent = 0.0
         if self._first and np.isfinite(relative):
-            span = np.log(self._first / self._tol)
-            percent = 100.0 * float(np.clip(np.log(self._first / relative) / span, 0, 1)) if span > 0 else 100.0
+            span, done = np.log(self._first / self._tol), np.log(self._first / relative)
+            percent = 100.0 * float(np.clip(done / span, 0, 1)) if span > 0 else 100.0
         text = f"iteration {progress.n_iter}, gap {progress.relative:.1e}"
         if self._bar is None:
             print(f"\r{text}", end="", file=sys.stderr, flush=True)

@@ -177,16 +177,23 @@ def _orthonormal(columns: Array) -> Array:
 
 
 def _cone_residual(columns: Array, v: Array) -> Array:
-    """Return v minus its projection on the cone of nonnegative combinations of the columns."""
-    from scipy.optimize import nnls
+    """Return v minus its projection on the cone of nonnegative combinations, by trying all faces.
 
-    if columns.shape[1] == 0:
-        return v
+    It is the point nearest to v among those that no column pulls on, and lies normal to a face.
+    """
     sizes = np.linalg.norm(columns, axis=0)
-    columns = columns[:, sizes > 0] / sizes[sizes > 0]
-    active = nnls(columns, v.astype(float))[0] > 0 if columns.shape[1] else np.zeros(0, dtype=bool)
-    q = _orthonormal(columns[:, active])
-    return v - q @ (q.T @ v)
+    columns, sizes = columns[:, sizes > 0], sizes[sizes > 0]
+    assert sizes.size <= 8, "2^n faces"
+    rounding = 1e-17 * np.sqrt((v**2).sum())
+    nearest, distance = np.zeros_like(v), (v**2).sum()
+    for face in itertools.product((False, True), repeat=sizes.size):
+        q = _orthonormal(columns[:, np.array(face, dtype=bool)])
+        nu = v - q @ (q.T @ v)
+        nu = nu - q @ (q.T @ nu)
+        pull = (columns.astype(LONG).T @ nu / sizes).max(initial=-np.inf)
+        if pull <= rounding and ((v - nu) ** 2).sum() < distance:
+            nearest, distance = nu, ((v - nu) ** 2).sum()
+    return nearest
 
 
 def dual_value(problem: Blocks, nu: Array, size: Array) -> Any:
@@ -397,26 +404,20 @@ def judged_gap(problem: Plain, x: Array) -> float:
 
 
 def enumerate_l0(problem: Plain) -> tuple[float, Array]:
-    """Return (minimum, minimiser) over all supports; n of the charged coefficients at most 12."""
-    from scipy.optimize import nnls
-
-    excluded = problem.excluded
-    always = np.flatnonzero((problem.l0 == 0) & ~excluded)
-    charged = np.flatnonzero((problem.l0 > 0) & ~excluded)
-    assert charged.size <= 12, "2^n supports"
+    """Return (minimum, minimiser) by least squares on every support; at most 12 coefficients in play."""
+    loose = np.flatnonzero((problem.l0 == 0) & ~problem.excluded)
+    charged = np.flatnonzero((problem.l0 > 0) & ~problem.excluded)
+    # with a sign constraint the unpenalised coefficients may be zero too
+    always, optional = (loose[:0], np.concatenate([loose, charged])) if problem.nonnegative else (loose, charged)
+    assert optional.size <= 12, "2^n supports"
     best, winner = np.inf, np.zeros(problem.n)
-    for size in range(charged.size + 1):
-        if always.size + size > problem.A.shape[0] + always.size:
-            break  # a larger support has dependent columns, and dropping one of them costs nothing
-        for support in itertools.combinations(charged, size):
+    for size in range(min(optional.size, problem.A.shape[0]) + 1):  # larger supports are dependent
+        for support in itertools.combinations(optional, size):
             index = np.concatenate([always, np.array(support, dtype=int)]).astype(int)
             columns = problem.A[:, index]
-            if index.size == 0:
-                y = np.zeros(0)
-            elif problem.nonnegative:
-                y = nnls(columns, problem.b)[0]
-            else:
-                y = np.linalg.lstsq(columns, problem.b, rcond=1e-12)[0]
+            y = np.linalg.lstsq(columns, problem.b, rcond=1e-12)[0] if index.size else np.zeros(0)
+            if problem.nonnegative and (y < 0).any():
+                continue
             r = columns @ y - problem.b
             value = 0.5 * float(np.vdot(r, r).real) + float(problem.l0[list(support)].sum())
             if value < best:

@@ -26,7 +26,7 @@ def judge(case: Case, result: Any, tol: float, known: Truth) -> None:
     scale = case.plain.scale
     value = case.plain.objective(np.asarray(result.x, dtype=complex if np.iscomplexobj(result.x) else float))
     assert float(value - known.lower) >= -ROUNDING * scale, "the reference is wrong"
-    assert result.objective == pytest.approx(float(value), rel=1e-12, abs=1e-300)
+    assert result.objective == pytest.approx(float(value), rel=1e-12, abs=ROUNDING * scale)
     certificate = result.certificate
     assert certificate.kind is Kind.DUALITY_GAP
     assert certificate.scale == pytest.approx(scale, rel=1e-12, abs=1e-300)
@@ -53,9 +53,9 @@ def draw(k: int) -> tuple[Case, list[str]]:
     """Return problem k and the two solvers that it is given to."""
     case = random_case(generator(1, k), *plan(k))
     names = case.accepted
-    v = k // len(KINDS)
-    first = (2 * v + k) % len(names)
-    return case, [names[first], names[(first + 1 + v % (len(names) - 1)) % len(names)]]
+    w = k // (len(KINDS) * len(CONTAINERS))  # counts the problems of one kind in one container
+    at = 2 * w + k % len(KINDS)
+    return case, [names[at % len(names)], names[(at + 1) % len(names)]]
 
 
 def may_run_short(case: Case, design: str, solver: str) -> bool:
@@ -66,6 +66,8 @@ def may_run_short(case: Case, design: str, solver: str) -> bool:
         return True
     if solver == "ISTA":
         return design != "gaussian" or case.plain.A.shape[0] <= case.plain.n
+    if case.plain.groups is not None and solver in ("CoordinateDescent", "auto"):
+        return design in ("correlated", "scaled")  # a block step sees one curvature for the whole group
     proximal = solver == "FISTA" or not case.explicit
     return proximal and design == "scaled"
 
@@ -163,9 +165,9 @@ def test_zoo_refusals(name: str, solver: str) -> None:
     with pytest.raises(ValueError, match="use .* or solver='auto'") as error:
         si.solve(case.A, case.b, case.penalty, solver=SOLVERS[solver]())
     offered = str(error.value).split("; use ")[1]
-    named = [s for s in SOLVERS if s in offered]
-    assert named
-    assert set(named) <= set(case.accepted) | {"auto"}, f"{offered} does not accept {name}"
+    named = {s for s in SOLVERS if s != "auto" and s in offered}
+    assert solver not in named
+    assert named & set(case.accepted), f"none of {offered} accepts {name}"
 
 
 @pytest.mark.parametrize("name", [name for name, make in ZOO.items() if not make().plain.l0.any()])

@@ -27,7 +27,7 @@ operators | penalties
 problem
 certificate
 result, stopping
-solvers.base, solvers.least_squares
+solvers.base, solvers.least_squares, solvers.active_columns
 solvers
 solvers.auto
 driver

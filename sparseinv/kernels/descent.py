@@ -303,8 +303,8 @@ def coordinate_descent(layout, terms, x, r, squares, active, inner, ratio):
 
 
 @kernel(fastmath=REDUCE)
-def gram_descent(gram, terms, x, g, sweeps, ratio):
-    """Sweep over coordinates with the Gram matrix; g = A^H (A x - b) is kept current.
+def gram_descent(gram, count, terms, x, g, sweeps, ratio):
+    """Sweep over the first ``count`` coordinates with the Gram matrix; g = A^H (A x - b) is kept current.
 
     Ends early once no change exceeds ``ratio`` times the first sweep's. Returns (largest change of A x
     in the first sweep, sweeps done).
@@ -314,7 +314,7 @@ def gram_descent(gram, terms, x, g, sweeps, ratio):
     done = 0
     for s in range(sweeps):
         worst = 0.0
-        for j in range(x.size):
+        for j in range(count):
             d = gram[j, j].real
             old = x[j]
             if d > 0.0:
@@ -327,7 +327,7 @@ def gram_descent(gram, terms, x, g, sweeps, ratio):
                 continue
             x[j] = new
             delta = new - old
-            for i in range(x.size):
+            for i in range(count):
                 g[i] += gram[i, j] * delta
             worst = max(worst, abs(delta) * np.sqrt(d))
         done += 1
@@ -336,3 +336,100 @@ def gram_descent(gram, terms, x, g, sweeps, ratio):
         if worst <= ratio * first:
             break
     return first, done
+
+
+@kernel(fastmath=REDUCE)
+def filter_columns(layout, index, l1, l2, nonnegative, r, sweeps, x):
+    """Sweep over the columns ``index`` only, x starting at zero; r is kept current, norms are formed here."""
+    dense, data, indices, indptr = layout
+    squares = np.zeros(index.size)
+    for k in range(index.size):
+        j = index[k]
+        total = 0.0
+        if indptr.size == 0:
+            for i in range(r.size):
+                total += dense[i, j] * dense[i, j]
+        else:
+            for i in range(indptr[j], indptr[j + 1]):
+                total += data[i] * data[i]
+        squares[k] = total
+    for _ in range(sweeps):
+        for k in range(index.size):
+            d = squares[k]
+            if not d > 0.0:
+                continue
+            old = x[k]
+            new = shrink(
+                old - column_dot(layout, index[k], r) / d, 1.0 / d, 0.0, l1[k], l2[k], nonnegative
+            )
+            if new != old:
+                x[k] = new
+                column_add(layout, index[k], new - old, r)
+
+
+@kernel()
+def selected_gradient(layout, index, r, out):
+    """Write a_j^H r for the columns ``index`` into out."""
+    for k in range(index.size):
+        out[k] = column_dot(layout, index[k], r)
+
+
+@kernel(fastmath=REDUCE)
+def gram_gap(count, x, g, q, b2, l1, l2, nonnegative):
+    """Return the duality gap of the problem on the first ``count`` columns.
+
+    g = A^H (A x - b), q = A^H b and b2 = ||b||^2; the dual point is the residual scaled into the feasible
+    set. Unpenalised coefficients are taken to be refitted (g_j = 0).
+    """
+    xq = 0.0
+    xg = 0.0
+    scale = np.inf
+    for j in range(count):
+        xq += x[j] * q[j]
+        xg += x[j] * g[j]
+        size = -g[j] if nonnegative else abs(g[j])
+        if l2[j] == 0.0 and l1[j] > 0.0 and size * scale > l1[j]:
+            scale = l1[j] / size
+    r2 = max(b2 - xq + xg, 0.0)
+    if r2 > 0.0:
+        scale = min(scale, (b2 - xq) / r2)
+    scale = min(max(scale, 0.0), 1e300)
+    gap = 0.5 * (1.0 - scale) ** 2 * r2
+    for j in range(count):
+        size = -scale * g[j] if nonnegative else abs(scale * g[j])
+        term = abs(x[j]) * (l1[j] + 0.5 * l2[j] * abs(x[j])) + scale * x[j] * g[j]
+        if l2[j] > 0.0 and size > l1[j]:
+            term += (size - l1[j]) ** 2 / (2.0 * l2[j])
+        gap += max(term, 0.0)
+    return gap
+
+
+@kernel()
+def exact_step(x, direction, slope, curvature, l1):
+    """Minimise slope t + curvature t^2 / 2 + sum_j l1_j |x_j + t d_j| over 0 <= t <= 1.
+
+    ``slope`` and ``curvature`` belong to the smooth part. Returns (t, j) where j is the coordinate that
+    sits at zero there, or -1.
+    """
+    n = x.size
+    times = np.empty(n)
+    which = np.empty(n, dtype=np.int64)
+    count = 0
+    for j in range(n):
+        sign = np.sign(x[j]) if x[j] != 0.0 else np.sign(direction[j])
+        slope += l1[j] * sign * direction[j]
+        if x[j] * direction[j] < 0.0 and -x[j] / direction[j] < 1.0:
+            times[count] = -x[j] / direction[j]
+            which[count] = j
+            count += 1
+    order = np.argsort(times[:count])
+    for k in order:
+        t, j = times[k], which[k]
+        if slope + t * curvature >= 0.0:
+            return max(min(-slope / curvature, t), 0.0), -1
+        slope += 2.0 * l1[j] * abs(direction[j])
+        if slope + t * curvature >= 0.0:
+            return t, j
+    if curvature <= 0.0:
+        return 1.0, -1
+    return min(max(-slope / curvature, 0.0), 1.0), -1

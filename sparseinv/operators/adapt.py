@@ -77,7 +77,8 @@ class External(Operator):
 
 def _without_adjoint(reason: Any) -> TypeError:
     return TypeError(
-        f"A is an operator without a usable rmatvec ({reason}); define rmatvec(y) = A^H y, every solver needs it"
+        f"A is an operator without a usable rmatvec ({reason}); "
+        "define rmatvec(y) = A^H y, every solver needs it"
     )
 
 

@@ -90,9 +90,9 @@ class CoordinateDescent(Solver):
         )
         if x0 is None and not problem.penalty.convex and self.continuation:
             g = problem.gradient(state.r)
-            state.level = problem.penalty.lam_max(-g, problem.column_norms)
-            state.settled = not 1.0 < state.level < np.inf
-            state.level = 1.0 if state.settled else state.level * _CONTINUATION
+            level = problem.penalty.lam_max(-g, problem.column_norms)
+            state.level = max(1.0, level * _CONTINUATION) if np.isfinite(level) else 1.0
+            state.settled = state.level <= 1.0
         return state
 
     def step(self, problem: Problem, state: DescentState, budget: Budget) -> Outcome:
@@ -105,7 +105,7 @@ class CoordinateDescent(Solver):
             # the gradient is formed afresh, so that rounding in A^H A cannot accumulate
             g = problem.gradient(state.r)
             sweeps = int(np.clip(1e8 / max(problem.n, 1) ** 2, 1, min(_GRAM_SWEEPS, budget.iterations)))
-            change, done = gram_descent(state.gram, penalty.terms, state.x, g, sweeps, 1e-3)
+            change, done = gram_descent(state.gram, problem.n, penalty.terms, state.x, g, sweeps, 1e-3)
             state.r = problem.residual(state.x)
             state.n_iter += done
         else:

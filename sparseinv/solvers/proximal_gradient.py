@@ -56,9 +56,10 @@ class _ProximalGradient(Solver):
         lipschitz = known if known is not None else problem.lipschitz[0]
         r = problem.residual(x)
         state = ProximalState(
-            x, r, z=x.copy(), rz=r.copy(), rz_dual=r.copy(), g=np.zeros_like(x),
+            x, r, z=x.copy(), rz=r.copy(), rz_dual=r.copy(), g=problem.gradient(r),
             spare_x=np.empty_like(x), spare_r=np.empty_like(r), lipschitz=lipschitz if lipschitz > 0 else 1.0,
         )  # fmt: skip
+        state.dual = DualPair(state.rz_dual, state.g)
         if x0 is None and not problem.penalty.convex and getattr(self, "continuation", False):
             state.level = self._first_level(problem, state)
             state.settled = state.level <= 1.0
@@ -154,13 +155,12 @@ class _ProximalGradient(Solver):
 
     def _first_level(self, problem: Problem, state: ProximalState) -> float:
         """Return the factor on the penalty at which the first step leaves x = 0."""
-        g = problem.gradient(state.r)
         if not hasattr(problem.penalty, "tilted"):
             return 1.0
         l0, free = problem.penalty.l0, problem.penalty.l0 > 0
         free &= np.isfinite(l0)
         return float(
-            (problem.penalty.magnitude(-g)[free] ** 2 / (2.0 * state.lipschitz * l0[free])).max(initial=0.0)
+            (problem.penalty.magnitude(-state.g)[free] ** 2 / (2.0 * state.lipschitz * l0[free])).max(initial=0.0)
         )
 
 

@@ -303,7 +303,7 @@ def _sparsify(problem: Problem, state: Any) -> None:
     """Replace x by the best of several thresholded and refitted versions of it."""
     penalty, x = problem.penalty, state.x
     largest = float(np.abs(x).max(initial=0.0))
-    candidates = [x]
+    candidates = [x, np.zeros_like(x)]
     seen = set()
     for level in _THRESHOLDS:
         keep = (np.abs(x) > level * largest) | penalty.unpenalised

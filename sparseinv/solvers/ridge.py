@@ -57,7 +57,8 @@ class Ridge(Solver):
     def check(self, problem: Problem) -> None:
         """Refuse anything but L2 without sign constraint."""
         if not getattr(problem.penalty, "quadratic", False):
-            others = "CoordinateDescent, FISTA" if problem.penalty.convex else "ISTA, CoordinateDescent, IRLS, IRL1"
+            convex = problem.penalty.convex
+            others = "CoordinateDescent, FISTA" if convex else "ISTA, CoordinateDescent, IRLS or IRL1"
             raise refuse(self, "needs a pure L2 penalty without nonnegative=True", others)
         if self.direct and not problem.explicit:
             raise refuse(self, "with direct=True needs A in memory", "Ridge()")
