@@ -152,7 +152,7 @@ def _gap(
     if dual is not None and problem.unpenalised.size == 0:
         best = _value(problem, x, r, -dual.v, -dual.Ahv)
     else:
-        nu = problem.project(-r)
+        nu = problem.project(-r, x)
         minus_g = problem.gradient(nu)
         g = -minus_g
         best = _value(problem, x, r, nu, minus_g)
@@ -213,14 +213,14 @@ def _refits(problem: Problem, x: Array, r: Array, g: Array | None) -> Iterator[t
         y = _solve_on(problem, columns, index, current[index])
         current[:] = 0.0
         current[index] = y
-        nu = problem.project(problem.b - columns @ y)
+        nu = problem.project(problem.b - columns @ y, current)
         c = problem.gradient(nu)
         yield nu, c
         pressed = _pressure(penalty, c) > 1.0 + 1e-10
         violators = np.flatnonzero(pressed & ~working & free)
         following = np.zeros_like(working)
         following[index[y != 0]] = True
-        following |= penalty.unpenalised
+        following |= _always_free(penalty)
         if violators.size:
             order = np.argsort(_pressure(penalty, c)[violators])[::-1]
             following[violators[order[: max(10, index.size // 2)]]] = True
@@ -239,10 +239,15 @@ def _first_support(problem: Problem, x: Array, r: Array, g: Array) -> Array:
     else:
         image = squared(r + problem.b)
         length = squared(x) / image if image > 0 else 0.0  # the curvature along x, at no cost
-        guess = (penalty.prox(x - length * g, length) != 0) & (x != 0)
+        guess = (x != 0) & (penalty.unpenalised | (penalty.prox(x - length * g, length) != 0))
     if hasattr(penalty, "lam"):  # whole groups
         guess = penalty.spread(penalty.norms(guess.astype(float)) > 0)
-    return np.asarray((guess | penalty.unpenalised) & ~penalty.excluded)
+    return np.asarray((guess | _always_free(penalty)) & ~penalty.excluded)
+
+
+def _always_free(penalty: Any) -> Array:
+    """Mask of the coefficients that no corner of the penalty can hold at zero."""
+    return np.asarray(penalty.unpenalised & (not penalty.nonnegative))
 
 
 def _pressure(penalty: Any, c: Array) -> Array:
@@ -251,7 +256,8 @@ def _pressure(penalty: Any, c: Array) -> Array:
         size, level = penalty.magnitude(c), penalty.l1
     else:
         size, level = penalty.spread(penalty.norms(c)), penalty.level
-    return np.divide(size, level, out=np.where(size > 0, np.inf, 0.0), where=level > 0)
+    # the projection leaves nothing but rounding where there is no level
+    return np.divide(size, level, out=np.zeros(size.size), where=level > 0)
 
 
 def _solve_on(problem: Problem, columns: Array, index: Array, start: Array) -> Array:
@@ -265,123 +271,125 @@ def _solve_on(problem: Problem, columns: Array, index: Array, start: Array) -> A
     if hasattr(penalty, "l1"):
         level, ridge = penalty.l1[index], penalty.l2[index]
         block = np.arange(index.size)
+        if problem.dtype.kind != "c":
+            return _along_signs(gram, q, level, ridge, start.copy(), bool(penalty.nonnegative))
     else:
         place = np.empty(penalty.n, dtype=np.int64)
         place[penalty.order] = np.repeat(np.arange(penalty.lam.size), np.diff(penalty.starts))
         groups, block = np.unique(place[index], return_inverse=True)
         level, ridge = penalty.lam[groups], np.zeros(groups.size)
     if problem.dtype.kind != "c":
-        return _active_set(gram, q, block, level, ridge, start.copy(), bool(penalty.nonnegative))
+        return _along_norms(gram, q, block, level, ridge, start.copy())
     gram = np.block([[gram.real, -gram.imag], [gram.imag, gram.real]])
     q, y = np.concatenate([q.real, q.imag]), np.concatenate([start.real, start.imag])
-    y = _active_set(gram, q, np.tile(block, 2), level, ridge, y, False)
+    y = _along_norms(gram, q, np.tile(block, 2), level, ridge, y)
     return np.asarray(y[: index.size] + 1j * y[index.size :])
 
 
-def _active_set(
-    gram: Array, q: Array, block: Array, level: Array, ridge: Array, y: Array, nonnegative: bool
-) -> Array:
-    """Minimise y' G y / 2 - q' y + sum_k level_k ||y_k|| + ridge_k ||y_k||^2 / 2 over blocks, from y.
+def _along_signs(gram: Array, q: Array, l1: Array, l2: Array, y: Array, nonnegative: bool) -> Array:
+    """Minimise y' G y / 2 - q' y + sum_j l1_j |y_j| + l2_j y_j^2 / 2 from y, for real y.
 
-    Newton's method on the blocks that are not zero, where the norms are smooth. A step ends where the
-    first block reaches zero; it drops out if zero suits it there. Blocks of one are affine, so that
-    without others one step is exact; where G is singular the way is down its null space.
+    With signs held fixed the minimiser solves one linear system. The way to it ends where the first
+    coefficient reaches zero, which then drops out.
     """
-    count = level.size
-    single = np.bincount(block, minlength=count) == 1
-    slope = gram @ y + ridge[block] * y - q
-    size = _block_norms(y, block, count)
-    fresh = (size == 0)[block]
-    push = _block_norms(np.minimum(slope, 0.0) if nonnegative else slope, block, count)
-    sign = np.sign(np.where(fresh, -slope, y))
-    if nonnegative:
-        sign = np.ones_like(sign)
-    alive = (size > 0) | (push > level)
-    curvature = np.bincount(block, weights=np.diag(gram), minlength=count) + ridge
-    for k in np.flatnonzero(alive & ~single & (size == 0)):
-        members = block == k
-        y[members] = -slope[members] * (1.0 - level[k] / push[k]) / curvature[k]
-    cornered = (level > 0) | nonnegative
+    slope = gram @ y + l2 * y - q
+    sign = np.ones_like(y) if nonnegative else np.sign(np.where(y == 0, -slope, y))
+    cornered = (l1 > 0) | nonnegative
+    alive = (y != 0) | (-sign * slope > l1) | ~cornered
     for left in reversed(range(_ROUNDS if y.size > 800 else 3 * _ROUNDS)):
-        live = np.flatnonzero(alive[block])
+        live = np.flatnonzero(alive)
         if live.size == 0:
             break
-        which = block[live]
-        norm = np.where(single, 1.0, _block_norms(y, block, count))[which]
-        unit = np.where(single[which], sign[live], y[live] / np.where(norm > 0, norm, 1.0))
-        part = gram[np.ix_(live, live)]
-        slope = part @ y[live] + ridge[which] * y[live] - q[live] + level[which] * unit
-        H = part + np.diag(ridge[which])
-        affine = bool(single[which].all())
-        if not affine:
-            same = (which[:, None] == which[None, :]) & ~single[which]
-            curved = np.where(same, np.eye(live.size) - np.outer(unit, unit), 0.0)
-            H = H + (level[which] / np.where(norm > 0, norm, 1.0))[:, None] * curved
-        # unit diagonal: columns of very different size must not decide what counts as singular
-        d = np.divide(1.0, np.sqrt(np.diag(H)), out=np.ones(live.size), where=np.diag(H) > 0)
-        step = -d * solve_symmetric(H * np.outer(d, d), d * slope)
-        lost = d * (slope + H @ step)
-        floor = max(1e-7 * np.abs(d * slope).max(), 1e-11 * np.abs(d * q[live]).max())
-        endless = bool(np.abs(lost).max() > floor)
-        if endless:
-            step = -d * lost
-        # how far each block can go before it reaches zero
-        along = np.bincount(which, weights=step * unit, minlength=count)
-        depth = np.where(single, 1.0, 0.9) * _block_norms(y, block, count)
-        falling = alive & cornered & (along < 0)
-        reach = np.divide(depth, -along, out=np.full(count, np.inf), where=falling)
-        t = float(reach.min(initial=np.inf))
-        if not affine and not endless:
-            t = _shorten(gram, q, block, level, ridge, y, live, step, float(slope @ step), min(t, 1.0))
+        part = gram[np.ix_(live, live)] + np.diag(l2[live])
+        step, endless = _newton_step(part, part @ y[live] - q[live] + l1[live] * sign[live], q[live])
+        falling = cornered[live] & (sign[live] * step < 0)
+        reach = np.divide(np.abs(y[live]), np.abs(step), out=np.full(live.size, np.inf), where=falling)
+        t = float(reach.min())
         if t >= 1.0 and not endless:
             y[live] += step
-            if affine or np.abs(step * (1.0 / d)).max() <= 1e-15 * np.abs(y[live] / d).max():
-                break
-            continue
+            break
         if not np.isfinite(t):
             break
-        if left == 0 and affine and not endless:  # out of rounds: what turned around is taken for zero
+        if left == 0 and not endless:  # out of rounds: what turned around is taken for zero
             y[live] += step
-            y[(reach < 1.0)[block]] = 0.0
+            y[live[reach < 1.0]] = 0.0
             break
         y[live] += t * step
-        first = reach <= t
-        if first.any():  # one at a time: the others may turn back without it
-            k = int(np.argmin(np.where(first, along, np.inf)))
-            members = block == k
-            y[members] = 0.0
-            slope = gram[members] @ y - q[members]
-            force = float(np.linalg.norm(slope))
-            if single[k] or force <= level[k]:
-                alive[k] = False
-            else:  # it must not vanish, but leave zero in another direction
-                y[members] = -slope * (1.0 - level[k] / force) / curvature[k]
+        # one at a time: the others may turn back without it
+        first = live[int(np.argmin(np.where(reach <= t, sign[live] * step, np.inf)))]
+        y[first], alive[first] = 0.0, False
     return y
 
 
-def _shorten(
-    gram: Array, q: Array, block: Array, level: Array, ridge: Array, y: Array, live: Array, step: Array,
-    descent: float, t: float,
-) -> float:  # fmt: skip
-    """Halve t until the objective goes down along the step."""
+def _along_norms(gram: Array, q: Array, block: Array, level: Array, ridge: Array, y: Array) -> Array:
+    """Minimise y' G y / 2 - q' y + sum_k level_k ||y_k|| + ridge_k ||y_k||^2 / 2 from y.
 
-    def objective(z: Array) -> float:
-        size = _block_norms(z, block, level.size)
-        return float(0.5 * z @ (gram @ z) - q @ z + level @ size + 0.5 * ridge @ size**2)
+    Proximal steps find which blocks are zero, and Newton's method, on the others, the rest.
+    """
+    count = level.size
+    size = np.bincount(block, weights=np.diag(gram), minlength=count) + ridge
+    unit = np.where(size > 0, np.sqrt(size), 1.0)  # blocks of one size: columns may differ by any factor
+    scale = unit[block]
+    gram, q, y = gram / np.outer(scale, scale) + np.diag((ridge / unit**2)[block]), q / scale, y * scale
+    level = np.asarray(level / unit)
+    lipschitz = float(np.abs(gram).sum(axis=1).max(initial=0.0)) or 1.0
 
-    before = objective(y)
-    floor = 1e-15 * (abs(before) + float(np.abs(q @ y)))
-    trial = y.copy()
-    for _ in range(20):
-        trial[live] = y[live] + t * step
-        if objective(trial) <= before + 1e-4 * t * descent + floor:
+    def norms(v: Array) -> Array:
+        return np.sqrt(np.bincount(block, weights=v * v, minlength=count))
+
+    def objective(v: Array) -> float:
+        return float(0.5 * v @ (gram @ v) - q @ v + level @ norms(v))
+
+    still = 0
+    for _ in range(3 * _ROUNDS):
+        for _ in range(5):
+            v = y - (gram @ y - q) / lipschitz
+            size = norms(v)
+            kept = np.maximum(size - level / lipschitz, 0.0)
+            y = v * np.divide(kept, size, out=np.zeros(count), where=size > 0)[block]
+        size = norms(y)
+        live = np.flatnonzero((size > 0)[block])
+        if live.size == 0:
             break
-        t *= 0.5
-    return t
+        which = block[live]
+        direction = y[live] / size[which]
+        part = gram[np.ix_(live, live)]
+        slope = part @ y[live] - q[live] + level[which] * direction
+        same = which[:, None] == which[None, :]
+        curved = np.where(same, np.eye(live.size) - np.outer(direction, direction), 0.0)
+        part += (level[which] / size[which])[:, None] * curved
+        step, endless = _newton_step(part, slope, q[live])
+        along = np.bincount(which, weights=step * direction, minlength=count)
+        if endless:  # down to where the first block vanishes
+            falling = (along < 0) & (level > 0)
+            reach = float(np.divide(size, -along, out=np.full(count, np.inf), where=falling).min())
+            if not np.isfinite(reach):
+                break
+            step, along = reach * step, reach * along
+        value = objective(y)
+        floor = 1e-15 * (abs(value) + float(np.abs(q * y).sum()))
+        for halvings in range(12):
+            t = 0.5**halvings
+            trial = y.copy()
+            trial[live] += t * step
+            trial[((size + t * along <= 1e-12 * size) & (level > 0))[block]] = 0.0
+            if objective(trial) <= value + 1e-4 * t * float(slope @ step) + floor:
+                y = trial
+                break
+        if (still := still + 1 if value - objective(y) <= floor else 0) == 2:
+            break
+    return y / scale
 
 
-def _block_norms(v: Array, block: Array, count: int) -> Array:
-    return np.sqrt(np.bincount(block, weights=v * v, minlength=count))
+def _newton_step(H: Array, slope: Array, size: Array) -> tuple[Array, bool]:
+    """Return -H^{-1} slope; (a way down the null space, True) where H is singular and has one."""
+    # unit diagonal: columns of very different size must not decide what counts as singular
+    d = np.divide(1.0, np.sqrt(np.diag(H)), out=np.ones(slope.size), where=np.diag(H) > 0)
+    step = -d * solve_symmetric(H * np.outer(d, d), d * slope)
+    lost = d * (slope + H @ step)
+    if np.abs(lost).max() > max(1e-7 * np.abs(d * slope).max(), 1e-11 * np.abs(d * size).max()):
+        return -d * lost, True
+    return step, False
 
 
 def solve_symmetric(H: Array, rhs: Array) -> Array:

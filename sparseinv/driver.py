@@ -73,6 +73,7 @@ class Run:
             tol=self.stopping.tol,
             iterations=self.stopping.max_iter - self.state.n_iter,
             seconds=self.stopping.max_time - self.seconds,
+            gap=self.history.rows[-1][3],
         )
         if budget.iterations <= 0:
             self.status = Status.MAX_ITER

@@ -299,34 +299,38 @@ class Problem:
         return np.flatnonzero(mask) if mask is not None else np.empty(0, dtype=np.int64)
 
     @cached_property
-    def _basis(self) -> tuple[Array | None, Array | None]:
-        """(orthonormal basis of the unpenalised columns, those columns scaled to unit norm)."""
+    def _basis(self) -> tuple[Array | None, Array | None, Array]:
+        """(orthonormal basis of the unpenalised columns, those columns over their norms, the norms)."""
         from scipy.linalg import qr
 
         if self.unpenalised.size * self.m * self.dtype.itemsize > _BASIS_BYTES:
-            return None, None
+            return None, None, np.zeros(0)
         columns = self.operator.columns(self.unpenalised)
         norms = np.linalg.norm(columns, axis=0)
-        columns = columns[:, norms > 0] / norms[norms > 0]
-        if columns.shape[1] == 0:
-            return columns, columns
+        columns = columns / np.where(norms > 0, norms, 1.0)
+        if not norms.any():
+            return columns[:, :0], columns, norms
         q, upper, _ = qr(columns, mode="economic", pivoting=True)
         diagonal = np.abs(np.diag(upper))
         rank = int((diagonal > 1e-13 * max(columns.shape) * diagonal[0]).sum())
-        return q[:, :rank], columns
+        return q[:, :rank], columns, norms
 
-    def project(self, v: Array) -> Array:
+    def project(self, v: Array, x: Array | None = None) -> Array:
         """Return the part of v that unpenalised coefficients cannot explain.
 
         v minus its projection on the span of the unpenalised columns; with a nonnegative penalty the
-        span becomes the cone of their nonnegative combinations, and A_Z^T of the result is <= 0.
+        span becomes the cone of their nonnegative combinations, and A_Z^T of the result is <= 0. There,
+        if v is b - A x, pass x: its unpenalised coefficients are then fitted anew, without which the
+        result would be off by the first order of their error.
         """
         if self.unpenalised.size == 0:
             return v
-        q, columns = self._basis
+        q, columns, norms = self._basis
         if q is None or columns is None:
             return self._project_iteratively(v)
         if getattr(self.penalty, "nonnegative", False):
+            if x is not None:
+                v = v + columns @ (norms * x[self.unpenalised])
             v = v - columns @ nonnegative_fit(columns, v)
             infeasible = float((columns.T @ v).max(initial=0.0)) > 1e-11 * math.sqrt(squared(v))
             return np.zeros_like(v) if infeasible else v

@@ -33,11 +33,12 @@ class Stopping:
 
 @dataclass(frozen=True)
 class Budget:
-    """Tell a solver's step what is left: tolerance (relative), iterations and seconds."""
+    """Tell a solver's step what is left: tolerance (relative), iterations, seconds, and the present gap."""
 
     tol: float
     iterations: int
     seconds: float
+    gap: float = np.inf  # relative value of the last certificate
 
 
 @dataclass(frozen=True, eq=False)

@@ -341,7 +341,7 @@ def gram_descent(gram, count, terms, x, g, sweeps, ratio):
 @kernel(fastmath=REDUCE)
 def filter_columns(layout, index, l1, l2, nonnegative, r, sweeps, x):
     """Sweep over the columns ``index`` only, x starting at zero; r is kept current, norms are formed here."""
-    dense, data, indices, indptr = layout
+    dense, data, _, indptr = layout
     squares = np.zeros(index.size)
     for k in range(index.size):
         j = index[k]

@@ -28,7 +28,8 @@ class External(Operator):
     def __init__(self, A: Any) -> None:
         self.object = A
         shape = A.shape
-        if not (len(shape) == 2 and all(np.ndim(s) == 0 for s in shape)):
+        pair = isinstance(shape, (tuple, list)) and len(shape) == 2
+        if not pair or any(np.ndim(s) > 0 for s in shape):
             raise ValueError(f"A.shape is {shape!r}, but an operator needs shape (m, n)")
         if not callable(getattr(A, "rmatvec", None)):
             raise _without_adjoint("rmatvec is missing")

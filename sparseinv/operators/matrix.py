@@ -53,7 +53,7 @@ class DenseMatrix(ExplicitMatrix):
 
     def __init__(self, A: Array) -> None:
         super().__init__(A.shape, A.dtype)
-        self.array = np.asfortranarray(A)
+        self.array = _for_kernels(np.require(A, requirements=["F", "A"]))
         m, n = A.shape
         if min(m, n) > 1:
             empty = np.empty(0, dtype=np.int32)
@@ -118,9 +118,9 @@ class SparseMatrix(ExplicitMatrix):
         self.array = A
         self.layout = Layout(
             _no_dense(A.dtype),
-            A.data,
-            A.indices.astype(kind, copy=False),
-            A.indptr.astype(kind, copy=False),
+            _for_kernels(A.data),
+            _for_kernels(A.indices.astype(kind, copy=False)),
+            _for_kernels(A.indptr.astype(kind, copy=False)),
         )
         self._transpose = A.T  # a CSR view: A^H y runs over the same arrays
 
@@ -167,6 +167,23 @@ class SparseMatrix(ExplicitMatrix):
     def max_abs(self) -> float:
         """Return the largest modulus of a real or imaginary part."""
         return _max_abs(self.array.data)
+
+
+class _Alias:
+    """Present the memory of a read-only array as writable."""
+
+    def __init__(self, array: Array) -> None:
+        self.array = array  # kept alive
+        described = array.__array_interface__
+        self.__array_interface__ = {**described, "data": (described["data"][0], False)}
+
+
+def _for_kernels(array: Array) -> Array:
+    """Return the array itself, or an alias of a read-only one.
+
+    No kernel writes into a matrix, but each would be compiled anew for read-only arguments.
+    """
+    return array if array.flags.writeable else np.asarray(_Alias(array))
 
 
 def _no_dense(dtype: Any) -> Array:

@@ -69,7 +69,9 @@ class Leveled(Penalty):
         object.__setattr__(self, "lam", validation.lambdas(self.lam))
         object.__setattr__(self, "weights", validation.lambdas(self.weights, "weights"))
         if self.groups is not None:
-            object.__setattr__(self, "groups", validation.group_labels(self.groups))
+            labels = validation.group_labels(self.groups).copy()
+            labels.flags.writeable = False
+            object.__setattr__(self, "groups", labels)
 
     def replace(self, **changes: Any) -> Leveled:
         """Return a copy with some fields changed, for example ``penalty.replace(lam=0.2)``."""

@@ -310,7 +310,8 @@ class ActiveColumns:
         size = v if nonnegative else np.abs(v)
         kept = np.maximum(size - sigma * l1, 0.0)
         # ||b - A w||^2 / 2 - b^T (b - A w) = w^T G w / 2 - const, and G w = q - h
-        return float(0.5 * (w @ (self.q[: self.k] - h)) + (kept**2 / (1.0 + sigma * l2)).sum() / (2.0 * sigma))
+        moreau = float((kept**2 / (1.0 + sigma * l2)).sum()) / (2.0 * sigma)
+        return 0.5 * float(w @ (self.q[: self.k] - h)) + moreau
 
 
 def _is_sparse(problem: Problem) -> bool:

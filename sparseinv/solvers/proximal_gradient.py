@@ -159,9 +159,8 @@ class _ProximalGradient(Solver):
             return 1.0
         l0, free = problem.penalty.l0, problem.penalty.l0 > 0
         free &= np.isfinite(l0)
-        return float(
-            (problem.penalty.magnitude(-state.g)[free] ** 2 / (2.0 * state.lipschitz * l0[free])).max(initial=0.0)
-        )
+        squares = problem.penalty.magnitude(-state.g)[free] ** 2
+        return float((squares / (2.0 * state.lipschitz * l0[free])).max(initial=0.0))
 
 
 @dataclass(frozen=True, repr=False)

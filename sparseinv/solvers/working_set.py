@@ -13,6 +13,7 @@ from sparseinv.problem import Problem
 from sparseinv.solvers.active_columns import ActiveColumns
 from sparseinv.solvers.base import Outcome, Solver, State, refuse, start_point
 from sparseinv.stopping import Budget
+from sparseinv.threads import single_threaded_lapack
 
 Array = np.ndarray[Any, Any]
 
@@ -120,10 +121,16 @@ class WorkingSet(Solver):
 
     def step(self, problem: Problem, state: WorkingSetState, budget: Budget) -> Outcome:
         """Add the columns that violate optimality, minimise over the active ones, check all columns."""
+        with single_threaded_lapack():
+            return self._round(problem, state, budget)
+
+    def _round(self, problem: Problem, state: WorkingSetState, budget: Budget) -> Outcome:
         assert state.dual is not None
         active, g = state.active, state.dual.Ahv
         state.n_iter += 1
-        gap = certify_problem(problem, state.x, r=state.r, dual=state.dual).relative
+        gap = budget.gap
+        if not np.isfinite(gap):
+            gap = certify_problem(problem, state.x, r=state.r, dual=state.dual).relative
         final = state.level <= 1.0
         absolute = problem.scale
         self._admit(problem, state, self._violators(problem, state, g))

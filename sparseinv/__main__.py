@@ -1,0 +1,8 @@
+"""Run ``python -m sparseinv``."""
+
+import sys
+
+from sparseinv.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

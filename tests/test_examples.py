@@ -1,0 +1,53 @@
+"""Every example runs at a small size and shows what it says."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_short_and_documented(name: str) -> None:
+    text = (EXAMPLES / f"{name}.py").read_text()
+    assert len(text.splitlines()) < 100
+    assert load(name).__doc__
+
+
+def test_spikes() -> None:
+    """L1 beats L2 by far, and L0, which does not shrink amplitudes, beats L1."""
+    scores = load("spikes").main(size=201)
+    assert scores["L1"] > scores["L2"] + 10
+    assert scores["L0"] > scores["L1"]
+
+
+def test_weights_matter() -> None:
+    """Weights that follow the column norms keep the deep spikes."""
+    scores = load("weights_matter").main(size=240)
+    assert scores["lam_j ~ ||a_j||"] > scores["one lambda"]
+
+
+def test_own_penalty() -> None:
+    assert load("own_penalty").main(size=120) > 0.97
+
+
+def test_same_in_cvxpy() -> None:
+    assert load("same_in_cvxpy").main(size=80) < 1e-7
+
+
+def test_every_example_is_tested() -> None:
+    assert set(NAMES) == {"spikes", "weights_matter", "own_penalty", "same_in_cvxpy"}
