@@ -21,11 +21,11 @@ def decaying_columns(n: int, dt: float, half_life: float) -> np.ndarray:
 def main(size: int = 400) -> dict[str, float]:
     """Return the share of deep spikes found with one lambda and with one per coefficient."""
     rng = np.random.default_rng(0)
-    A = decaying_columns(size, 0.002, 0.2 * size / 400)
+    A = decaying_columns(size, 0.002, half_life=0.15 * size * 0.002)
     norms = np.linalg.norm(A, axis=0)
     truth = np.zeros(size)
     truth[np.arange(15, size - 15, 30)] = rng.choice([-1.0, 1.0], len(range(15, size - 15, 30)))
-    sigma = 0.05 * norms[-1]
+    sigma = 0.05 * norms[int(0.95 * size)]
     b = A @ truth + sigma * rng.standard_normal(size)
     deep = (truth != 0) & (np.arange(size) > 2 * size // 3)
 

@@ -29,7 +29,13 @@ _ROUNDS = 8  # repairs of the support while refitting
 
 
 class Kind(enum.Enum):
-    """Say what a certificate proves; each value is the phrase a report uses."""
+    """Say what a certificate proves; each value is the phrase a report uses.
+
+    Examples
+    --------
+    >>> Kind.DUALITY_GAP.is_global, Kind.COORDINATE_MINIMUM.is_global
+    (True, False)
+    """
 
     DUALITY_GAP = "global within {relative:.1e} of 1/2||b||^2"
     GLOBAL_BOUND = "global within {relative:.1e} of 1/2||b||^2 (branch and bound)"
@@ -62,6 +68,13 @@ class Certificate:
         The objective at the point.
     bound : float
         objective - value: a lower bound of the minimum for the global kinds, -inf for the others.
+
+    Examples
+    --------
+    >>> import numpy as np, sparseinv as si
+    >>> certificate = si.solve(np.eye(2), np.array([2.0, 1.0]), si.L1(0.5)).certificate
+    >>> certificate.kind.name, certificate.value, certificate.bound
+    ('DUALITY_GAP', 0.0, 1.25)
     """
 
     kind: Kind
@@ -132,6 +145,8 @@ def certify_problem(
         kind, value = _local(problem, x, r, local)
     else:
         kind, value = Kind.DUALITY_GAP, _gap(problem, x, r, dual, refit, target)
+        if hasattr(problem.penalty, "in_units"):
+            value = min(value, objective)  # again because it is never negative
     units = problem.units
     relative = problem.relative(value)
     outer = units.objective(value)
@@ -156,7 +171,8 @@ def _gap(
         minus_g = problem.gradient(nu)
         g = -minus_g
         best = _value(problem, x, r, nu, minus_g)
-    if refit and problem.relative(best) > target and math.isfinite(best):
+    known = hasattr(problem.penalty, "excluded")  # a user's penalty says nothing about supports
+    if refit and known and problem.relative(best) > target and math.isfinite(best):
         for nu, c in _refits(problem, x, r, g):
             best = min(best, _value(problem, x, r, nu, c))
             if problem.relative(best) <= target:
@@ -204,6 +220,7 @@ def _refits(problem: Problem, x: Array, r: Array, g: Array | None) -> Iterator[t
         g = problem.gradient(r)
     working = _first_support(problem, x, r, g)
     free = ~penalty.excluded
+    loose = working & penalty.unpenalised
     current = x.copy()
     for _ in range(_ROUNDS):
         index = np.flatnonzero(working)
@@ -220,7 +237,7 @@ def _refits(problem: Problem, x: Array, r: Array, g: Array | None) -> Iterator[t
         violators = np.flatnonzero(pressed & ~working & free)
         following = np.zeros_like(working)
         following[index[y != 0]] = True
-        following |= _always_free(penalty)
+        following |= loose
         if violators.size:
             order = np.argsort(_pressure(penalty, c)[violators])[::-1]
             following[violators[order[: max(10, index.size // 2)]]] = True
@@ -230,24 +247,22 @@ def _refits(problem: Problem, x: Array, r: Array, g: Array | None) -> Iterator[t
 
 
 def _first_support(problem: Problem, x: Array, r: Array, g: Array) -> Array:
-    """Guess the support by one proximal step from x, by coordinates where column norms are at hand."""
+    """Guess the support by one proximal step from x; x itself where column norms are not at hand."""
     penalty = problem.penalty
     if problem.explicit and hasattr(penalty, "l1"):
         squares = problem.column_norms**2
         step = np.divide(1.0, squares, out=np.zeros_like(squares), where=squares > 0)
-        guess = penalty.prox(x - step * g, step) != 0
+        guess = np.asarray(penalty.prox(x - step * g, step) != 0)
     else:
-        image = squared(r + problem.b)
-        length = squared(x) / image if image > 0 else 0.0  # the curvature along x, at no cost
-        guess = (x != 0) & (penalty.unpenalised | (penalty.prox(x - length * g, length) != 0))
+        guess = x != 0
+        if int(guess.sum()) > problem.m:  # no solution needs as many
+            length = squared(x) / (squared(r + problem.b) or math.inf)  # the curvature along x, at no cost
+            guess &= penalty.unpenalised | (penalty.prox(x - length * g, length) != 0)
     if hasattr(penalty, "lam"):  # whole groups
         guess = penalty.spread(penalty.norms(guess.astype(float)) > 0)
-    return np.asarray((guess | _always_free(penalty)) & ~penalty.excluded)
-
-
-def _always_free(penalty: Any) -> Array:
-    """Mask of the coefficients that no corner of the penalty can hold at zero."""
-    return np.asarray(penalty.unpenalised & (not penalty.nonnegative))
+    if not penalty.nonnegative:
+        guess |= penalty.unpenalised
+    return np.asarray(guess & ~penalty.excluded)
 
 
 def _pressure(penalty: Any, c: Array) -> Array:
@@ -327,8 +342,9 @@ def _along_norms(gram: Array, q: Array, block: Array, level: Array, ridge: Array
     Proximal steps find which blocks are zero, and Newton's method, on the others, the rest.
     """
     count = level.size
-    size = np.bincount(block, weights=np.diag(gram), minlength=count) + ridge
-    unit = np.where(size > 0, np.sqrt(size), 1.0)  # blocks of one size: columns may differ by any factor
+    curvature = np.bincount(block, weights=np.diag(gram), minlength=count) + ridge
+    # blocks of one curvature: columns may differ by any factor
+    unit = np.where(curvature > 0, np.sqrt(curvature), 1.0)
     scale = unit[block]
     gram, q, y = gram / np.outer(scale, scale) + np.diag((ridge / unit**2)[block]), q / scale, y * scale
     level = np.asarray(level / unit)
@@ -359,7 +375,7 @@ def _along_norms(gram: Array, q: Array, block: Array, level: Array, ridge: Array
         curved = np.where(same, np.eye(live.size) - np.outer(direction, direction), 0.0)
         part += (level[which] / size[which])[:, None] * curved
         step, endless = _newton_step(part, slope, q[live])
-        along = np.bincount(which, weights=step * direction, minlength=count)
+        along: Array = np.bincount(which, weights=step * direction, minlength=count)
         if endless:  # down to where the first block vanishes
             falling = (along < 0) & (level > 0)
             reach = float(np.divide(size, -along, out=np.full(count, np.inf), where=falling).min())

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sparseinv.certificate import Certificate, Kind, certify_problem
+from sparseinv.certificate import Certificate, DualPair, Kind, certify_problem
 from sparseinv.problem import OperatorFailure, OutOfTime, Problem
 from sparseinv.result import Interrupted, Result, Selection, Status
 from sparseinv.solvers.base import Outcome, Solver, State, start_point
@@ -201,12 +201,16 @@ class Run:
         refit = status in (Status.CONVERGED, Status.PRECISION_FLOOR) or self._refit_is_cheap(x)
         tol, local = self.stopping.tol, self.solver.local_kind
         try:
-            dual = state.dual if state is not None and status is Status.CONVERGED else None
+            dual = None
+            if state is not None and status is Status.CONVERGED and state.dual is not None:
+                # a product of our own: what a solver says about its dual vector proves nothing
+                dual = DualPair(state.dual.v, problem.gradient(state.dual.v))
             certificate = certify_problem(problem, x, dual=dual, refit=refit, target=tol, local=local)
             if dual is not None and certificate.relative > tol:
                 certificate = certify_problem(problem, x, refit=refit, target=tol, local=local)
         except OperatorFailure as failure:
-            certificate = best.certificate if best is not None else _unknown(problem)
+            x, certificate = (best.x, best.certificate) if best is not None else _unknown(problem)
+            outer = problem.units.solution(x)
             status, self.detail = Status.NUMERICAL_FAILURE, str(failure)
         settled = state is None or state.settled
         if status is Status.CONVERGED and certificate.relative > self.stopping.tol:
@@ -233,10 +237,11 @@ def _in_single_precision(x: Array) -> Array:
     return x.astype(np.complex64 if x.dtype.kind == "c" else np.float32)
 
 
-def _unknown(problem: Problem) -> Certificate:
-    """Return the certificate of a run that could not even judge its start: x = 0, nothing proved."""
+def _unknown(problem: Problem) -> tuple[Array, Certificate]:
+    """Return what a run has that could not even judge its start: x = 0, nothing proved."""
     value = problem.units.objective(problem.scale)
-    return Certificate(Kind.PROX_STATIONARITY, math.inf, value, math.inf, value, -math.inf)
+    certificate = Certificate(Kind.PROX_STATIONARITY, math.inf, value, math.inf, value, -math.inf)
+    return np.zeros(problem.n, dtype=problem.dtype), certificate
 
 
 def run(

@@ -331,29 +331,34 @@ class Problem:
         if getattr(self.penalty, "nonnegative", False):
             if x is not None:
                 v = v + columns @ (norms * x[self.unpenalised])
-            v = v - columns @ nonnegative_fit(columns, v)
-            infeasible = float((columns.T @ v).max(initial=0.0)) > 1e-11 * math.sqrt(squared(v))
-            return np.zeros_like(v) if infeasible else v
-        v = v - q @ (q.conj().T @ v)
-        return v - q @ (q.conj().T @ v)
+            nu = v - columns @ nonnegative_fit(columns, v)
+            feasible = float((columns.T @ nu).max(initial=0.0)) <= 1e-11 * math.sqrt(squared(v))
+        else:
+            nu = v - q @ (q.conj().T @ v)
+            nu = nu - q @ (q.conj().T @ nu)
+            feasible = True
+        # what is rounding must not be scaled up to a dual point; a zero vector is always feasible
+        return nu if feasible and squared(nu) > 1e-26 * squared(v) else np.zeros_like(v)
 
     def _project_iteratively(self, v: Array) -> Array:
         """Project by CGLS on the unpenalised columns, for sets too large to lay out densely."""
         if getattr(self.penalty, "nonnegative", False):
-            return np.zeros_like(v)  # a zero dual vector is always feasible
+            return np.zeros_like(v)
         index = self.unpenalised
         padded = np.zeros(self.n, dtype=self.dtype)
-        r, p, gamma = v.copy(), None, 0.0
-        for _ in range(10 * index.size + 100):
+        r, p, gamma, first = v.copy(), None, 0.0, 0.0
+        for k in range(10 * index.size + 100):
             s = self.gradient(r)[index]
             previous, gamma = gamma, squared(s)
-            if gamma <= 1e-30 * squared(v):
+            first = gamma if k == 0 else first
+            if gamma <= 1e-30 * first:
                 break
             p = s if p is None else s + (gamma / previous) * p
             padded[index] = p
             q = self.operator.matvec(padded)
             r = r - (gamma / squared(q)) * q
-        return r
+        done = gamma <= 1e-22 * first and squared(r) > 1e-26 * squared(v)
+        return r if done else np.zeros_like(v)
 
 
 def nonnegative_fit(columns: Array, v: Array) -> Array:

@@ -16,7 +16,15 @@ Array = np.ndarray[Any, Any]
 
 
 class Status(enum.Enum):
-    """Say how a run ended; each value is a sentence with the remedy."""
+    """Say how a run ended; each value is a sentence with the remedy.
+
+    Examples
+    --------
+    >>> import numpy as np, sparseinv as si
+    >>> result = si.solve(np.eye(2), np.array([2.0, 1.0]), si.L1(0.5), max_iter=0)
+    >>> result.status.name, result.success
+    ('MAX_ITER', False)
+    """
 
     CONVERGED = "The certificate meets the tolerance."
     MAX_ITER = "The iteration limit came first; raise max_iter, loosen tol, or start from this x with x0."
@@ -48,6 +56,12 @@ class Selection:
         Levels tried and what the rule computed for each.
     n_products : int
         Products with A and A^H spent on the choice.
+
+    Examples
+    --------
+    >>> import numpy as np, sparseinv as si
+    >>> si.solve(np.eye(3), np.array([9.0, 0.2, -0.1]), si.L2()).selection.rule
+    'exact leave-one-out cross-validation'
     """
 
     lam: float
@@ -88,6 +102,13 @@ class Result:
         How lam was chosen, where it was left to the data.
     detail : str
         Particulars of the status, for example which call failed.
+
+    Examples
+    --------
+    >>> import numpy as np, sparseinv as si
+    >>> result = si.solve(np.eye(2), np.array([2.0, 0.1]), si.L1(0.5))
+    >>> result.x, result.support, result.status.name
+    (array([1.5, 0. ]), array([0]), 'CONVERGED')
     """
 
     x: Array
@@ -147,7 +168,20 @@ class Result:
 
 
 class Interrupted(KeyboardInterrupt):
-    """Carry the best result so far out of a run that was interrupted with Ctrl-C."""
+    """Carry the best result so far out of a run that was interrupted with Ctrl-C.
+
+    It is a KeyboardInterrupt, so that a loop of your own around `solve` ends as well.
+
+    Examples
+    --------
+    >>> import numpy as np, sparseinv as si
+    >>> try:
+    ...     result = si.solve(np.eye(2), np.array([2.0, 0.1]), si.L1(0.5))
+    ... except si.Interrupted as interrupted:
+    ...     result = interrupted.result
+    >>> result.x
+    array([1.5, 0. ])
+    """
 
     def __init__(self, result: Result) -> None:
         super().__init__("interrupted; the best point so far and its certificate are in .result")

@@ -46,6 +46,16 @@ class Progress:
     """What a callback sees after each certificate; raise StopIteration to stop the run.
 
     ``x`` is a read-only copy of the iterate, shape (n,), in the user's units.
+
+    Examples
+    --------
+    >>> import numpy as np, sparseinv as si
+    >>> def stop_early(progress):
+    ...     if progress.relative < 0.5:
+    ...         raise StopIteration
+    >>> A, b = np.array([[2.0, 1.0], [1.0, 3.0]]), np.array([1.0, 2.0])
+    >>> si.solve(A, b, si.L1(0.1), solver=si.ISTA(), tol=0.0, callback=stop_early).status.name
+    'STOPPED_BY_CALLBACK'
     """
 
     n_iter: int

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from reference import Plain, plain
 
 import sparseinv as si
+from reference import Plain, plain
 
 Array = np.ndarray[Any, Any]
 
@@ -105,6 +105,13 @@ SHAPES = ("tall", "wide", "square")
 CONTAINERS = ("dense", "csc", "operator")
 DESIGNS = ("gaussian", "correlated", "rank-deficient", "scaled")
 FIELDS = ("real", "complex", "complex A", "complex b")
+
+
+def plan(k: int) -> tuple[str, str, str, str, str]:
+    """Return (kind, shape, container, design, number field) of random problem k."""
+    kind, v = KINDS[k % len(KINDS)], k // len(KINDS)
+    number = "real" if "nonneg" in kind else FIELDS[(v + k // 3) % 4]
+    return kind, SHAPES[(v // 3 + k) % 3], CONTAINERS[v % 3], DESIGNS[(v // 2 + k) % 4], number
 
 
 def random_case(
@@ -255,7 +262,8 @@ def _spiky(A: Array, key: int, noise: float = 0.05) -> Array:
     """Return data of a sparse x with a little noise."""
     rng = generator(0, key, 1)
     x = np.zeros(A.shape[1])
-    x[rng.permutation(x.size)[: max(1, x.size // 6)]] = rng.choice([-2.0, -1.0, 1.0, 2.0], max(1, x.size // 6))
+    spikes = max(1, x.size // 6)
+    x[rng.permutation(x.size)[:spikes]] = rng.choice([-2.0, -1.0, 1.0, 2.0], spikes)
     return A @ x + noise * np.linalg.norm(A @ x) / np.sqrt(A.shape[0]) * rng.standard_normal(A.shape[0])
 
 
@@ -471,7 +479,8 @@ def _zero_and_infinite_elastic_net() -> Case:
     b = _spiky(A, 20, noise=0.3)
     lam = _zero_and_inf(24, _share(A, b, 0.1), 20)
     ridge = np.where(np.isinf(lam), 0.0, 0.3 * lam)
-    return Case("lam 0 and inf, elastic net", A, b, si.ElasticNet(lam, l1_ratio=0.7), plain(A, b, l1=0.7 * lam, l2=ridge))
+    problem = plain(A, b, l1=0.7 * lam, l2=ridge)
+    return Case("lam 0 and inf, elastic net", A, b, si.ElasticNet(lam, l1_ratio=0.7), problem)
 
 
 @_zoo

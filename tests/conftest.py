@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cases import SEED
 from hypothesis import settings
+
+from cases import SEED
 
 # examples follow from the test alone, so a failure repeats; compiling a kernel may take seconds
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=60)

@@ -241,9 +241,9 @@ def clarabel(problem: Blocks) -> Array:
 
     # columns of one size and ||b|| = 1: an interior-point method resolves no more than that
     unit = float(np.linalg.norm(problem.b)) or 1.0
-    widest = np.array([
-        np.linalg.norm(problem.A[:, problem.block == k], axis=0).max() for k in range(problem.level.size)
-    ])
+    widest = np.array(
+        [np.linalg.norm(problem.A[:, problem.block == k], axis=0).max() for k in range(problem.level.size)]
+    )
     d = 1.0 / np.where(widest > 0, widest, 1.0)
     spread = d[problem.block]
     level, ridge = problem.level * d / unit, problem.ridge * d**2
@@ -267,9 +267,7 @@ def clarabel(problem: Blocks) -> Array:
         warnings.simplefilter("ignore")  # "may be inaccurate": the bounds of `truth` decide that
         for tol in (1e-12, 1e-9, 1e-7):
             try:
-                program.solve(
-                    solver="CLARABEL", tol_gap_abs=tol, tol_gap_rel=tol, tol_feas=tol, max_iter=200
-                )
+                program.solve(solver="CLARABEL", tol_gap_abs=tol, tol_gap_rel=tol, tol_feas=tol, max_iter=200)
             except cp.error.SolverError:
                 continue
             if z.value is not None and np.isfinite(z.value).all():
@@ -371,6 +369,7 @@ def truth(problem: Plain, accuracy: float = 2e-15) -> Truth:
         return Truth(np.zeros(problem.n), value, value)
     point = clarabel(real)
     enough = LONG(accuracy) * problem.scale
+    loose = (real.level == 0) & ~np.array(real.nonnegative)
     best = (problem.objective(np.zeros(problem.n)), np.zeros(real.A.shape[1]))
     lower = LONG(0)
     for attempt in (0, 300, 5000):
@@ -378,7 +377,7 @@ def truth(problem: Plain, accuracy: float = 2e-15) -> Truth:
             point = descend(real, best[1], attempt)
         size = real.norms(point) * np.sqrt(np.bincount(real.block, weights=(real.A**2).sum(axis=0)))
         for threshold in (1e-6, 1e-5, 1e-4, 1e-7, 1e-3, 1e-8, 0.0):
-            keep = (size > threshold * size.max(initial=0.0)) | ((real.level == 0) & ~np.array(real.nonnegative))
+            keep = (size > threshold * size.max(initial=0.0)) | loose
             z = newton(real, np.where(keep[real.block], point, 0.0))
             value = problem.objective(real.back(z))
             if value < best[0]:
@@ -408,7 +407,9 @@ def enumerate_l0(problem: Plain) -> tuple[float, Array]:
     loose = np.flatnonzero((problem.l0 == 0) & ~problem.excluded)
     charged = np.flatnonzero((problem.l0 > 0) & ~problem.excluded)
     # with a sign constraint the unpenalised coefficients may be zero too
-    always, optional = (loose[:0], np.concatenate([loose, charged])) if problem.nonnegative else (loose, charged)
+    always, optional = loose, charged
+    if problem.nonnegative:
+        always, optional = loose[:0], np.concatenate([loose, charged])
     assert optional.size <= 12, "2^n supports"
     best, winner = np.inf, np.zeros(problem.n)
     for size in range(min(optional.size, problem.A.shape[0]) + 1):  # larger supports are dependent

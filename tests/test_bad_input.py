@@ -391,6 +391,14 @@ REFUSALS = {
     "Ridge, signs": (si.Ridge(), si.L2(0.1, nonnegative=True), True, ["Ridge needs", "nonnegative", "FISTA"]),
     "Ridge, direct": (si.Ridge(direct=True), si.L2(0.1), True, ["direct=True needs A in memory", "Ridge()"]),
     "columns": (si.CoordinateDescent(), si.L1(0.1), True, ["needs columns of A in memory", "FISTA", "ISTA"]),
+    "set of columns": (si.WorkingSet(), si.L1(0.1), True, ["needs columns of A in memory", "FISTA", "ISTA"]),
+    "set, L0": (si.WorkingSet(), si.L0(0.1), False, ["WorkingSet needs a convex penalty", "IRL1", "ISTA"]),
+    "set, groups": (
+        si.WorkingSet(),
+        LABELLED,
+        False,
+        ["WorkingSet does not treat", "CoordinateDescent", "FISTA"],
+    ),
     "own, columns": (si.CoordinateDescent(), Box(), False, ["does not know the penalty Box", "FISTA"]),
     "groups, Gram": (si.CoordinateDescent(gram=True), LABELLED, False, ["gram=True has no groups"]),
     "IRL1, groups": (si.IRL1(), LABELLED, True, ["IRL1 treats L0, L1, L2 and ElasticNet only", "FISTA"]),
@@ -591,7 +599,8 @@ CONVEX = {
 PENALTIES = {**CONVEX, "L0": lambda lam, n: si.L0(lam)}
 SOLVERS = [
     "auto", si.ISTA(), si.FISTA(), si.FISTA(monotone=True), si.CoordinateDescent(),
-    si.CoordinateDescent(gram=True), si.Ridge(), si.Ridge(direct=False), si.IRLS(), si.IRL1(),
+    si.CoordinateDescent(gram=True), si.WorkingSet(), si.Ridge(), si.Ridge(direct=False), si.IRLS(),
+    si.IRL1(),
 ]  # fmt: skip
 WRAP = {"dense": np.asarray, "csc": sp.csc_array, "operator": Counting}
 

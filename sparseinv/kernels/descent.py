@@ -176,7 +176,8 @@ def proximal_gradient(layout, terms, b, buffers, t, lipschitz, accelerated, mono
             gap = distance2(x_new, z)
             curvature = distance2(r_new, rz)
             # below rounding level the quotient says nothing about the norm of A
-            if curvature <= lipschitz * gap * (1.0 + 1e-9) or gap <= 1e-24 * norm2(z):
+            # (written so that a NaN ends the loop)
+            if not (curvature > lipschitz * gap * (1.0 + 1e-9) and gap > 1e-24 * norm2(z)):
                 break
             lipschitz = max(1.02 * curvature / gap, 1.05 * lipschitz)
             extra += 1

@@ -28,6 +28,17 @@ class Operator:
     Notes
     -----
     ``<u, v> = u^H v`` throughout, so ``rmatvec`` is the conjugate transpose.
+
+    Examples
+    --------
+    >>> import numpy as np, sparseinv as si
+    >>> class Shift(si.Operator):
+    ...     def _matvec(self, x):
+    ...         return np.roll(x, 1)
+    ...     def _rmatvec(self, y):
+    ...         return np.roll(y, -1)
+    >>> si.solve(Shift((3, 3)), np.array([0.0, 2.0, 0.0]), si.L1(0.5)).x
+    array([1.5, 0. , 0. ])
     """
 
     #: whether columns lie in memory (dense or CSC), so that coordinate methods can use them

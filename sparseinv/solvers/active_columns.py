@@ -16,7 +16,7 @@ from sparseinv.problem import Problem
 Array = np.ndarray[Any, Any]
 
 # thresholds tuned on the benchmark grid, in one place
-_SWEEPS = 10  # Gram sweeps before a Newton step
+_SWEEPS = 60  # Gram sweeps before a Newton step
 _SWEEP_RATIO = 0.1  # a round of sweeps ends when changes fall below this fraction of the first
 _CLIP = 0.3  # share of the model decrease that clipping flipped signs must reach
 _SCHUR = 0.3  # share of the support that may be dropped through the same factor
@@ -98,22 +98,22 @@ class ActiveColumns:
         live = np.flatnonzero(self.x)
         return np.asarray(self.columns[:, live] @ self.x[live] - self.problem.b)
 
-    def minimise(self, level: float, target: float, rounds: int) -> tuple[float, bool]:
-        """Sweep and take Newton steps until the gap is below target; return (gap, whether signs settled)."""
+    def minimise(self, level: float, target: float, rounds: int) -> tuple[float, float]:
+        """Sweep and take Newton steps until the gap is below target; return (gap, last share of flips)."""
         from sparseinv.kernels.descent import gram_descent, gram_gap
 
         k, nonnegative = self.k, self.problem.penalty.nonnegative
         l1, l2 = level * self.l1[:k], self.l2[:k]
         none = np.empty(0, dtype=np.int64)
         terms = (np.zeros(k), l1, l2, nonnegative, none, none)
-        gap, settled = np.inf, True
+        gap, flips = np.inf, 0.0
         for _ in range(rounds):
             gram_descent(self.gram, k, terms, self._x, self._g, _SWEEPS, _SWEEP_RATIO)
-            settled = self.newton(level)
+            flips = self.newton(level)
             gap = gram_gap(k, self._x, self._g, self.q, self.b2, l1, l2, nonnegative)
             if gap <= target:
                 break
-        return float(gap), settled
+        return float(gap), flips
 
     def value(self, x: Array, g: Array, level: float) -> float:
         """Return the objective less 1/2 ||b||^2, for g = G x - q."""
@@ -122,8 +122,8 @@ class ActiveColumns:
         penalty = size @ (level * self.l1[:k] + 0.5 * self.l2[:k] * size)
         return float(0.5 * (x @ (g - self.q[:k])) + penalty)
 
-    def newton(self, level: float) -> bool:
-        """Take one Newton step with the signs held fixed; return whether no sign flipped.
+    def newton(self, level: float) -> float:
+        """Take one Newton step with the signs held fixed; return the share of signs that flipped.
 
         Flipped coefficients are clipped to zero if that keeps a fair share of the decrease; else they are
         dropped and the rest is solved again through the same factor; else the exact minimiser along the
@@ -137,13 +137,13 @@ class ActiveColumns:
         if free.any() and not self.problem.penalty.nonnegative:
             live = np.union1d(live, np.flatnonzero(free))
         if live.size == 0:
-            return True
+            return 0.0
         l1, l2 = level * self.l1[live], self.l2[live]
         x = self.x[live]
         sign = np.ones_like(x) if self.problem.penalty.nonnegative else np.sign(x)
         factor = self._factorise(live, l2)
         if factor is None:
-            return False
+            return 1.0
         slope = self.g[live] + l1 * sign + l2 * x
         step = -dpotrs(factor, slope, lower=1)[0]
         z = x + step
@@ -151,7 +151,7 @@ class ActiveColumns:
         flipped = np.flatnonzero(bound & (z * sign < 0.0))
         if flipped.size == 0:
             self._accept(live, z)
-            return True
+            return 0.0
         before = self.value(self.x, self.g, level)
         model = -0.5 * float(slope @ step)
         clipped = z.copy()
@@ -163,7 +163,7 @@ class ActiveColumns:
                 best = min(best, trial, key=lambda t: t[0])
         if best[0] < before:
             self.x[:], self.g[:] = best[1], best[2]
-        return False
+        return flipped.size / live.size
 
     def _repairs(
         self, live: Array, x: Array, z: Array, step: Array, sign: Array, flipped: Array, factor: Array,

@@ -48,7 +48,24 @@ class State:
 
 
 class Solver:
-    """Describe a method by its hyper-parameters; every solver constructs without arguments."""
+    """Describe a method by its hyper-parameters; every solver constructs without arguments.
+
+    A solver of your own defines ``start`` and ``step``; the driver certifies what it reaches.
+
+    Examples
+    --------
+    >>> import numpy as np, sparseinv as si
+    >>> from sparseinv.solvers.base import Outcome, State
+    >>> class SteepestDescent(si.Solver):
+    ...     def start(self, problem, x0):
+    ...         return State(np.zeros(problem.n))
+    ...     def step(self, problem, state, budget):
+    ...         state.x = state.x - 0.5 * problem.gradient(problem.residual(state.x))
+    ...         state.n_iter += 1
+    ...         return Outcome.MOVED
+    >>> si.solve(np.eye(2), np.array([2.0, 1.0]), si.L1(0.0), solver=SteepestDescent(), tol=1e-12).success
+    True
+    """
 
     #: iterations allowed where the user sets no limit
     default_max_iter: ClassVar[int] = 10_000

@@ -119,7 +119,9 @@ class _ProximalGradient(Solver):
                 r_new[:] = problem.residual(new)
                 gap = descent.distance2(new, state.z)
                 curvature = descent.distance2(r_new, state.rz)
-                if curvature <= state.lipschitz * gap * (1.0 + 1e-9) or gap <= floor * squared(state.z):
+                # written so that a NaN ends the loop
+                too_long = curvature > state.lipschitz * gap * (1.0 + 1e-9) and gap > floor * squared(state.z)
+                if not too_long:
                     break
                 state.lipschitz = max(1.02 * curvature / gap, 1.05 * state.lipschitz)
             state.n_iter += 1
@@ -160,7 +162,8 @@ class _ProximalGradient(Solver):
         l0, free = problem.penalty.l0, problem.penalty.l0 > 0
         free &= np.isfinite(l0)
         squares = problem.penalty.magnitude(-state.g)[free] ** 2
-        return float((squares / (2.0 * state.lipschitz * l0[free])).max(initial=0.0))
+        # a hair below the tie, which rounding would decide one way or the other
+        return (1.0 - 1e-9) * float((squares / (2.0 * state.lipschitz * l0[free])).max(initial=0.0))
 
 
 @dataclass(frozen=True, repr=False)

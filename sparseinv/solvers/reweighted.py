@@ -29,6 +29,7 @@ class _ReweightedState(State):
     """Carry the solver that polishes the final point."""
 
     polisher: Any = None  # its state; None while reweighting goes on
+    given: Array | None = None  # x0: the result must not be worse
 
 
 @dataclass(frozen=True, repr=False)
@@ -144,7 +145,8 @@ class IRLS(_Reweighted):
             x = start_point(problem, x0)
         size = float(np.sqrt(squared(x) / max(problem.n, 1))) or 1.0
         r, settled = problem.residual(x), problem.penalty.convex
-        return IRLSState(x, r, settled=settled, size=size, mean_square=average, system=system)
+        given = None if x0 is None else start_point(problem, x0)
+        return IRLSState(x, r, settled=settled, given=given, size=size, mean_square=average, system=system)
 
     def step(self, problem: Problem, state: IRLSState, budget: Budget) -> Outcome:
         """Solve one weighted problem, or polish once smoothing is over."""
@@ -249,8 +251,9 @@ class IRL1(_Reweighted):
         surrogate = problem.with_penalty(_surrogate(penalty, None if x0 is None else x, floor))
         inner = self.inner.start(surrogate, x.copy())
         return IRL1State(
-            x, inner.r, settled=penalty.convex, surrogate=surrogate, inner=inner, floor=floor, previous=x
-        )
+            x, inner.r, settled=penalty.convex, given=None if x0 is None else x, surrogate=surrogate,
+            inner=inner, floor=floor, previous=x,
+        )  # fmt: skip
 
     def step(self, problem: Problem, state: IRL1State, budget: Budget) -> Outcome:
         """Take one step of the inner solver; reweight once its problem is solved."""
@@ -304,6 +307,8 @@ def _sparsify(problem: Problem, state: Any) -> None:
     penalty, x = problem.penalty, state.x
     largest = float(np.abs(x).max(initial=0.0))
     candidates = [x, np.zeros_like(x)]
+    if state.given is not None:
+        candidates.append(state.given)
     seen = set()
     for level in _THRESHOLDS:
         keep = (np.abs(x) > level * largest) | penalty.unpenalised

@@ -18,7 +18,9 @@ from sparseinv.threads import single_threaded_lapack
 Array = np.ndarray[Any, Any]
 
 # thresholds tuned on the benchmark grid, in one place
-_LEVEL = 0.5  # factor between two levels on the way down to the penalty itself
+_LEVEL = 0.5  # first factor between two levels on the way down to the penalty itself
+_FASTEST, _SLOWEST = 0.3, 0.8  # range of that factor
+_FEW, _MANY = 0.03, 0.12  # shares of flipped signs at which the descent is sped up or slowed down
 _SNAP = 1.1  # a level below this counts as 1
 _NEWCOMERS = 400  # columns looked at per round, at least
 _FILTER_SWEEPS = 3  # sweeps over newcomers alone; those left at zero do not enter the Gram matrix
@@ -26,7 +28,7 @@ _INNER_ROUNDS = 8
 _INNER_LOOSE, _INNER_TIGHT = 0.3, 0.1  # inner gap over outer gap, above and at the final level
 _NEAR = 0.5  # columns with |a_j^T r| above this share of their level are watched between full passes
 _WATCHED = 200  # watched columns, at least
-_LOCAL_ROUNDS = 4
+_LOCAL_ROUNDS = 1
 _STALL = 0.7  # a round at the final level that keeps more than this share of the gap has stalled
 _LARGEST = 6000  # beyond this many active columns a Gram matrix no longer pays
 
@@ -39,6 +41,7 @@ class WorkingSetState(State):
     member: Array  # mask of the active columns, shape (n,)
     correlations: Array  # A^T b
     level: float  # factor on the penalty; 1 is the problem itself
+    factor: float = _LEVEL  # between this level and the next
     gap: float = np.inf  # relative gap after the last full pass at the final level
     rounds: int = 0  # rounds at the final level
 
@@ -139,18 +142,22 @@ class WorkingSet(Solver):
             state.rounds += 1
             stalled = state.rounds >= 2 and gap > _STALL * state.gap
             state.gap = gap
-            reached, settled = active.minimise(1.0, target, _INNER_ROUNDS)
-            if stalled and not settled and reached > target:
+            reached, flips = active.minimise(1.0, target, _INNER_ROUNDS)
+            if stalled and flips > 0.0 and reached > target:
                 active.semismooth(1.0, target)
                 active.minimise(1.0, target, 2)
             self._close_nearby(problem, state, g, target)
         else:
             active.minimise(state.level, _INNER_LOOSE * gap * absolute, _INNER_ROUNDS)
-            state.level *= _LEVEL
+            state.level *= state.factor
             if state.level < _SNAP:
                 state.level = 1.0
             # one Newton step at the next level: the pass then sees where the solution is going
-            active.newton(state.level)
+            flips = active.newton(state.level)
+            if flips > _MANY:
+                state.factor = min(_SLOWEST, state.factor**0.5)
+            elif flips < _FEW:
+                state.factor = max(_FASTEST, state.factor**1.5)
         before = state.x
         state.x = np.zeros(problem.n)
         state.x[active.index] = active.x
