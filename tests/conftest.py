@@ -9,7 +9,7 @@ from hypothesis import settings
 from cases import SEED
 
 # examples follow from the test alone, so a failure repeats; compiling a kernel may take seconds
-settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=60)
+settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=100)
 settings.load_profile("repeatable")
 
 

@@ -220,9 +220,8 @@ def test_fenchel_young_is_tight_at_the_prox(penalty: Any, v: Array, step: float)
     coupling = float((np.conj(x[live]) * u[live]).real.sum())
     size = 1.0 + float(np.abs(x) @ np.abs(u)) + bound.value(x)
     # rounding may carry u a hair over the edge of the dual set
-    over = bound.conjugate(np.where(live, u * (1 - 1e-9), 0.0)) if bound.unpenalised.any() is False else None
-    if over is not None:
-        assert bound.value(x) + over == pytest.approx(coupling, rel=1e-6, abs=1e-6 * size)
+    conjugate = bound.conjugate(np.where(live & ~bound.unpenalised, u * (1 - 1e-5), 0.0))
+    assert bound.value(x) + conjugate == pytest.approx(coupling, rel=1e-4, abs=1e-4 * size)
     assert bound.fenchel_young(x, u) <= 1e-9 * size * max(1.0, float(np.abs(v).max(initial=0.0)))
 
 
@@ -469,11 +468,11 @@ def test_quadratic_weights_majorise(penalty: Any, x: Array, y: Array, eps: float
             kept = np.isfinite(bound.lam)
             return float((bound.lam * size * np.sqrt((bound.norms(z) / size) ** 2 + eps))[kept].sum())
         u = (np.abs(z) / size) ** 2 + eps
-        terms = bound.l0 * u ** (p / 2) + bound.l1 * size * np.sqrt(u) + 0.5 * bound.l2 * np.abs(z) ** 2
-        return float(terms[live].sum())
+        l0, l1, l2 = (np.where(live, level, 0.0) for level in (bound.l0, bound.l1, bound.l2))
+        return float((l0 * u ** (p / 2) + l1 * size * np.sqrt(u) + 0.5 * l2 * np.abs(z) ** 2).sum())
 
     x, y = np.where(live, x, 0.0), np.where(live, y, 0.0)
-    above = smoothed(x) + 0.5 * float((w * (np.abs(y) ** 2 - np.abs(x) ** 2))[live].sum())
+    above = smoothed(x) + 0.5 * float((w[live] * (np.abs(y) ** 2 - np.abs(x) ** 2)[live]).sum())
     assert smoothed(y) <= above + 1e-9 * (1.0 + abs(above))
 
 

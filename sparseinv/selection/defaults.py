@@ -23,7 +23,8 @@ Array = np.ndarray[Any, Any]
 _FLOOR = 1e-4  # smallest lam / lam_max: data without noise would send lam to zero
 _DRAWS_EXPLICIT, _DRAWS_PRODUCTS = 100, 20
 _SETTLED = 0.01  # relative change of lam at which the fixed point counts as found
-_LANCZOS, _PROBES = 40, 4
+_LANCZOS, _PROBES = (40, 80, 160), 4
+_REACH = 10.0  # a level below this times the smallest Ritz value is not resolved by the quadrature
 
 
 def choose_lam(problem: Problem, penalty: Leveled) -> Selection:
@@ -208,38 +209,43 @@ def _generalised_cv(problem: Problem) -> Selection:
     for _ in range(_PROBES):
         probe = np.where(rng.random(problem.m) < 0.5, -1.0, 1.0).astype(problem.dtype)
         starts.append(problem.project(probe))
-    nodes, masses = zip(*(_quadrature(apply, v) for v in starts), strict=True)
-    top = max(float(theta.max(initial=0.0)) for theta in nodes)
-    if not top > 0.0:
-        return Selection(1.0, "A explains nothing, so x = 0 for every lam", None, np.zeros(0), np.zeros(0))
+    for steps in _LANCZOS:
+        nodes, masses = zip(*(_quadrature(apply, v, steps) for v in starts), strict=True)
+        top = max(float(theta.max(initial=0.0)) for theta in nodes)
+        if not top > 0.0:
+            return Selection(1.0, "A explains nothing, so x = 0 for every lam", None, np.zeros(0), np.zeros(0))
+        # below the smallest Ritz value the criterion falls without end, whatever the data
+        bottom = _REACH * max(float(theta.min()) if theta.size == steps else 0.0 for theta in nodes)
 
-    def error(t: float) -> float:
-        misfit = float((masses[0] * (t / (nodes[0] + t)) ** 2).sum())
-        free = np.mean([(w * t / (theta + t)).sum() for theta, w in zip(nodes[1:], masses[1:], strict=True)])
-        return misfit / problem.m / max(float(free) / problem.m, 1e-10) ** 2
+        def error(t: float, nodes: Any = nodes, masses: Any = masses) -> float:
+            misfit = float((masses[0] * (t / (nodes[0] + t)) ** 2).sum())
+            free = np.mean([(w * t / (theta + t)).sum() for theta, w in zip(nodes[1:], masses[1:], strict=True)])
+            return misfit / problem.m / max(float(free) / problem.m, 1e-10) ** 2
 
-    lams, errors, best = _minimise(error, top)
+        lams, errors, best = _minimise(error, top, bottom)
+        if best > 2.0 * lams[0]:
+            break
     rule = "generalised cross-validation (Lanczos quadrature, seeded probes)"
     return Selection(best, rule, None, lams, errors)
 
 
-def _minimise(error: Callable[[float], float], top: float) -> tuple[Array, Array, float]:
+def _minimise(error: Callable[[float], float], top: float, bottom: float = 0.0) -> tuple[Array, Array, float]:
     """Search a grid of factors on the penalty, then refine around the best one."""
-    lams = top * np.geomspace(1e-10, 1e2, 121)
+    lams = np.geomspace(max(1e-10 * top, min(bottom, top)), 1e2 * top, 121)
     errors = np.array([error(t) for t in lams])
     k = int(np.argmin(errors))
     fine = np.geomspace(lams[max(k - 1, 0)], lams[min(k + 1, lams.size - 1)], 41)
     return lams, errors, float(fine[int(np.argmin([error(t) for t in fine]))])
 
 
-def _quadrature(apply: Callable[[Array], Array], start: Array) -> tuple[Array, Array]:
+def _quadrature(apply: Callable[[Array], Array], start: Array, steps: int) -> tuple[Array, Array]:
     """Return nodes and masses of the Lanczos quadrature of K seen from start."""
     size2 = squared(start)
     if size2 == 0.0:
         return np.zeros(1), np.zeros(1)
     q = start / math.sqrt(size2)
     basis, alphas, betas = [q], [], []
-    for _ in range(min(_LANCZOS, start.size)):
+    for _ in range(min(steps, start.size)):
         w = apply(q)
         alphas.append(float(np.vdot(q, w).real))
         for v in basis:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
 from sparseinv.solvers.base import Solver
 from sparseinv.solvers.coordinate_descent import CoordinateDescent
@@ -11,6 +12,7 @@ from sparseinv.solvers.least_squares import is_direct
 from sparseinv.solvers.proximal_gradient import FISTA, ISTA
 from sparseinv.solvers.reweighted import IRL1, IRLS
 from sparseinv.solvers.ridge import Ridge
+from sparseinv.solvers.working_set import WorkingSet
 
 
 def choose(problem: Problem) -> tuple[Solver, str]:
@@ -26,15 +28,26 @@ def choose(problem: Problem) -> tuple[Solver, str]:
         return ISTA(), f"auto: {name} is a penalty known by its prox, convexity not declared"
     if not penalty.convex:
         return complete(IRL1(), problem), "auto: nonconvex penalty, approached through reweighted L1"
+    solver = _convex(problem)
+    if isinstance(solver, WorkingSet):
+        return solver, "auto: columns in memory, real data, separable convex penalty"
     if problem.explicit:
-        return CoordinateDescent(), "auto: columns in memory, convex penalty"
-    return FISTA(), "auto: matrix-free operator, convex penalty"
+        return solver, "auto: columns in memory, convex penalty"
+    return solver, "auto: matrix-free operator, convex penalty"
+
+
+def _convex(problem: Problem) -> Solver:
+    """Return the solver for the problem, or for a convex surrogate of it with the same levels."""
+    if not problem.explicit:
+        return FISTA()
+    real = "c" not in (problem.operator.dtype.kind, problem.b.dtype.kind)
+    return WorkingSet() if real and isinstance(problem.penalty, Separable) else CoordinateDescent()
 
 
 def complete(solver: Solver, problem: Problem) -> Solver:
     """Return the solver with the inner solver it needs."""
     if isinstance(solver, IRL1) and solver.inner is None:
-        solver = dataclasses.replace(solver, inner=CoordinateDescent() if problem.explicit else FISTA())
+        solver = dataclasses.replace(solver, inner=_convex(problem))
     if isinstance(solver, (IRLS, IRL1)) and solver.polish is None:
         proximal = FISTA() if problem.penalty.convex else ISTA()
         solver = dataclasses.replace(solver, polish=CoordinateDescent() if problem.explicit else proximal)
