@@ -134,7 +134,7 @@ def certify_problem(
     Notes
     -----
     Products: one with A unless r is given, one with A^H unless dual is given, one more with A^H per
-    projection on unpenalised columns and per refit.
+    projection on unpenalised columns and per refit, one more with A for first-order stationarity.
     """
     if r is None:
         r = problem.residual(x)
@@ -433,15 +433,24 @@ def _local(problem: Problem, x: Array, r: Array, wanted: Kind) -> tuple[Kind, fl
     g = problem.gradient(r)
     if wanted is Kind.COORDINATE_MINIMUM and problem.explicit and hasattr(penalty, "values"):
         return Kind.COORDINATE_MINIMUM, _coordinate_decrease(problem, x, g)
-    lipschitz = problem.lipschitz[0]
-    if not lipschitz > 0.0:
-        lipschitz = 1.0
-    y = penalty.prox(x - g / lipschitz, 1.0 / lipschitz)
-    s = y - x
     before = float(penalty.value(x))
     if not math.isfinite(before):
         return Kind.PROX_STATIONARITY, math.inf
-    decrease = before - float(penalty.value(y)) - float(np.vdot(g, s).real) - 0.5 * lipschitz * squared(s)
+    lipschitz = problem.lipschitz[0]
+    if not lipschitz > 0.0:
+        lipschitz = 1.0
+    while True:
+        y = penalty.prox(x - g / lipschitz, 1.0 / lipschitz)
+        s = y - x
+        length = squared(s)
+        if length <= 1e-28 * squared(x):
+            return Kind.PROX_STATIONARITY, 0.0
+        # the norm of A is an estimate: where the step is too long, its gain would be too good to be true
+        curvature = squared(problem.operator.matvec(s))
+        if not curvature > lipschitz * length * (1.0 + 1e-9):
+            break
+        lipschitz = max(1.02 * curvature / length, 1.05 * lipschitz)
+    decrease = before - float(penalty.value(y)) - float(np.vdot(g, s).real) - 0.5 * curvature
     return Kind.PROX_STATIONARITY, max(decrease, 0.0)
 
 

@@ -26,6 +26,7 @@ SOLVERS: dict[str, Callable[[], Any]] = {
     "FISTA": si.FISTA,
     "ISTA": si.ISTA,
     "CoordinateDescent": si.CoordinateDescent,
+    "WorkingSet": si.WorkingSet,
     "Ridge": si.Ridge,
     "IRLS": si.IRLS,
     "IRL1": si.IRL1,
@@ -61,6 +62,7 @@ class Case:
     def accepted(self) -> list[str]:
         """The solvers that must accept the case; all others must refuse it."""
         convex = not (self.plain.l0[~self.plain.excluded] > 0).any()
+        separable = self.plain.groups is None
         level = self.plain.level[~self.plain.excluded]
         quadratic = convex and not (level > 0).any() and not self.plain.nonnegative
         return [
@@ -70,9 +72,10 @@ class Case:
                 "FISTA": convex,
                 "ISTA": True,
                 "CoordinateDescent": self.explicit,
-                "Ridge": quadratic and self.plain.groups is None,
+                "WorkingSet": self.explicit and convex and separable and not self.plain.is_complex,
+                "Ridge": quadratic and separable,
                 "IRLS": not self.plain.nonnegative,
-                "IRL1": self.plain.groups is None,
+                "IRL1": separable,
             }.items()
             if fits
         ]
@@ -235,6 +238,7 @@ BUDGETS = {
     "FISTA": (1000, 2500),
     "ISTA": (3000, 7000),
     "CoordinateDescent": (200, 1000),
+    "WorkingSet": (60, 400),
     "Ridge": (60, 300),
     "IRLS": (1000, 6000),
     "IRL1": (200, 1000),
@@ -594,8 +598,8 @@ def _integers_with_strides() -> Case:
     A = generator(0, 29).integers(-3, 4, (40, 30))[::2, ::-1]
     b = generator(0, 30).integers(-5, 6, 20)
     return Case(
-        "integers, strided", A, b, si.L1(2), plain(A.astype(float), b.astype(float), l1=2.0),
-        slow=frozenset({"ISTA"}), products={"auto": 2000, "CoordinateDescent": 2000, "IRL1": 5000},
+        "integers, strided", A, b, si.L1(12), plain(A.astype(float), b.astype(float), l1=12.0),
+        slow=frozenset({"ISTA"}),
     )  # fmt: skip
 
 

@@ -74,7 +74,7 @@ def may_run_short(case: Case, design: str, solver: str) -> bool:
         return design in ("correlated", "scaled")  # a block step sees one curvature for the whole group
     proximal = solver == "FISTA" or not case.explicit
     wide = case.plain.A.shape[0] <= case.plain.n
-    return proximal and (design == "scaled" or (design == "correlated" and wide))
+    return proximal and (design in ("scaled", "rank-deficient") or (design == "correlated" and wide))
 
 
 @pytest.mark.parametrize("k", range(PROBLEMS))
@@ -82,7 +82,7 @@ def test_random_problem(k: int) -> None:
     case, names = draw(k)
     known = truth(case.plain)
     scale, best = case.plain.scale, float(known.upper)
-    assert float(known.upper - known.lower) <= 1e-13 * scale, "the reference must be sharper than the test"
+    assert float(known.upper - known.lower) <= 1e-12 * scale, "the reference must be sharper than the test"
     tol = max(1e-9 * best / scale, 1e-13)
     for name in names:
         result = si.solve(

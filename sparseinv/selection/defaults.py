@@ -22,6 +22,7 @@ Array = np.ndarray[Any, Any]
 
 _FLOOR = 1e-4  # smallest lam / lam_max: data without noise would send lam to zero
 _DRAWS_EXPLICIT, _DRAWS_PRODUCTS = 100, 20
+_LARGEST_SVD = 1500  # leave-one-out needs a singular value decomposition; beyond this order, quadrature
 _SETTLED = 0.01  # relative change of lam at which the fixed point counts as found
 _LANCZOS, _PROBES = (40, 80, 160), 4
 _REACH = 10.0  # a level below this times the smallest Ritz value is not resolved by the quadrature
@@ -34,7 +35,8 @@ def choose_lam(problem: Problem, penalty: Leveled) -> Selection:
         rule = "b is zero or A is empty, so x = 0 for every lam"
         selection = Selection(0.0, rule, None, np.zeros(0), np.zeros(0))
     elif isinstance(penalty, L2):
-        selection = _leave_one_out(problem) if is_direct(problem) else _generalised_cv(problem)
+        exact = is_direct(problem) and min(problem.m, problem.n) <= _LARGEST_SVD
+        selection = _leave_one_out(problem) if exact else _generalised_cv(problem)
     elif isinstance(penalty, L0):
         pilot = L1(weights=None, nonnegative=penalty.nonnegative)
         sigma = _pivotal(problem, pilot)[1]
@@ -213,13 +215,15 @@ def _generalised_cv(problem: Problem) -> Selection:
         nodes, masses = zip(*(_quadrature(apply, v, steps) for v in starts), strict=True)
         top = max(float(theta.max(initial=0.0)) for theta in nodes)
         if not top > 0.0:
-            return Selection(1.0, "A explains nothing, so x = 0 for every lam", None, np.zeros(0), np.zeros(0))
+            rule = "A explains nothing, so x = 0 for every lam"
+            return Selection(1.0, rule, None, np.zeros(0), np.zeros(0))
         # below the smallest Ritz value the criterion falls without end, whatever the data
         bottom = _REACH * max(float(theta.min()) if theta.size == steps else 0.0 for theta in nodes)
 
         def error(t: float, nodes: Any = nodes, masses: Any = masses) -> float:
             misfit = float((masses[0] * (t / (nodes[0] + t)) ** 2).sum())
-            free = np.mean([(w * t / (theta + t)).sum() for theta, w in zip(nodes[1:], masses[1:], strict=True)])
+            pairs = zip(nodes[1:], masses[1:], strict=True)
+            free = np.mean([(w * t / (theta + t)).sum() for theta, w in pairs])
             return misfit / problem.m / max(float(free) / problem.m, 1e-10) ** 2
 
         lams, errors, best = _minimise(error, top, bottom)

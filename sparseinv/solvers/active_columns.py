@@ -95,6 +95,8 @@ class ActiveColumns:
 
     def residual(self) -> Array:
         """Return A_T x - b."""
+        if self.columns is None:
+            return -self.problem.b
         live = np.flatnonzero(self.x)
         return np.asarray(self.columns[:, live] @ self.x[live] - self.problem.b)
 

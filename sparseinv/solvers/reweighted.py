@@ -332,6 +332,8 @@ def _refit(problem: Problem, x: Array) -> Array:
     penalty = problem.penalty
     index = np.flatnonzero(x)
     out = np.zeros_like(x)
+    if index.size == 0:
+        return out
     l1, l2 = penalty.l1[index], penalty.l2[index]
     phase = np.divide(x[index], np.abs(x[index]))
     if problem.explicit and index.size <= 2000:
