@@ -8,6 +8,7 @@ import math
 import os
 import sys
 import tempfile
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,9 @@ def _solve(options: argparse.Namespace) -> int:
     import sparseinv as si
 
     if options.output is not None:
-        _writer(options.output)  # refuse an unknown suffix before any work
+        _writer(options.output)  # refuse what cannot be written before any work
+        if not options.output.resolve().parent.is_dir():
+            raise BadInput(f"the folder of --output {options.output} does not exist")
     A, b = _matrix(options.A), _vector(options.b)
     penalty = _penalty(options, A, b)
     solver = "auto" if options.solver == "auto" else getattr(si, _SOLVERS[options.solver])()
@@ -152,6 +155,8 @@ def _penalty(options: argparse.Namespace, A: Any, b: Array) -> Any:
         return kind(**fields)
     if text.endswith("max"):
         factor = _number(text[:-3] or "1", "--lam")
+        if not 0 <= factor < math.inf:
+            raise BadInput(f"--lam is {text!r}, but the factor on lam_max must be finite and >= 0")
         largest = si.lam_max(A, b, kind(**fields))
         if not math.isfinite(largest):
             raise BadInput(f"--lam {text}: penalty {options.penalty} has no finite lam_max; give a number")
@@ -163,9 +168,12 @@ def _penalty(options: argparse.Namespace, A: Any, b: Array) -> Any:
 
 def _number(text: str, option: str) -> float:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
-        raise BadInput(f"{option} is {text!r}, but a number, 0.1max, auto or a file is needed") from None
+        number = math.nan
+    if math.isnan(number):
+        raise BadInput(f"{option} is {text!r}, but a number, 0.1max, auto or a file is needed")
+    return number
 
 
 def _record(result: Any) -> dict[str, Any]:
@@ -183,7 +191,7 @@ def _record(result: Any) -> dict[str, Any]:
             "value": _plain(certificate.value),
             "relative": _plain(certificate.relative),
         },
-        "lam": lam.tolist() if isinstance(lam, np.ndarray) else lam,
+        "lam": [_plain(v) for v in lam] if isinstance(lam, np.ndarray) else lam and _plain(lam),
         "selection": None if result.selection is None else result.selection.rule,
         "nonzeros": int(result.support.size),
         "n": int(result.x.size),
@@ -210,7 +218,7 @@ def _matrix(path: Path) -> Any:
         _exists(path)
         try:
             return sparse.load_npz(path)
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise BadInput(f"{path} is no matrix saved by scipy.sparse.save_npz: {error}") from None
     if path.suffix == ".mtx":
         from scipy.io import mmread
@@ -243,11 +251,14 @@ def _array(path: Path, known: tuple[str, ...]) -> Array:
     if path.suffix == ".npy":
         try:
             return np.asarray(np.load(path, allow_pickle=False))
-        except ValueError as error:
+        except (ValueError, EOFError) as error:
             raise BadInput(f"{path} cannot be read: {error}") from None
     if path.suffix in (".csv", ".txt"):
         delimiter = "," if path.suffix == ".csv" else None
-        dtype = complex if "j" in path.read_text()[:100_000] else float
+        text = path.read_text()
+        if not text.strip():
+            raise BadInput(f"{path} is empty")
+        dtype = complex if "j" in text[:100_000] else float
         try:
             return np.loadtxt(path, delimiter=delimiter, dtype=dtype, ndmin=2 if ".mtx" in known else 1)
         except ValueError as error:
@@ -272,10 +283,7 @@ def _writer(path: Path) -> Callable[[Any, Array], None]:
 def _write(path: Path, x: Array) -> None:
     """Write x beside its place first, so that an interruption leaves no half file."""
     write = _writer(path)
-    folder = path.resolve().parent
-    if not folder.is_dir():
-        raise BadInput(f"the folder of --output {path} does not exist")
-    handle, name = tempfile.mkstemp(dir=folder, suffix=path.suffix)
+    handle, name = tempfile.mkstemp(dir=path.resolve().parent, suffix=path.suffix)
     try:
         with os.fdopen(handle, "wb") as file:
             write(file, x)

@@ -44,9 +44,16 @@ class Run:
         Limits.
     """
 
-    def __init__(self, problem: Problem, solver: Solver, x0: Array | None, stopping: Stopping) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        solver: Solver,
+        x0: Array | None,
+        stopping: Stopping,
+        began: float | None = None,
+    ) -> None:
         self.problem, self.solver, self.stopping = problem, solver, stopping
-        self.began = time.perf_counter()
+        self.began = time.perf_counter() if began is None else began
         problem.operator.deadline = self.began + stopping.max_time
         self.history = History()
         self.status: Status | None = None
@@ -194,7 +201,9 @@ class Run:
         if state is not None and (status is Status.CONVERGED or (hurried and self._is_better(state))):
             x = state.x
         outer = problem.units.solution(x)
-        if single:
+        if not np.isfinite(outer).all():
+            status, self.detail = Status.NUMERICAL_FAILURE, "x overflows in the units of A and b."
+        elif single:
             outer = _in_single_precision(outer)
             x = problem.units.working(outer.astype(problem.dtype))
         # nobody waits for a costly refit after a run that did not get to its end
@@ -256,6 +265,7 @@ def run(
     reason: str = "",
     selection: Selection | None = None,
     single: bool = False,
+    began: float | None = None,
 ) -> Result:
     """Solve the problem; see `sparseinv.solve`.
 
@@ -264,7 +274,7 @@ def run(
     Interrupted
         On Ctrl-C, with the best result so far in ``.result``.
     """
-    drive = Run(problem, solver, x0, stopping or Stopping())
+    drive = Run(problem, solver, x0, stopping or Stopping(), began)
     bar = Bar(drive.stopping.tol) if progress else None
     try:
         drive.start()

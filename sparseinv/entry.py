@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,8 +16,8 @@ from sparseinv.operators.adapt import as_operator
 from sparseinv.operators.base import Operator
 from sparseinv.penalties.base import Leveled, Penalty
 from sparseinv.problem import OperatorFailure, Problem
-from sparseinv.result import Result, Selection, Status
-from sparseinv.selection.defaults import choose_lam
+from sparseinv.result import Interrupted, Result, Selection, Status
+from sparseinv.selection.defaults import at_level, choose_lam
 from sparseinv.solvers.auto import choose, complete
 from sparseinv.solvers.base import Solver
 from sparseinv.stopping import Progress, Stopping
@@ -102,6 +103,7 @@ def solve(
     >>> result.success, result.support
     (True, array([ 3, 40]))
     """
+    began = time.perf_counter()
     stopping, solver = _settings(penalty, solver, tol, max_iter, max_time, callback)
     operator = as_operator(A)
     vector = validation.right_hand_side(b, operator.shape[0])
@@ -110,17 +112,20 @@ def solve(
     selection: Selection | None = None
     problem = _problem(operator, vector, penalty, solver, rng, check_operator)
     if isinstance(penalty, Leveled) and penalty.lam is None:
-        selection = choose_lam(problem, penalty)
+        deadline = began + stopping.max_time
+        try:
+            selection = choose_lam(problem, penalty, deadline)
+        except (KeyboardInterrupt, OperatorFailure) as stop:
+            return _without_level(problem, solver, start, stopping, stop, began)
         penalty = penalty.replace(lam=selection.lam)
-        products = problem.operator.products
-        problem = Problem(operator, vector, penalty, rng=rng, check_operator=False)
-        problem.operator.charge(forward=products.forward, adjoint=products.adjoint)
+        problem.operator.phase = "setup"
+        problem = at_level(problem, penalty, selection.lam)
     method, reason = _method(problem, solver)
     limit = method.default_max_iter if max_iter is None else stopping.max_iter
     return run(
         problem, method, x0=start, stopping=Stopping(stopping.tol, limit, stopping.max_time),
         callback=callback, progress=progress, lam=getattr(penalty, "lam", None), reason=reason,
-        selection=selection, single=single,
+        selection=selection, single=single, began=began,
     )  # fmt: skip
 
 
@@ -277,6 +282,25 @@ def _problem(
         complete(solver, problem).check(problem)
     problem.probe(check_operator)
     return problem
+
+
+def _without_level(
+    problem: Problem,
+    solver: Solver | str,
+    x0: Array | None,
+    stopping: Stopping,
+    stop: BaseException,
+    began: float,
+) -> Result:
+    """Return what there is when lam could not be chosen: x0 or zero, with nothing proved about it."""
+    drive = Run(problem, _method(problem, solver)[0], x0, stopping, began)
+    failed = isinstance(stop, OperatorFailure)
+    drive.status = Status.NUMERICAL_FAILURE if failed else Status.INTERRUPTED
+    drive.detail = f"{stop} (while lam was chosen)" if failed else "lam was not chosen yet."
+    result = drive.result(lam=None, reason="", selection=None, single=False)
+    if failed:
+        return result
+    raise Interrupted(result) from None
 
 
 def _method(problem: Problem, solver: Solver | str) -> tuple[Solver, str]:

@@ -306,8 +306,11 @@ class Problem:
         if self.unpenalised.size * self.m * self.dtype.itemsize > _BASIS_BYTES:
             return None, None, np.zeros(0)
         columns = self.operator.columns(self.unpenalised)
-        norms = np.linalg.norm(columns, axis=0)
-        columns = columns / np.where(norms > 0, norms, 1.0)
+        largest = np.abs(columns).max(axis=0, initial=0.0)
+        columns = columns / np.where(largest > 0, largest, 1.0)  # first, so that no square underflows
+        length = np.linalg.norm(columns, axis=0)
+        columns = columns / np.where(length > 0, length, 1.0)
+        norms = largest * length
         if not norms.any():
             return columns[:, :0], columns, norms
         q, upper, _ = qr(columns, mode="economic", pivoting=True)

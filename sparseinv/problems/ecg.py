@@ -1,107 +1,176 @@
-"""An electrocardiogram from 30 % of its samples."""
+"""A real electrocardiogram from 30 % of its samples, sparse in shifted copies of an orthogonal wavelet."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sparseinv.entry import solve
+from sparseinv.entry import solve as solve_problem
+from sparseinv.operators.algebra import HStack
+from sparseinv.operators.base import Operator
+from sparseinv.operators.sampling import Restriction
 from sparseinv.operators.wavelet import Wavelet
 from sparseinv.penalties import L0, L1, L2
-from sparseinv.problems.table import Row, Study, hold_out
+from sparseinv.problems.report import Demo, Missing, Table, best_level
+from sparseinv.seismic.metrics import snr_db
 from sparseinv.selection.theory import lam_max
-from sparseinv.solvers.base import Solver
+from sparseinv.solvers.coordinate_descent import CoordinateDescent
 from sparseinv.solvers.reweighted import IRL1
+from sparseinv.solvers.working_set import WorkingSet
 
 Array = np.ndarray[Any, Any]
 
-RATE = 360.0  # samples per second of the recording [Hz]
-_SHIFTS = 4  # circular shifts of the wavelet basis, so that no position of a beat is special
+_SHIFTS = 4
+_SHARE = 0.3
+_STEEPNESS = 1.5  # lam of a scale is 2**(steepness * scale): fine details are rarer than coarse ones
+_LEVELS = (0.03, 0.01, 0.003, 0.001)  # tried, relative to lam_max
 
 
-def snr(truth: Array, estimate: Array) -> float:
-    """Return the signal-to-noise ratio [dB] of an estimate, the mean of the truth not counted as signal."""
-    return float(10 * np.log10(((truth - truth.mean()) ** 2).sum() / ((truth - estimate) ** 2).sum()))
+@dataclass(frozen=True, eq=False)
+class Dictionary:
+    """Synthesise signals of n samples from wavelets at every scale, at shifts of 0, 1, ... samples."""
+
+    n: int
+
+    @property
+    def wavelet(self) -> Wavelet:
+        """The orthogonal transform that is shifted."""
+        return Wavelet(self.n, "sym8", level=3)
+
+    @property
+    def scales(self) -> Array:
+        """Scale of every coefficient, 0 (coarsest) to 3."""
+        return np.tile(self.wavelet.levels(), _SHIFTS)
+
+    def sampled_at(self, index: Array) -> Operator:
+        """Return the map from coefficients to the samples named by index; its norm is at most 1.
+
+        A signal shifted by k samples and sampled at i is the signal sampled at i + k, so one
+        Restriction a shift is all it takes.
+        """
+        synthesis = self.wavelet.H
+        shifted = [Restriction(self.n, (index + k) % self.n) @ synthesis for k in range(_SHIFTS)]
+        return HStack(shifted) * (1.0 / np.sqrt(_SHIFTS))
 
 
-def dictionary(n: int) -> tuple[Array, Array]:
-    """Return (shifted orthogonal wavelets as columns, level of each column, 0 the coarsest)."""
-    wavelet = Wavelet(n, "sym8", 3)
-    basis = wavelet.H.columns(np.arange(n))
-    columns = np.hstack([np.roll(basis, -k, axis=0) for k in range(_SHIFTS)]) / np.sqrt(_SHIFTS)
-    return np.asfortranarray(columns), np.tile(wavelet.levels(), _SHIFTS)
+def sample_positions(n: int, share: float, rng: np.random.Generator, *, jittered: bool = True) -> Array:
+    """Return sorted random positions: one in each of equal intervals, or anywhere at all."""
+    count = round(share * n)
+    if not jittered:
+        return np.sort(rng.choice(n, count, replace=False))
+    edges = np.arange(count) * n / count
+    return np.unique((edges + rng.random(count) * (n / count - 1.0)).round().astype(int))
 
 
-def studies(data: Path | None = None, size: str = "m", seed: int = 0) -> Iterator[Study]:
-    """Yield the study; the recording ships with PyWavelets."""
-    import pywt
+def solve(*, data: Path | None, size: str, seed: int, echo: bool) -> Demo:
+    """Run the demo; see `sparseinv.problems.solve_demo`."""
+    try:
+        from pywt.data import ecg
+    except ImportError:
+        raise Missing('PyWavelets is not installed; python -m pip install "sparseinv[demo]"') from None
+    signal = np.asarray(ecg(), dtype=np.float64)[: 512 if size == "s" else 1024]
+    dictionary = Dictionary(signal.size)
+    tables, answers = [], {}
+    for jittered in (True, False):
+        kept = sample_positions(signal.size, _SHARE, np.random.default_rng(seed), jittered=jittered)
+        where = "one in each interval" if jittered else "anywhere, gaps and clusters included"
+        table = Table(f"{kept.size} of {signal.size} samples kept, {where}", ("SNR [dB]",), echo)
+        answers[jittered] = (kept, _compare(table, dictionary, signal, kept, full=jittered))
+        tables.append(table)
+    tables[0].note(
+        "lambda without the truth: L1's level, and L2's level and weights, by predicting every fifth kept sample "
+        "from the others; for L0 and reweighted L1 the charge at which a coefficient must exceed three times the "
+        "level of L1. One lambda a scale: 2^(1.5 scale) times the level for L1, its square for L0; for L2 the best "
+        "of 1 and (2^scale)^2, ^3, ^4. The SNR is that of the signal without its mean."
+    )
+    tables[1].note(
+        "Purely random positions leave gaps as wide as the peak of a heartbeat, and what falls into them no method "
+        "can know: all scores drop together. One sample in each interval, still random, bounds the gaps."
+    )
+    kept, estimates = answers[True]
+    draw = partial(_draw, signal, kept, estimates, tables[0])
+    return Demo("ecg", tuple(tables), {"ecg": draw})
 
-    signal = pywt.data.ecg().astype(float)
-    signal = signal[:512] if size == "s" else signal
+
+def _compare(
+    table: Table, dictionary: Dictionary, signal: Array, kept: Array, *, full: bool
+) -> dict[str, Array]:
     n = signal.size
-    rng = np.random.default_rng(seed)
-    count = int(0.3 * n)
-    # one sample at a random place in each of count cells: random, but without gaping holes
-    kept = np.unique(np.floor((np.arange(count) + rng.random(count)) * n / count).astype(int))
-    held = np.sort(rng.choice(kept.size, kept.size // 5, replace=False))
-    used = np.setdiff1d(np.arange(kept.size), held)
-    columns, level = dictionary(n)
-    A, b = np.asfortranarray(columns[kept]), signal[kept]
-    part = (np.asfortranarray(A[used]), b[used])
-    weights = 2.0 ** (1.5 * level)  # detail is rare: the finer the scale, the dearer
-    top = lam_max(A, b, L1(weights=weights))
-    rule = "lambda: best on 1/5 of the samples held out"
+    everything = dictionary.sampled_at(np.arange(n))
+    A = np.asfortranarray(dictionary.sampled_at(kept).columns(np.arange(everything.shape[1])))
+    b = signal[kept]
+    tested = np.arange(2, kept.size, 5)
+    trained = np.setdiff1d(np.arange(kept.size), tested)
+    steps = 2.0**dictionary.scales
+    weights = steps**_STEEPNESS
+    estimates: dict[str, Array] = {}
 
     def judge(x: Array) -> float:
-        return float(((A[held] @ x - b[held]) ** 2).sum())
+        return snr_db(signal - signal.mean(), x - signal.mean())
 
-    zero = np.zeros(n)
-    zero[kept] = b
-    line = np.interp(np.arange(n), kept, b)
-    rows = [
-        Row("zero fill", "", snr(signal, zero)),
-        Row("linear interpolation", "", snr(signal, line)),
-    ]
-    estimates = {"linear interpolation": line}
-    factors = (0.03, 0.01, 0.003, 0.001)
-    methods: list[tuple[str, Any, list[float], Solver | str]] = [
-        ("L2", lambda t: L2(t, weights=weights**2), [10.0, 1.0, 0.1, 0.01, 1e-3], "auto"),
-        ("L1", lambda t: L1(t, weights=weights), [f * top for f in factors], "auto"),
-        ("L0", lambda t: L0(t, weights=weights**2), [(3 * f * top) ** 2 / 2 for f in factors], IRL1(rounds=1)),
-        ("L0, reweighted L1", lambda t: L0(t, weights=weights**2), [(3 * f * top) ** 2 / 2 for f in factors], "auto"),
-    ]
-    for name, penalty, levels, solver in methods:
-        chosen, x0 = hold_out(part, judge, penalty, levels, solver=solver, tol=1e-5)
-        # reweighting restarts from scratch on all samples: a warm start would fix its support
-        start = None if name.startswith("L0") else x0
-        result = solve(A, b, penalty(chosen), solver=solver, x0=start, tol=1e-6)
-        estimate = columns @ result.x
-        rows.append(Row(name, rule, snr(signal, estimate), result))
-        estimates[name] = estimate
-    remarks = [
-        f"{kept.size} of {n} samples; sym8 wavelets at {_SHIFTS} shifts, {columns.shape[1]} coefficients, "
-        "weights 2^(1.5 level).",
-    ]
+    def failure(penalty: Any) -> float:
+        x = solve_problem(A[trained], b[trained], penalty, tol=1e-4).x
+        return float(np.linalg.norm(A[tested] @ x - b[tested]))
 
-    def draw() -> tuple[Any, Any]:
-        from sparseinv.plotting import figure
+    def run(method: str, penalty: Any, solver: Any = "auto") -> None:
+        result = solve_problem(A, b, penalty, solver=solver)
+        estimates[method] = everything @ result.x
+        table.solved(method, result, judge(estimates[method]))
 
-        names = ["linear interpolation", "L2", "L1"]
-        canvas, axes = figure(len(names), 1, size=(9.0, 6.4), sharex=True, sharey=True)
-        t = np.arange(n) / RATE
-        for panel, name in zip(axes, names, strict=True):
-            panel.plot(t, signal, color="0.6", linewidth=2.0, label="recorded")
-            panel.plot(t, estimates[name], color="tab:blue", linewidth=0.9, label=name)
-            panel.plot(t[kept], b, ".", color="tab:red", markersize=2.5, label="samples used")
-            panel.set_title(f"{name}: {snr(signal, estimates[name]):.1f} dB", fontsize=10, loc="left")
-            panel.set_ylabel("amplitude [ADC units]")
-        axes[0].legend(fontsize=8, ncols=3, loc="upper right")
-        axes[-1].set_xlabel("time [s]")
-        return canvas, axes
+    filled = np.zeros(n)
+    filled[kept] = b
+    table.baseline("zero-fill", judge(filled))
+    estimates["linear"] = np.interp(np.arange(n), kept, b)
+    table.baseline("linear", judge(estimates["linear"]))
 
-    yield Study(
-        "ecg", "ECG recovered from 30 % of its samples", "SNR over all samples", rows, remarks, draw
+    ridges = [L2(level, weights=steps**power) for power in (0, 2, 3, 4) for level in (1e-1, 1e-3)]
+    run("L2", min(ridges, key=failure))
+    largest = lam_max(A, b, L1(weights=weights))
+    lam = best_level(
+        (share * largest for share in _LEVELS), lambda level: failure(L1(level, weights=weights))
     )
+    run("L1", L1(lam, weights=weights))
+    if full:
+        charge = L0(0.5 * (3.0 * lam) ** 2, weights=weights**2)
+        run("L0", charge, CoordinateDescent())
+        run("reweighted L1", charge, IRL1(inner=WorkingSet()))
+    return estimates
+
+
+def _draw(signal: Array, kept: Array, estimates: dict[str, Array], table: Table) -> Any:
+    from sparseinv.plotting import figure
+
+    peak = int(np.argmax(signal))
+    window = slice(max(peak - 45, 0), min(peak + 55, signal.size))
+    names = ["linear", "L2", "L1", "reweighted L1"]
+    drawing, axes = figure(2, 4, size=(13.0, 6.4))
+    grid = axes[0, 0].get_gridspec()
+    for panel in axes[0]:
+        panel.remove()
+    wide = drawing.add_subplot(grid[0, :])
+    t = np.arange(signal.size)
+    wide.plot(t, signal, color="0.65", linewidth=2.5, label="truth")
+    wide.plot(t, estimates["L1"], color="tab:blue", linewidth=1.0, label="L1")
+    wide.plot(kept, signal[kept], ".", color="tab:red", markersize=4, label="kept samples")
+    wide.set_title(
+        f"{table.title}: L1 recovers {table.score('L1'):.1f} dB, linear interpolation "
+        f"{table.score('linear'):.1f} dB", fontsize=10,
+    )  # fmt: skip
+    wide.set_xlim(0, signal.size - 1)
+    wide.set_xlabel("sample")
+    wide.set_ylabel("amplitude [recorder units]")
+    wide.legend(fontsize=8, loc="upper right", ncols=3)
+    inside = kept[(kept >= window.start) & (kept < window.stop)]
+    for panel, name in zip(axes[1], names, strict=True):
+        panel.plot(t[window], signal[window], color="0.65", linewidth=2.5)
+        panel.plot(t[window], estimates[name][window], color="tab:blue", linewidth=1.2)
+        panel.plot(inside, signal[inside], ".", color="tab:red", markersize=5)
+        panel.set_title(f"{name}: {table.score(name):.1f} dB", fontsize=10)
+        panel.set_ylim(signal[window].min() - 40, signal[window].max() + 40)
+        panel.set_xlabel("sample")
+    axes[1, 0].set_ylabel("amplitude [recorder units]")
+    return drawing, axes

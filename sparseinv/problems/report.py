@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -94,7 +95,7 @@ class Table:
         """Add a sentence below the table."""
         self.notes.append(text)
         if self.echo:
-            print(f"   {text}", flush=True)
+            print(_wrapped(text), flush=True)
 
     @property
     def certified(self) -> bool:
@@ -124,7 +125,7 @@ class Table:
 
     def __str__(self) -> str:
         lines = [self.title, self._heading(), *(self._line(row) for row in self.rows)]
-        return "\n".join([*lines, *(f"   {note}" for note in self.notes)])
+        return "\n".join([*lines, *map(_wrapped, self.notes)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,6 +186,10 @@ def data_folder(data: Path | None) -> Path | None:
         return data
     named = os.environ.get("SPARSEINV_DATA")
     return Path(named) if named else None
+
+
+def _wrapped(note: str) -> str:
+    return textwrap.fill(note, 110, initial_indent="   ", subsequent_indent="   ")
 
 
 def _text(value: float | None, form: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 
 from sparseinv.driver import run
 from sparseinv.penalties.base import Leveled
+from sparseinv.penalties.group import GroupL1
 from sparseinv.penalties.separable import L0, L1, L2
 from sparseinv.problem import Problem, squared
 from sparseinv.result import Selection
@@ -20,6 +23,7 @@ from sparseinv.stopping import Stopping
 
 Array = np.ndarray[Any, Any]
 
+_TINY, _HUGE = float(np.finfo(np.float64).tiny), float(np.finfo(np.float64).max)
 _FLOOR = 1e-4  # smallest lam / lam_max: data without noise would send lam to zero
 _DRAWS_EXPLICIT, _DRAWS_PRODUCTS = 100, 20
 _LARGEST_SVD = 1500  # leave-one-out needs a singular value decomposition; beyond this order, quadrature
@@ -28,18 +32,36 @@ _LANCZOS, _PROBES = (40, 80, 160), 4
 _REACH = 10.0  # a level below this times the smallest Ritz value is not resolved by the quadrature
 
 
-def choose_lam(problem: Problem, penalty: Leveled) -> Selection:
-    """Choose the level of a penalty with lam = None; the problem is bound with lam = 1."""
+def choose_lam(problem: Problem, penalty: Leveled, deadline: float = math.inf) -> Selection:
+    """Choose the level of a penalty with lam = None; the problem is bound with lam = 1.
+
+    deadline is a reading of ``time.perf_counter()`` from which on the search ends with what it has.
+    """
     before = problem.operator.products.total
+    levels = np.asarray(problem.penalty.level) if isinstance(penalty, GroupL1) else penalty.levels(problem.n)
     if problem.scale == 0.0 or problem.n == 0:
         rule = "b is zero or A is empty, so x = 0 for every lam"
-        selection = Selection(0.0, rule, None, np.zeros(0), np.zeros(0))
+        selection = Selection(1.0, rule, None, np.zeros(0), np.zeros(0))
+    elif np.isinf(levels).all():
+        rule = "every coefficient is excluded, so x = 0 for every lam"
+        selection = Selection(1.0, rule, None, np.zeros(0), np.zeros(0))
     elif isinstance(penalty, L2):
         exact = is_direct(problem) and min(problem.m, problem.n) <= _LARGEST_SVD
-        selection = _leave_one_out(problem) if exact else _generalised_cv(problem)
+        # weights are taken in working units, so that no power of the scale of A can overflow in them
+        selection = (_leave_one_out if exact else _generalised_cv)(problem, levels)
+        unit = 2 * problem.units.a_exponent
+        with np.errstate(over="ignore", under="ignore"):
+            exact_lam = float(np.ldexp(selection.lam, unit))
+            lam = min(max(exact_lam, _TINY), _HUGE)
+            rule = selection.rule + ("" if lam == exact_lam else "; cut to the range of floating point")
+            selection = dataclasses.replace(
+                selection, lam=lam, rule=rule, lams=np.ldexp(selection.lams, unit)
+            )
     elif isinstance(penalty, L0):
-        pilot = L1(weights=None, nonnegative=penalty.nonnegative)
-        sigma = _pivotal(problem, pilot)[1]
+        # the pilot must leave free and exclude the same coefficients
+        charges = np.where(np.isfinite(levels) & (levels > 0), 1.0, levels)
+        pilot = L1(weights=charges, nonnegative=penalty.nonnegative)
+        sigma = _pivotal(problem, pilot, deadline)[1]
         charged = int((problem.penalty.l0 > 0).sum())
         # sigma^2 log n below rounding level would call noise-free data noisy
         sigma = max(sigma, 1e-8 * math.sqrt(2.0 * problem.units.objective(problem.scale) / max(problem.m, 1)))
@@ -47,18 +69,16 @@ def choose_lam(problem: Problem, penalty: Leveled) -> Selection:
         rule = f"sigma^2 log n with sigma = {sigma:.4g} estimated from the residual of a pivotal L1 fit"
         selection = Selection(lam, rule, sigma, np.array([lam]), np.zeros(1))
     else:
-        lam, sigma, lams, levels, floored = _pivotal(problem, penalty)
+        lam, sigma, lams, found, floored = _pivotal(problem, penalty, deadline)
         rule = (
             "pivotal: lam = half the median level that noise of the residual's size would reach "
             f"(sigma about {sigma:.4g})"
         )
         if floored:
             rule += f"; the data look noise-free, stopped at {_FLOOR:g} lam_max"
-        selection = Selection(lam, rule, sigma, lams, levels)
+        selection = Selection(lam, rule, sigma, lams, found)
     spent = problem.operator.products.total - before
-    return Selection(
-        selection.lam, selection.rule, selection.sigma, selection.lams, selection.criterion, spent
-    )
+    return dataclasses.replace(selection, n_products=spent)
 
 
 def estimate_sigma(A: Any, b: Any, *, rng: Any = None) -> float:
@@ -101,19 +121,22 @@ def estimate_sigma(A: Any, b: Any, *, rng: Any = None) -> float:
     return _pivotal(problem, L1())[1]
 
 
-def _at(problem: Problem, penalty: Leveled, lam: float) -> Problem:
+def at_level(problem: Problem, penalty: Leveled, lam: float) -> Problem:
+    """Return the same data with the penalty at another level."""
     bound = penalty.replace(lam=lam).bind(problem.n)
     units = problem.units
     return problem.with_penalty(bound.in_units(units.b_exponent, units.a_exponent))  # type: ignore[attr-defined]
 
 
-def _pivotal(problem: Problem, penalty: Leveled) -> tuple[float, float, Array, Array, bool]:
+def _pivotal(
+    problem: Problem, penalty: Leveled, deadline: float = math.inf
+) -> tuple[float, float, Array, Array, bool]:
     """Solve lam = q ||A x(lam) - b|| from above.
 
     q is half the median over noise draws e of max_j |a_j^H e| / (w_j ||e||), with e projected off the
     unpenalised columns; this is the level of the square-root lasso and needs no sigma.
     """
-    unit = _at(problem, penalty, 1.0)
+    unit = at_level(problem, penalty, 1.0)
     q = _null_level(unit)
     largest = level_of_zero(unit)
     size = math.sqrt(squared(problem.project(problem.b)))
@@ -125,8 +148,9 @@ def _pivotal(problem: Problem, penalty: Leveled) -> tuple[float, float, Array, A
     floored = lam <= _FLOOR * largest
     for _ in range(30):
         lam = max(lam, _FLOOR * largest)
-        at = _at(problem, penalty, lam)
-        result = run(at, solver, x0=x, stopping=Stopping(tol=1e-4, max_iter=2000))
+        at = at_level(problem, penalty, lam)
+        left = max(deadline - time.perf_counter(), 0.0)
+        result = run(at, solver, x0=x, stopping=Stopping(tol=1e-4, max_iter=2000, max_time=left))
         x = result.x
         inner = at.units.working(x)
         residual = math.sqrt(squared(at.residual(inner)))
@@ -135,7 +159,7 @@ def _pivotal(problem: Problem, penalty: Leveled) -> tuple[float, float, Array, A
         levels.append(q * residual)
         following = q * residual
         floored = lam <= _FLOOR * largest
-        if floored or abs(following - lam) <= _SETTLED * lam:
+        if floored or time.perf_counter() >= deadline or abs(following - lam) <= _SETTLED * lam:
             break
         lam = following
     freedom = max(problem.m - nonzeros, max(problem.m // 10, 1))
@@ -163,13 +187,12 @@ def _null_level(unit: Problem) -> float:
     return 0.5 * float(np.median([unit.penalty.lam_max(c, None) for c in correlations.T]))
 
 
-def _leave_one_out(problem: Problem) -> Selection:
-    """Minimise the exact leave-one-out error of ridge regression, by one eigendecomposition."""
+def _leave_one_out(problem: Problem, weights: Array) -> Selection:
+    """Minimise the exact leave-one-out error of ridge regression, by one singular value decomposition."""
     from scipy.linalg import svd
 
-    penalty = problem.penalty
-    index = np.flatnonzero(~penalty.excluded & (penalty.l2 > 0))
-    matrix = problem.operator.columns(index) / np.sqrt(penalty.l2[index])
+    index = np.flatnonzero(np.isfinite(weights) & (weights > 0))
+    matrix = problem.operator.columns(index) / np.sqrt(weights[index])
     b, occupied = problem.b, np.zeros(problem.m)
     if problem.unpenalised.size:
         q = problem._basis[0]
@@ -193,15 +216,14 @@ def _leave_one_out(problem: Problem) -> Selection:
     return Selection(best, "exact leave-one-out cross-validation", None, lams, errors)
 
 
-def _generalised_cv(problem: Problem) -> Selection:
+def _generalised_cv(problem: Problem, weights: Array) -> Selection:
     """Minimise generalised cross-validation for operators, by Lanczos quadrature.
 
     With K = A diag(1/w) A^H, ||r(t)||^2 = t^2 b^H (K + t)^{-2} b and trace(I - H) = t trace (K + t)^{-1}
     (G. Golub, U. von Matt, J. Comput. Graph. Stat. 6 (1997) 1-34, doi:10.1080/10618600.1997.10474725).
     """
-    penalty = problem.penalty
-    live = ~penalty.excluded & (penalty.l2 > 0)
-    inverse = np.divide(1.0, penalty.l2, out=np.zeros_like(penalty.l2), where=live)
+    live = np.isfinite(weights) & (weights > 0)
+    inverse = np.divide(1.0, weights, out=np.zeros_like(weights), where=live)
 
     def apply(v: Array) -> Array:
         return problem.project(problem.operator.matvec(inverse * problem.gradient(v)))

@@ -7,6 +7,7 @@ Real data; the Gram matrix grows by the new columns only, and the Cholesky facto
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -110,6 +111,8 @@ class ActiveColumns:
         terms = (np.zeros(k), l1, l2, nonnegative, none, none)
         gap, flips = np.inf, 0.0
         for _ in range(rounds):
+            if time.perf_counter() > self.problem.operator.deadline:
+                break
             gram_descent(self.gram, k, terms, self._x, self._g, _SWEEPS, _SWEEP_RATIO)
             flips = self.newton(level)
             gap = gram_gap(k, self._x, self._g, self.q, self.b2, l1, l2, nonnegative)
@@ -261,6 +264,8 @@ class ActiveColumns:
         x, w = self.x.copy(), self.x.copy()
         gap = np.inf
         for _ in range(outer):
+            if time.perf_counter() > self.problem.operator.deadline:
+                break
             # u = b - A_T w is the dual variable, so A_T^T u = q - G w
             for _ in range(50):
                 h = q - gram @ w

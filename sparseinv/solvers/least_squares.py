@@ -89,7 +89,8 @@ class DirectSystem:
 
 
 def _energy(A: Array, b: Array, w: Array, x: Array) -> float:
-    return squared(A @ x - b) + float((w * np.abs(x) ** 2).sum())
+    with np.errstate(over="ignore", invalid="ignore"):
+        return squared(A @ x - b) + float((w * np.abs(x) ** 2).sum())
 
 
 def _inverse(H: Array, diagonal: Array) -> Any:

@@ -97,7 +97,7 @@ class WorkingSet(Solver):
         penalty = problem.penalty
         correlations = problem.gradient(problem.b)
         active = ActiveColumns(problem)
-        member = np.zeros(problem.n, dtype=bool)
+        member = penalty.excluded.copy()  # an excluded column never joins
         x = start_point(problem, x0)
         first = (penalty.unpenalised | (x != 0)) & ~penalty.excluded
         level = 1.0
@@ -129,8 +129,10 @@ class WorkingSet(Solver):
 
     def _round(self, problem: Problem, state: WorkingSetState, budget: Budget) -> Outcome:
         assert state.dual is not None
-        active, g = state.active, state.dual.Ahv
         state.n_iter += 1
+        if state.active.k > _LARGEST:
+            return self._sweep(problem, state)
+        active, g = state.active, state.dual.Ahv
         gap = budget.gap
         if not np.isfinite(gap):
             gap = certify_problem(problem, state.x, r=state.r, dual=state.dual).relative
@@ -165,6 +167,21 @@ class WorkingSet(Solver):
         state.dual = DualPair(state.r, problem.gradient(state.r))
         unchanged = final and np.array_equal(before, state.x)
         return Outcome.FLOOR if unchanged else Outcome.MOVED
+
+    def _sweep(self, problem: Problem, state: WorkingSetState) -> Outcome:
+        """Descend by coordinates where the active set has outgrown a Gram matrix."""
+        from sparseinv.kernels.descent import coordinate_descent
+
+        scratch = np.empty(problem.n, dtype=np.int64)
+        change, inner, kept = coordinate_descent(
+            problem.layout, problem.penalty.terms, state.x, state.r, problem.column_norms**2, scratch, 10, 0.1
+        )
+        share = round(inner * kept / max(problem.n, 1))
+        problem.operator.charge(forward=1 + share, adjoint=1 + share)
+        state.level = 1.0
+        state.r = problem.residual(state.x)
+        state.dual = DualPair(state.r, problem.gradient(state.r))
+        return Outcome.FLOOR if change <= 1e-16 * np.linalg.norm(problem.b) else Outcome.MOVED
 
     def _violators(self, problem: Problem, state: WorkingSetState, g: Array) -> Array:
         """Return the inactive columns that violate optimality most, at the present level."""
