@@ -90,7 +90,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", type=int, default=1001)
     parser.add_argument("--most", type=int, default=6000, help="PyLops iterations at most")
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("benchmarks/results/fista_pylops.json"))
+    parser.add_argument(
+        "--out", type=pathlib.Path, default=pathlib.Path("benchmarks/results/fista_pylops.json")
+    )
     args = parser.parse_args()
     rows = []
     for seed in (0, 1, 2):
@@ -123,8 +125,8 @@ def main() -> None:
         their = f"{r['pylops']}" if r["pylops"] else f">{3 * r['pylops_limit']}"
         seconds = f"{r['pylops_seconds']:.3f}" if r["pylops_seconds"] else "-"
         ratio = (r["pylops"] or 3 * r["pylops_limit"]) / r["ours"]
-        print(f"{r['seed']:>4} {r['gap']:>6.0e} | {r['ours']:>6} {r['ours_setup']:>8} {r['per_iteration']:>7.2f} "
-              f"{r['ours_seconds']:>7.3f} | {their:>7} {r['pylops_setup']:>8} {seconds:>7} | "
+        print(f"{r['seed']:>4} {r['gap']:>6.0e} | {r['ours']:>6} {r['ours_setup']:>8} "
+              f"{r['per_iteration']:>7.2f} {r['ours_seconds']:>7.3f} | {their:>7} {r['pylops_setup']:>8} {seconds:>7} | "
               f"{'>' if not r['pylops'] else ''}{ratio:.1f}")  # fmt: skip
     args.out.parent.mkdir(parents=True, exist_ok=True)
     versions = {name: __import__(name).__version__ for name in ("numpy", "scipy", "numba", "pylops")}

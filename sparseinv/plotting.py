@@ -10,7 +10,9 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 
-def figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float] | None = None, **options: Any) -> Any:
+def figure(
+    rows: int = 1, columns: int = 1, *, size: tuple[float, float] | None = None, **options: Any
+) -> Any:
     """Return (figure, axes) that can be saved without a display.
 
     Parameters
@@ -90,7 +92,13 @@ def section(
             excursion = position + np.clip(trace / level, -1.5, 1.5) * 0.7 * step
             axes.plot(excursion, t, color="black", linewidth=0.5)
             axes.fill_betweenx(
-                t, position, excursion, where=excursion > position, color="black", linewidth=0, interpolate=True
+                t,
+                position,
+                excursion,
+                where=excursion > position,
+                color="black",
+                linewidth=0,
+                interpolate=True,
             )
         axes.set_ylim(t[-1], t[0])
         axes.set_xlim(x[0] - step, x[-1] + step)
@@ -158,7 +166,9 @@ def spikes(truth: Array, estimates: dict[str, Array], dt: float, *, axes: Sequen
     where = np.flatnonzero(truth)
     for panel, (name, estimate) in zip(axes, estimates.items(), strict=True):
         panel.vlines(t, 0, estimate, color="tab:blue", linewidth=1.0)
-        panel.plot(t[where], truth[where], "o", color="tab:red", markersize=3, fillstyle="none", label="truth")
+        panel.plot(
+            t[where], truth[where], "o", color="tab:red", markersize=3, fillstyle="none", label="truth"
+        )
         panel.axhline(0, color="black", linewidth=0.5)
         panel.set_ylim(-level, level)
         panel.set_title(name, fontsize=9, loc="left")
