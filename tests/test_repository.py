@@ -25,6 +25,7 @@ LAYERS = """
 validation, threads, kernels
 operators | penalties
 problem
+dual_points
 certificate
 result, stopping
 solvers.base, solvers.least_squares, solvers.active_columns

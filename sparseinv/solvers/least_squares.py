@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sparseinv.certificate import solve_symmetric
+from sparseinv.dual_points import solve_symmetric
 from sparseinv.problem import Problem, squared
 
 Array = np.ndarray[Any, Any]

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sparseinv import validation
-from sparseinv.certificate import Kind, certify_problem, solve_symmetric
+from sparseinv.certificate import Kind, certify_problem
+from sparseinv.dual_points import solve_symmetric
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem, squared
 from sparseinv.solvers.base import Outcome, Solver, State, refuse, start_point
