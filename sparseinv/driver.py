@@ -220,7 +220,7 @@ class Run:
         except OperatorFailure as failure:
             x, certificate = (best.x, best.certificate) if best is not None else _unknown(problem)
             outer = problem.units.solution(x)
-            status, self.detail = Status.NUMERICAL_FAILURE, str(failure)
+            status, self.detail = Status.NUMERICAL_FAILURE, self.detail or str(failure)
         settled = state is None or state.settled
         if status is Status.CONVERGED and certificate.relative > self.stopping.tol:
             status = Status.PRECISION_FLOOR
