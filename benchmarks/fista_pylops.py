@@ -126,7 +126,8 @@ def main() -> None:
         seconds = f"{r['pylops_seconds']:.3f}" if r["pylops_seconds"] else "-"
         ratio = (r["pylops"] or 3 * r["pylops_limit"]) / r["ours"]
         print(f"{r['seed']:>4} {r['gap']:>6.0e} | {r['ours']:>6} {r['ours_setup']:>8} "
-              f"{r['per_iteration']:>7.2f} {r['ours_seconds']:>7.3f} | {their:>7} {r['pylops_setup']:>8} {seconds:>7} | "
+              f"{r['per_iteration']:>7.2f} {r['ours_seconds']:>7.3f} | {their:>7} {r['pylops_setup']:>8} "
+              f"{seconds:>7} | "
               f"{'>' if not r['pylops'] else ''}{ratio:.1f}")  # fmt: skip
     args.out.parent.mkdir(parents=True, exist_ok=True)
     versions = {name: __import__(name).__version__ for name in ("numpy", "scipy", "numba", "pylops")}

@@ -190,6 +190,8 @@ def _along_norms(gram: Array, q: Array, block: Array, level: Array, ridge: Array
         same = which[:, None] == which[None, :]
         curved = np.where(same, np.eye(live.size) - np.outer(direction, direction), 0.0)
         part += (level[which] / size[which])[:, None] * curved
+        # where solutions are not unique, Newton's method must not run far along the flat direction
+        part += np.eye(live.size) * (np.abs(slope).max() / np.abs(y).max())
         step, endless = _newton_step(part, slope, q[live])
         along: Array = np.bincount(which, weights=step * direction, minlength=count)
         if endless:  # down to where the first block vanishes

@@ -41,7 +41,7 @@ def clip_level(section: Array, perc: float = 99.0) -> float:
 def section(
     data: Array, dt: float, *, axes: Any = None, x: Array | None = None, kind: str = "density",
     clip: float | None = None, perc: float = 99.0, signed: bool = True, title: str = "",
-    xlabel: str = "trace",
+    xlabel: str = "trace", t0: float = 0.0,
 ) -> Any:  # fmt: skip
     """Draw a gather with time downwards.
 
@@ -64,6 +64,8 @@ def section(
         Red-blue map (models, residuals) instead of grey (data).
     title, xlabel : str
         Texts.
+    t0 : float
+        Time of the first sample [s].
 
     Returns
     -------
@@ -84,10 +86,10 @@ def section(
         axes.imshow(
             data.T, cmap="RdBu_r" if signed else "gray", vmin=-level, vmax=level, aspect="auto",
             interpolation="none",
-            extent=(x[0] - step / 2, x[-1] + step / 2, (samples - 0.5) * dt, -0.5 * dt),
+            extent=(x[0] - step / 2, x[-1] + step / 2, t0 + (samples - 0.5) * dt, t0 - 0.5 * dt),
         )  # fmt: skip
     else:
-        t = np.arange(samples) * dt
+        t = t0 + np.arange(samples) * dt
         for position, trace in zip(x, data, strict=True):
             excursion = position + np.clip(trace / level, -1.5, 1.5) * 0.7 * step
             axes.plot(excursion, t, color="black", linewidth=0.5)

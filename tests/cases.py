@@ -236,7 +236,7 @@ def _zoo(make: Callable[[], Case]) -> Callable[[], Case]:
 BUDGETS = {
     "auto": (200, 1000),
     "FISTA": (1000, 2500),
-    "ISTA": (3000, 7000),
+    "ISTA": (20000, 41000),
     "CoordinateDescent": (200, 1000),
     "WorkingSet": (60, 400),
     "Ridge": (60, 300),
@@ -553,7 +553,7 @@ def _scaled_inside_groups() -> Case:
     lam = 0.1 * max(np.linalg.norm((A.T @ b)[labels == k]) for k in range(5))
     return Case(
         "scales inside groups", A, b, si.GroupL1(lam, groups=labels), plain(A, b, l1=lam, groups=labels),
-        slow=frozenset({"ISTA"}), products={"auto": 2500, "CoordinateDescent": 2500},
+        slow=frozenset({"ISTA", "IRLS", "CoordinateDescent", "auto"}),
     )  # fmt: skip
 
 

@@ -81,6 +81,11 @@ class Plain:
         """Return F(x) in extended precision."""
         return (np.abs(self.residual(x)) ** 2).sum() / 2 + self.penalty(x)
 
+    def rounding(self, x: Array) -> float:
+        """Return what forming A x - b in double precision may change in F(x)."""
+        summands = np.abs(self.A) @ np.abs(x) + np.abs(self.b)
+        return 4e-16 * float(np.linalg.norm(summands) * np.linalg.norm(self.residual(x).astype(complex)))
+
 
 def plain(A: Any, b: Any, *, l0: Any = 0.0, l1: Any = 0.0, l2: Any = 0.0, groups: Any = None,
           nonnegative: bool = False) -> Plain:  # fmt: skip

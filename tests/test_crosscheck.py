@@ -172,8 +172,8 @@ def judge_l0(case: Case, result: Any) -> None:
     if certificate.kind is Kind.COORDINATE_MINIMUM:
         decrease = best_coordinate_decrease(case.plain, result.x)
         assert certificate.value == pytest.approx(decrease, abs=1e-12 * scale)
-    if case.exact is not None:
-        assert value <= best + 10.0 * case.tol * scale
+        if case.exact is not None:  # orthogonal columns, where a coordinate-wise minimum is the minimum
+            assert value <= best + 10.0 * case.tol * scale
 
 
 @pytest.mark.parametrize(("name", "solver"), refused_runs())

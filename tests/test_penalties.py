@@ -511,7 +511,8 @@ def test_lam_max_is_where_zero_starts(name: str, nonnegative: bool, k: int) -> N
     if name == "GroupL1" and nonnegative:
         return
     rng = generator(30, k)
-    A, b = rng.standard_normal((12, N)), rng.standard_normal(12)
+    A = rng.standard_normal((12, N))
+    b = A @ rng.uniform(0.5, 2.0, N) + 0.1 * rng.standard_normal(12)
     weights = rng.uniform(0.5, 2.0, N)
     weights[2] = 0.0 if k % 2 else 1.0
     weights[4] = np.inf if k == 3 else 1.0

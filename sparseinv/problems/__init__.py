@@ -43,19 +43,25 @@ def solve_demo(
     """
     if name not in DEMOS:
         raise ValueError(f"there is no demo {name!r}; choose from {', '.join(DEMOS)}")
-    demo = import_module(f"sparseinv.problems.{name}").solve(data=data, size=size, seed=seed, echo=echo)
+    import scipy.linalg  # noqa: F401  (only libraries that are loaded can be limited)
+    from threadpoolctl import threadpool_limits
+
+    # the systems are small: one thread is faster on a busy machine, and repeats bit by bit
+    with threadpool_limits(limits=1, user_api="blas"):
+        demo = import_module(f"sparseinv.problems.{name}").solve(data=data, size=size, seed=seed, echo=echo)
     assert isinstance(demo, Demo)
     return demo
 
 
-def run_demo(
-    name: str, *, out: Path, data: Path | None = None, size: str = "m", seed: int = 0
-) -> bool:
+def run_demo(name: str, *, out: Path, data: Path | None = None, size: str = "m", seed: int = 0) -> bool:
     """Print the tables of a demo, write figures and numbers to ``out``; tell whether all is certified.
 
     A demo whose data are missing is skipped, says so, and counts as done.
     """
     print(f"\n== {name}: {DEMOS[name]}", flush=True)
+    print(
+        "   (the very first run on a machine compiles its loops, which takes up to half a minute)", flush=True
+    )
     try:
         demo = solve_demo(name, data=data, size=size, seed=seed, echo=True)
     except Missing as missing:

@@ -82,13 +82,17 @@ def solve(*, data: Path | None, size: str, seed: int, echo: bool) -> Demo:
         answers[jittered] = (kept, _compare(table, dictionary, signal, kept, full=jittered))
         tables.append(table)
     tables[0].note(
-        "lambda without the truth: L1's level, and L2's level and weights, by predicting every fifth kept sample "
-        "from the others; for L0 and reweighted L1 the charge at which a coefficient must exceed three times the "
-        "level of L1. One lambda a scale: 2^(1.5 scale) times the level for L1, its square for L0; for L2 the best "
+        "lambda without the truth: L1's level, and L2's level and weights, by predicting every fifth "
+        "kept sample "
+        "from the others; for L0 and reweighted L1 the charge at which a coefficient must exceed three "
+        "times the "
+        "level of L1. One lambda a scale: 2^(1.5 scale) times the level for L1, its square for L0; for "
+        "L2 the best "
         "of 1 and (2^scale)^2, ^3, ^4. The SNR is that of the signal without its mean."
     )
     tables[1].note(
-        "Purely random positions leave gaps as wide as the peak of a heartbeat, and what falls into them no method "
+        "Purely random positions leave gaps as wide as the peak of a heartbeat, and what falls into "
+        "them no method "
         "can know: all scores drop together. One sample in each interval, still random, bounds the gaps."
     )
     kept, estimates = answers[True]

@@ -86,9 +86,14 @@ class Table:
         count = int(result.support.size) if nonzeros is None else nonzeros
         self._add(
             Row(
-                method, dict(zip(self.scores, scores, strict=True)), count, result.status.name,
-                str(result.certificate), result.products.total, result.seconds,
-            )  # fmt: skip
+                method,
+                dict(zip(self.scores, scores, strict=True)),
+                count,
+                result.status.name,
+                str(result.certificate),
+                result.products.total,
+                result.seconds,
+            )
         )
 
     def note(self, text: str) -> None:
@@ -114,10 +119,13 @@ class Table:
 
     def _heading(self) -> str:
         scores = "".join(f"{name:>15}" for name in self.scores)
-        return f"{'method':<18}{scores}{'non-zeros':>11}  {'status':<10}{'products':>9}{'seconds':>9}  certificate"
+        rest = f"{'non-zeros':>11}  {'status':<10}{'products':>9}{'seconds':>9}  certificate"
+        return f"{'method':<18}{scores}{rest}"
 
     def _line(self, row: Row) -> str:
-        scores = "".join(f"{_text(row.scores[name], '.1f'):>15}" for name in self.scores)
+        scores = "".join(
+            f"{_text(row.scores[name], '.1f' if 'dB' in name else '.2f'):>15}" for name in self.scores
+        )
         return (
             f"{row.method:<18}{scores}{_text(row.nonzeros, 'd'):>11}  {row.status:<10}"
             f"{_text(row.products, 'd'):>9}{_text(row.seconds, '.2f'):>9}  {row.certificate}"

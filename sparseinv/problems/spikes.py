@@ -39,7 +39,8 @@ def solve(*, data: Path | None, size: str, seed: int, echo: bool) -> Demo:
         if echo:
             where = "no folder was named" if folder is None else f"they are not in {folder}"
             print(
-                f"\n   SKIPPED: the real section needs {_SECTION} and {_WAVELET}, and {where}; pass --data FOLDER "
+                f"\n   SKIPPED: the real section needs {_SECTION} and {_WAVELET}, and {where}; pass "
+                "--data FOLDER "
                 "or set SPARSEINV_DATA",
                 flush=True,
             )
@@ -74,14 +75,15 @@ def synthetic_gather(
 
 
 def _synthetic(size: str, seed: int, echo: bool) -> tuple[Table, Any]:
-    traces, samples = (6, 128) if size == "s" else (24, 256)
+    traces, samples = (6, 128) if size == "s" else (16, 256)
     truth, observed, sigma = synthetic_gather(traces, samples, np.random.default_rng(seed))
     wavelet, _, center = ricker(_F0, _DT)
     A = block_diagonal(Convolution(samples, wavelet, offset=center), traces)
     b = observed.ravel()
     count = int(np.count_nonzero(truth))
     table = Table(
-        f"synthetic gather: {traces} traces of {samples} samples, Ricker {_F0:g} Hz, {count} spikes, noise of "
+        f"synthetic gather: {traces} traces of {samples} samples, Ricker {_F0:g} Hz, {count} spikes, "
+        "noise of "
         f"{sigma / np.abs(observed).max():.0%} of the largest amplitude",
         ("SNR [dB]", "spike F1"),
         echo,
@@ -100,8 +102,10 @@ def _synthetic(size: str, seed: int, echo: bool) -> tuple[Table, Any]:
         f1 = score_spikes(truth, estimates[method], threshold=0.5 * sigma).f1
         table.solved(method, result, snr_db(truth, estimates[method]), f1)
     table.note(
-        "lambda without the truth, as solve() chooses it where none is given: L2 by generalised cross-validation, "
-        "L1 by the pivotal rule, L0 (and its reweighted solvers) as sigma^2 log n with sigma estimated. A spike "
+        "lambda without the truth, as solve() chooses it where none is given: L2 by generalised "
+        "cross-validation, "
+        "L1 by the pivotal rule, L0 (and its reweighted solvers) as sigma^2 log n with sigma estimated. "
+        "A spike "
         "counts as found within one sample; estimates below sigma / 2 are no spikes."
     )
     return table, partial(_draw_synthetic, truth, estimates, table)
@@ -124,10 +128,15 @@ def _draw_synthetic(truth: Array, estimates: dict[str, Array], table: Table) -> 
     shown = int(np.argmax(np.count_nonzero(truth, axis=1)))
     rows = grid[1, :].subgridspec(len(names), 1)
     panels = [drawing.add_subplot(rows[k]) for k in range(len(names))]
-    spikes(truth[shown], {f"{name}, trace {shown}": estimates[name][shown] for name in names}, _DT, axes=panels)
+    spikes(
+        truth[shown], {f"{name}, trace {shown}": estimates[name][shown] for name in names}, _DT, axes=panels
+    )
     for panel in panels[:-1]:
         panel.tick_params(labelbottom=False)
     panels[1].set_ylabel("reflectivity")
+    for panel in axes[0, 1:]:
+        panel.set_ylabel("")
+    drawing.colorbar(axes[0, 4].images[0], ax=axes[0, 4], label="reflectivity")
     return drawing, axes
 
 
@@ -136,12 +145,17 @@ def _draw_synthetic(truth: Array, estimates: dict[str, Array], table: Table) -> 
 
 def _section(folder: Path, echo: bool) -> tuple[Table, Any]:
     gather, source = read_su(folder / _SECTION), read_su(folder / _WAVELET)
-    traces, wavelet = np.asarray(gather.traces, dtype=np.float64), np.asarray(source.traces[0], dtype=np.float64)
+    traces, wavelet = (
+        np.asarray(gather.traces, dtype=np.float64),
+        np.asarray(source.traces[0], dtype=np.float64),
+    )
     count, samples = traces.shape
     A = block_diagonal(Convolution(samples, wavelet, offset=wavelet.size // 2), count)
+    free = Convolution(traces.shape, wavelet, offset=wavelet.size // 2)  # the same map without a matrix
     b = traces.ravel()
     table = Table(
-        f"real stacked section: {count} traces of {samples} samples, {gather.dt * 1e3:g} ms, with its wavelet",
+        f"real stacked section: {count} traces of {samples} samples, {gather.dt * 1e3:g} ms, with its "
+        "wavelet",
         ("fit [dB]", "objective"),
         echo,
     )
@@ -157,29 +171,35 @@ def _section(folder: Path, echo: bool) -> tuple[Table, Any]:
 
     first = solve_problem(A, b, L1(_LAM))
     target = snr_db(b, A @ first.x)
-    add("L2", _matched(A, b, target, lambda lam: L2(lam)))
+    add("L2", _matched(free, b, target, L2))
     add("L1", first)
-    for method, solver in (("L0", CoordinateDescent()), ("reweighted L2", IRLS()), ("reweighted L1", "auto")):
-        add(method, _matched(A, b, target, lambda lam: L0(lam), solver))
-    share = {name: (np.abs(estimates[name]) > 0.01 * np.abs(estimates[name]).max()).mean() for name in estimates}
+    add("L0", _matched(A, b, target, L0, CoordinateDescent()))
+    add("reweighted L2", _matched(free, b, target, L0, IRLS()))
+    add("reweighted L1", _matched(A, b, target, L0))
+    share = {
+        name: (np.abs(estimates[name]) > 0.01 * np.abs(estimates[name]).max()).mean() for name in estimates
+    }
     table.note(
-        f"Nobody knows the true reflectivity of a field section, so there is no SNR: L1 with lam = {_LAM} sets the "
-        "fit, the others take the lambda that reaches it, and the table tells how many coefficients each needs "
+        "Nobody knows the true reflectivity of a field section, so there is no SNR: L1 with lam = "
+        f"{_LAM} sets the "
+        "fit, the others take the lambda that reaches it, and the table tells how many coefficients "
+        "each needs "
         f"(those above 1 % of the largest): {share['L2']:.0%} of all for L2, {share['L1']:.0%} for L1, "
         f"{share['reweighted L1']:.0%} for reweighted L1."
     )
     table.note(
-        f"L1 reaches the objective {first.objective:.2f}, proven minimal; twenty iterations of the reweighted least "
+        f"L1 reaches the objective {first.objective:.2f}, proven minimal; twenty iterations of the "
+        "reweighted least "
         "squares of SeismicLab end at 31.54 for the same lambda (their convolution is longer by the wavelet)."
     )
     return table, partial(_draw_section, estimates, table, gather.dt)
 
 
 def _matched(A: Any, b: Array, fit: float, penalty: Any, solver: Any = "auto") -> Result:
-    """Return the solve whose fit [dB] is closest to the one asked for, lam found by bisection of its logarithm."""
-    low, high = 1e-4, 10.0
+    """Return the solve whose fit [dB] is closest to the one asked for, by bisection of log lam."""
+    low, high = 1e-4, 1e3
     best: Result | None = None
-    for _ in range(10):
+    for _ in range(15):
         lam = math.sqrt(low * high)
         result = solve_problem(A, b, penalty(lam), solver=solver)
         reached = snr_db(b, A @ result.x)
@@ -204,4 +224,5 @@ def _draw_section(estimates: dict[str, Array], table: Table, dt: float) -> Any:
         title = f"{name}: {row.nonzeros} of {x.size} coefficients, fit {table.score(name):.1f} dB"
         section(x, dt, axes=panel, clip=clip_level(estimates["L1"], 98.0), title=title)
         panel.set_ylabel("")
+    drawing.colorbar(axes[3].images[0], ax=axes[3], label="reflectivity")
     return drawing, axes
