@@ -26,6 +26,7 @@ export MPLBACKEND = Agg
 
 help:
 	@echo 'make demo    recover sparse signals from real measurements: a table, and figures in demo-output/'
+	@echo '             field data from a folder of your own: make demo SPARSEINV_DATA=folder'
 	@echo 'make test    run the test suite'
 	@echo 'make lint    ruff'
 	@echo 'make types   mypy, strict'
@@ -34,6 +35,8 @@ help:
 	@echo
 	@echo 'demo and test install what they need into .venv first. Another Python: make demo PYTHON=python3.12'
 
+# SPARSEINV_DATA, from the environment or the command line of make, reaches the demo like any variable
+demo: export SPARSEINV_DATA := $(SPARSEINV_DATA)
 demo: $(DEMO_READY)
 	@$(RUN) -m sparseinv demo all --out demo-output
 

@@ -349,18 +349,18 @@ class Problem:
             return np.zeros_like(v)
         index = self.unpenalised
         padded = np.zeros(self.n, dtype=self.dtype)
-        r, p, gamma, first = v.copy(), None, 0.0, 0.0
-        for k in range(10 * index.size + 100):
+        r, p, gamma, size = v.copy(), None, 0.0, 0.0
+        for _ in range(10 * index.size + 100):
             s = self.gradient(r)[index]
             previous, gamma = gamma, squared(s)
-            first = gamma if k == 0 else first
-            if gamma <= 1e-30 * first:
+            if gamma <= 1e-30 * size:
                 break
             p = s if p is None else s + (gamma / previous) * p
             padded[index] = p
             q = self.operator.matvec(padded)
+            size = max(size, squared(q) / squared(p) * squared(v))  # about ||A_Z||^2 ||v||^2
             r = r - (gamma / squared(q)) * q
-        done = gamma <= 1e-22 * first and squared(r) > 1e-26 * squared(v)
+        done = gamma <= 1e-26 * size and squared(r) > 1e-26 * squared(v)
         return r if done else np.zeros_like(v)
 
 

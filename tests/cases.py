@@ -267,7 +267,8 @@ def _spiky(A: Array, key: int, noise: float = 0.05) -> Array:
     rng = generator(0, key, 1)
     x = np.zeros(A.shape[1])
     spikes = max(1, x.size // 6)
-    x[rng.permutation(x.size)[:spikes]] = rng.choice([-2.0, -1.0, 1.0, 2.0], spikes)
+    seen = np.flatnonzero(np.abs(A).sum(axis=0))
+    x[rng.permutation(seen)[:spikes]] = rng.choice([-2.0, -1.0, 1.0, 2.0], spikes)
     return A @ x + noise * np.linalg.norm(A @ x) / np.sqrt(A.shape[0]) * rng.standard_normal(A.shape[0])
 
 
@@ -698,6 +699,24 @@ def _nonnegative_l0() -> Case:
     b = np.abs(_normal(14, key=540))
     lam = np.linspace(0.0, 0.5, 10)
     return Case("nonnegative L0", A, b, si.L0(lam, nonnegative=True), plain(A, b, l0=lam, nonnegative=True))
+
+
+@_zoo
+def _l0_above_lam_max() -> Case:
+    """No coefficient is worth its charge, and no column ever becomes active."""
+    A, b = _normal(12, 20, key=43)[:, :9], _normal(12, key=543)
+    charge = 1.2 * float(((A.T @ b) ** 2 / (2.0 * (A**2).sum(axis=0))).max())
+    return Case("L0 above lam_max", A, b, si.L0(charge), plain(A, b, l0=charge))
+
+
+@_zoo
+def _nonnegative_l0_with_nothing_to_fit() -> Case:
+    """Every column points away from b, the unpenalised one too."""
+    A = np.abs(_normal(12, 6, key=44))
+    b = -np.abs(_normal(12, key=544))
+    lam = np.array([0.0, 0.1, 0.2, 0.0, 0.5, np.inf])
+    problem = plain(A, b, l0=lam, nonnegative=True)
+    return Case("nonnegative L0, x = 0", A, b, si.L0(lam, nonnegative=True), problem)
 
 
 @_zoo

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -21,3 +23,10 @@ def rng() -> np.random.Generator:
 
 def pytest_report_header() -> str:
     return f"seed: {SEED} (set SPARSEINV_TEST_SEED to change it)"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _interruptible() -> None:
+    """Undo that a shell which runs the tests in the background makes them ignore SIGINT."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -148,6 +148,26 @@ def test_dependent_unpenalised_columns() -> None:
                 check(case, feasible(case, known.x + noise(rng, case, delta, where)), known, sharp=True)
 
 
+def test_unpenalised_columns_too_many_to_lay_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond a size the projection is iterative; the bound holds, and is as sharp where it converges."""
+    import sparseinv.problem
+
+    monkeypatch.setattr(sparseinv.problem, "_BASIS_BYTES", 0)
+    for k in range(12):
+        rng = generator(13, k)
+        A, b = rng.standard_normal((20, 14)), rng.standard_normal(20)
+        lam = np.full(14, 0.2 * float(np.abs(A.T @ b).max()))
+        lam[:5] = 0.0
+        nonnegative = k % 3 == 2
+        problem = plain(A, b, l1=lam, nonnegative=nonnegative)
+        known = truth(problem)
+        passed = Products(A) if k % 2 else A
+        case = Case("iterative", passed, b, si.L1(lam, nonnegative=nonnegative), problem, explicit=not k % 2)
+        for delta in (1e-2, 1e-5, 1e-8):
+            x = feasible(case, known.x + noise(rng, case, delta, np.ones(14, dtype=bool)))
+            check(case, x, known, sharp=not nonnegative)
+
+
 def test_infeasible_points() -> None:
     A, b = np.eye(3), np.array([1.0, 2.0, 3.0])
     excluded = si.certify(A, b, si.L1([1.0, np.inf, 0.0]), [0.0, 1e-9, 3.0])

@@ -83,7 +83,7 @@ def may_run_short(case: Case, design: str, solver: str) -> bool:
     if solver == "ISTA":
         return design != "gaussian" or case.plain.A.shape[0] <= case.plain.n
     if case.plain.groups is not None and solver in ("CoordinateDescent", "auto"):
-        return design in ("correlated", "scaled")  # a block step sees one curvature for the whole group
+        return design != "gaussian"  # a block step sees one curvature for the whole group
     proximal = solver == "FISTA" or not case.explicit
     wide = case.plain.A.shape[0] <= case.plain.n
     return proximal and (design in ("scaled", "rank-deficient") or (design == "correlated" and wide))

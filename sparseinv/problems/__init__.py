@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from pathlib import Path
 
@@ -59,9 +60,8 @@ def run_demo(name: str, *, out: Path, data: Path | None = None, size: str = "m",
     A demo whose data are missing is skipped, says so, and counts as done.
     """
     print(f"\n== {name}: {DEMOS[name]}", flush=True)
-    print(
-        "   (the very first run on a machine compiles its loops, which takes up to half a minute)", flush=True
-    )
+    if not _compiled():
+        print("   compiling the loops, once on this machine: up to half a minute ...", flush=True)
     try:
         demo = solve_demo(name, data=data, size=size, seed=seed, echo=True)
     except Missing as missing:
@@ -69,4 +69,13 @@ def run_demo(name: str, *, out: Path, data: Path | None = None, size: str = "m",
         return True
     for path in save(demo, out):
         print(f"   wrote {path}", flush=True)
+    if not demo.certified:
+        print("   not every answer is certified: the status column says which", flush=True)
     return demo.certified
+
+
+def _compiled() -> bool:
+    """Tell whether compiled loops lie on disk."""
+    named = os.environ.get("NUMBA_CACHE_DIR")
+    folder = Path(named) if named else Path(__file__).resolve().parent.parent / "kernels"
+    return any(folder.rglob("*.nbi"))

@@ -74,7 +74,8 @@ class Experiment:
     def scores(self, estimate: Array) -> tuple[float, float]:
         """Return the SNR of the missing shots and of all of them [dB]."""
         missing = ~self.kept
-        return snr_db(self.window[missing], estimate[missing]), snr_db(self.window, estimate)
+        ratios = snr_db(self.window[missing], estimate[missing]), snr_db(self.window, estimate)
+        return round(ratios[0], 6) + 0.0, round(ratios[1], 6) + 0.0  # no "-0.0" where nothing was filled in
 
 
 def solve(*, data: Path | None, size: str, seed: int, echo: bool) -> Demo:

@@ -221,8 +221,10 @@ def _draw_section(estimates: dict[str, Array], table: Table, dt: float) -> Any:
     for panel, name in zip(axes[1:], names, strict=True):
         row = next(row for row in table.rows if row.method == name)
         x = estimates[name]
-        title = f"{name}: {row.nonzeros} of {x.size} coefficients, fit {table.score(name):.1f} dB"
+        title = f"{name}: {row.nonzeros} of {x.size} coefficients"
         section(x, dt, axes=panel, clip=clip_level(estimates["L1"], 98.0), title=title)
         panel.set_ylabel("")
     drawing.colorbar(axes[3].images[0], ax=axes[3], label="reflectivity")
+    fit = table.score("L1")
+    drawing.suptitle(f"reflectivity of a real section: three answers that fit it to {fit:.1f} dB")
     return drawing, axes
