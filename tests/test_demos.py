@@ -185,6 +185,10 @@ def test_missing_field_data_is_named(
     with pytest.raises(Missing, match="was not found"):
         solve_demo("shots", data=tmp_path)
 
+    (tmp_path / "broken.npy").write_bytes(b"")
+    with pytest.raises(ValueError, match="is not the expected file"):
+        solve_demo("shots", data=tmp_path / "broken.npy")
+
     def offline(path: Any = None, download: bool = False) -> Gather:
         if download:
             raise ConnectionError("the download of mobil.npy failed: no route")
