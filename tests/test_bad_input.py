@@ -353,8 +353,8 @@ def test_penalty_that_does_not_fit(what, door):
 def test_real_option_with_complex_data(penalty, which):
     A, b = data()
     A, b = (A * 1j, b) if which == "A" else (A, b * 1j)
-    action = lambda: si.solve(A, b, penalty(0.1, nonnegative=True))  # noqa: E731
-    assert_refused(ValueError, ["nonnegative=True needs real data", f"{which} is complex"], action)
+    said = ["nonnegative=True needs real data", f"{which} is complex"]
+    assert_refused(ValueError, said, lambda: si.solve(A, b, penalty(0.1, nonnegative=True)))
 
 
 def test_real_option_with_complex_data_and_an_operator():

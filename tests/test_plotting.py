@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import sparseinv as si
 from sparseinv.plotting import clip_level, convergence, figure, section, spikes
@@ -17,9 +18,9 @@ RNG = np.random.default_rng(0)
 GATHER = RNG.standard_normal((5, 40))
 
 
-def drawn(fig: object) -> bytes:
+def drawn(fig: Figure) -> bytes:
     buffer = io.BytesIO()
-    fig.savefig(buffer)  # type: ignore[attr-defined]
+    fig.savefig(buffer)
     return buffer.getvalue()
 
 

@@ -28,6 +28,7 @@ class ExplicitMatrix(Operator):
 
     explicit = True
     layout: Layout
+    array: Any  # (m, n): F-ordered ndarray, or CSC
 
     def gram(self, index: Array | None = None) -> Array:
         """Return A_S^H A_S as a dense array, S = index (all columns if None)."""

@@ -73,6 +73,10 @@ class Leveled(Penalty):
             labels.flags.writeable = False
             object.__setattr__(self, "groups", labels)
 
+    def bind(self, n: int) -> Any:
+        """Return the penalty with its levels spread over n coefficients (Separable or Grouped)."""
+        raise TypeError(f"{type(self).__name__} must define bind(n)")
+
     def replace(self, **changes: Any) -> Leveled:
         """Return a copy with some fields changed, for example ``penalty.replace(lam=0.2)``."""
         return dataclasses.replace(self, **changes)
@@ -117,7 +121,7 @@ class Leveled(Penalty):
     def conjugate(self, u: Array) -> float:
         """Return R*(u) = sup_x Re<x, u> - R(x); inf where it is unbounded."""
         u = np.asarray(u)
-        return float(self.bind(u.size).conjugate(u))  # type: ignore[attr-defined]
+        return float(self.bind(u.size).conjugate(u))
 
     def __repr__(self) -> str:
         parts = [_short(self.lam)]

@@ -82,13 +82,11 @@ def solve(*, data: Path | None, size: str, seed: int, echo: bool) -> Demo:
         answers[jittered] = (kept, _compare(table, dictionary, signal, kept, full=jittered))
         tables.append(table)
     tables[0].note(
-        "lambda without the truth: L1's level, and L2's level and weights, by predicting every fifth "
-        "kept sample "
-        "from the others; for L0 and reweighted L1 the charge at which a coefficient must exceed three "
-        "times the "
-        "level of L1. One lambda a scale: 2^(1.5 scale) times the level for L1, its square for L0; for "
-        "L2 the best "
-        "of 1 and (2^scale)^2, ^3, ^4. The SNR is that of the signal without its mean."
+        "lambda without the truth: L1's level, and L2's level and weights, by predicting every fifth kept "
+        "sample from the others; for L0 and reweighted L1 the charge at which a coefficient must exceed "
+        "three times the level of L1. One lambda a scale: 2^(1.5 scale) times the level for L1, its square "
+        "for L0; for L2 the best of 1 and (2^scale)^2, ^3, ^4. The SNR is that of the signal without its "
+        "mean."
     )
     sparse, smooth = tables[1].score("L1"), max(tables[1].score(name) for name in ("linear", "L2"))
     tables[1].note(

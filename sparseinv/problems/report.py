@@ -171,7 +171,7 @@ def save(demo: Demo, out: Path) -> list[Path]:
     record.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
     written = [record]
     try:
-        import matplotlib  # noqa: F401
+        import matplotlib  # noqa: F401  (asked for here, so that its absence costs no table)
     except ImportError:
         print('   no figures: matplotlib is missing (python -m pip install "sparseinv[demo]")')
         return written

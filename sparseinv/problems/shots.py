@@ -90,7 +90,7 @@ def solve(*, data: Path | None, size: str, seed: int, echo: bool) -> Demo:
     dropped = f"{int((~kept).sum())} of {kept.size} shots missing"
     first = Table(f"{dropped}, events flat as recorded", _SCORES, echo)
     _flat(first, flat)
-    second = Table(f"{dropped}, the same events with a slope of {_SLOPE * 4} ms per shot", _SCORES, echo)
+    second = Table(f"{dropped}, artificial slope of {_SLOPE * 4} ms per shot", _SCORES, echo)
     estimates = _steep(second, steep)
     return Demo("shots", (first, second), {"shots": partial(_draw, steep, estimates, second)})
 
@@ -187,16 +187,13 @@ def _flat(table: Table, experiment: Experiment) -> None:
     lam = best_level((s * largest for s in (2e-3, 1e-3)), lambda t: error(L1(t, weights=rising)))
     run("L1, lam_j", L1(lam, weights=rising))
     table.note(
-        "lam_j rises with wavenumber, 1 + (k / 0.05)^2 (squared for L2); lambda by predicting every "
-        "fifth kept "
-        "shot from the others. Flat events that change little from shot to shot are what linear "
-        "interpolation "
-        "assumes, and what remains differs at random from shot to shot, so nothing gets far beyond it. "
-        "With this "
-        f"knowledge in lam_j L1 reaches {table.score('L1, lam_j'):.1f} dB, linear interpolation "
-        f"{table.score('linear'):.1f} dB and L2 {table.score('L2, lam_j'):.1f} dB: here smoothness is "
-        "enough. "
-        "Without it L2 fills in nothing. Below: the same shots where smoothness is wrong."
+        "lam_j rises with wavenumber, 1 + (k / 0.05)^2 (squared for L2); lambda by predicting every fifth "
+        "kept shot from the others. Flat events that change little from shot to shot are what linear "
+        "interpolation assumes, and what remains differs at random from shot to shot, so nothing gets far "
+        f"beyond it. With this knowledge in lam_j L1 reaches {table.score('L1, lam_j'):.1f} dB, linear "
+        f"interpolation {table.score('linear'):.1f} dB and L2 {table.score('L2, lam_j'):.1f} dB: here "
+        "smoothness is enough. Without it L2 fills in nothing. Below: the same shots where smoothness is "
+        "wrong."
     )
 
 
@@ -218,13 +215,12 @@ def _steep(table: Table, experiment: Experiment) -> dict[str, Array]:
     best = max(("L1", "L0", "reweighted L1"), key=table.score)
     table.note(
         "One lambda for all coefficients, by predicting every fifth kept shot from the others; L0 is hard "
-        "thresholding with falling levels; the reweighted row charges coefficient j 2 lam / (1 + |x_j| "
-        "/ (2 lam)) "
-        f"for the x of L1. No slope is assumed: {best} recovers the missing shots to "
-        f"{table.score(best):.1f} dB, "
-        f"where linear interpolation ({table.score('linear'):.1f} dB) mixes crests with troughs and L2, "
-        "which "
-        f"spreads energy over all wavenumbers, leaves the gaps empty ({table.score('L2'):.1f} dB)."
+        "thresholding with falling levels; the reweighted row charges coefficient j 2 lam / (1 + |x_j| / (2 "
+        "lam)) for the x of L1. The slope is artificial, a linear moveout applied to the real shots; in the "
+        f"geometry as recorded (above) sparsity gains nothing over a smooth L2. No slope is assumed: {best} "
+        f"recovers the missing shots to {table.score(best):.1f} dB, where linear interpolation "
+        f"({table.score('linear'):.1f} dB) mixes crests with troughs and L2, which spreads energy over all "
+        f"wavenumbers, leaves the gaps empty ({table.score('L2'):.1f} dB)."
     )
     return estimates
 

@@ -125,7 +125,7 @@ def at_level(problem: Problem, penalty: Leveled, lam: float) -> Problem:
     """Return the same data with the penalty at another level."""
     bound = penalty.replace(lam=lam).bind(problem.n)
     units = problem.units
-    return problem.with_penalty(bound.in_units(units.b_exponent, units.a_exponent))  # type: ignore[attr-defined]
+    return problem.with_penalty(bound.in_units(units.b_exponent, units.a_exponent))
 
 
 def _pivotal(

@@ -10,7 +10,7 @@ import numpy as np
 from sparseinv import validation
 from sparseinv.operators.adapt import as_operator
 from sparseinv.operators.base import Operator
-from sparseinv.operators.matrix import DenseMatrix
+from sparseinv.operators.matrix import DenseMatrix, ExplicitMatrix
 from sparseinv.penalties.base import Leveled, Penalty
 from sparseinv.penalties.separable import L1, L2, Separable
 from sparseinv.problem import Problem
@@ -155,8 +155,8 @@ def rescale_problem(A: Any, penalty: Penalty) -> Rescaled:
 def _divided(operator: Operator, factors: Array) -> Any:
     if isinstance(operator, DenseMatrix):
         return operator.array * factors
-    if operator.explicit:
-        scaled = operator.array.copy()  # type: ignore[attr-defined]
+    if isinstance(operator, ExplicitMatrix):
+        scaled = operator.array.copy()
         scaled.data = scaled.data * np.repeat(factors, np.diff(scaled.indptr))
         return scaled
     from sparseinv.operators.algebra import Composition

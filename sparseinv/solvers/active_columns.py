@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from sparseinv.operators.matrix import ExplicitMatrix, SparseMatrix
 from sparseinv.problem import Problem
 
 Array = np.ndarray[Any, Any]
@@ -322,11 +323,12 @@ class ActiveColumns:
 
 
 def _is_sparse(problem: Problem) -> bool:
-    return bool(problem.layout[3].size) and hasattr(problem.operator.inner.array, "tocsr")  # type: ignore[attr-defined]
+    return isinstance(problem.operator.inner, SparseMatrix)
 
 
 def _take(problem: Problem, index: Array) -> Any:
-    return problem.operator.inner.array[:, index]  # type: ignore[attr-defined]
+    assert isinstance(problem.operator.inner, ExplicitMatrix)
+    return problem.operator.inner.array[:, index]
 
 
 def _beside(left: Any, right: Any) -> Any:
