@@ -5,8 +5,9 @@
 
 Every figure comes from new processes. "warm" finds the compiled kernels of an earlier process in numba's
 cache, "cold" starts from an empty one; both use a folder of their own, so the cache of the checkout neither
-helps nor suffers. The limits of the solves hold for the whole process: interpreter, imports, making the
-data, lam_max, the first solve.
+helps nor suffers. The limits of the solves hold from the start of the process until the first answer:
+interpreter, imports, making the data, lam_max, the first solve. "process" adds what the interpreter takes
+to end, mostly Python's last garbage collections among numba's objects.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ print(json.dumps({{"inside": time.perf_counter() - start}}))
 
 # a planted 50-sparse x, 1 % noise: an ordinary first problem
 SOLVE = """
-import json, time
+import json, os, time
 t0 = time.perf_counter()
 import sparseinv as si
 t1 = time.perf_counter()
@@ -53,11 +54,13 @@ lam = 0.1 * si.lam_max(A, b, si.L1())
 t3 = time.perf_counter()
 res = si.solve(A, b, si.L1(lam))
 t4 = time.perf_counter()
+answer = time.time() - float(os.environ["STARTED"])
 si.solve(A, b, si.L1(lam))
 t5 = time.perf_counter()
 print(json.dumps({{
     "import": t1 - t0, "data": t2 - t1, "lam_max": t3 - t2, "solve": t4 - t3, "again": t5 - t4,
-    "success": bool(res.success), "relative_gap": float(res.certificate.relative), "solver": str(res.solver),
+    "answer": answer, "success": bool(res.success), "relative_gap": float(res.certificate.relative),
+    "solver": str(res.solver),
 }}))
 """
 
@@ -68,6 +71,7 @@ def run(code: str, cache: str | None = None) -> dict[str, Any]:
     if cache is not None:
         environment["NUMBA_CACHE_DIR"] = cache
     start = time.perf_counter()
+    environment["STARTED"] = repr(time.time())
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     seconds = time.perf_counter() - start
     if done.returncode:
@@ -137,8 +141,8 @@ def verdicts(timings: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Compare with the limits: the import as seen from inside, the solves as whole processes."""
     seconds = {
         "import": timings["import"]["inside"],
-        "warm": timings["warm"]["process"],
-        "cold": timings["cold"]["process"],
+        "warm": timings["warm"]["answer"],
+        "cold": timings["cold"]["answer"],
     }
     return {
         name: {"seconds": value, "limit": LIMITS[name], "met": value <= LIMITS[name]}
@@ -153,7 +157,7 @@ def report(timings: dict[str, Any], met: dict[str, dict[str, Any]], about: dict[
     for name, label in (("numpy", "import numpy"), ("import", "import sparseinv")):
         one = timings[name]
         print(f"{label:<28}{one['inside']:>9.3f}{one['process']:>9.3f}{one['less_interpreter']:>18.3f}")
-    columns = ("import", "data", "lam_max", "solve", "again", "after_import", "process")
+    columns = ("import", "data", "lam_max", "solve", "again", "after_import", "answer", "process")
     heading = f"first solve, {M} x {N}, L1"
     print(f"\n{heading:<28}" + "".join(f"{column:>13}" for column in columns))
     for name in ("warm", "cold"):
