@@ -253,4 +253,5 @@ def _draw(experiment: Experiment, estimates: dict[str, Array], table: Table) -> 
         panel.set_ylabel("")
     drawing.colorbar(axes[0, 4].images[0], ax=axes[0, 4], label="pressure [recorder units]")
     drawing.colorbar(axes[1, 4].images[0], ax=axes[1, 4], label="error [recorder units]")
+    drawing.suptitle(f"a real gather with an artificial slope of {_SLOPE * 4} ms per shot")
     return drawing, axes
