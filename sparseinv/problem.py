@@ -187,6 +187,7 @@ class Problem:
         probe: bool = True,
     ) -> None:
         self.m, self.n = operator.shape
+        self._held: tuple[Array, Array] | None = None  # the last r and A^H r of a matrix in memory
         self.rng = validation.generator(rng)
         self.b = b
         self.penalty: Any = penalty.bind(self.n)  # in the user's units, like b, until `probe` is called
@@ -252,11 +253,17 @@ class Problem:
         return np.ascontiguousarray(self.operator.matvec(x) - self.b, dtype=self.dtype)
 
     def gradient(self, r: Array) -> Array:
-        """Return g = A^H r: one product with A^H."""
+        """Return g = A^H r: one product with A^H, none if r is the one of the last call (A in memory)."""
+        held = self._held
+        if held is not None and np.array_equal(held[0], r):
+            return held[1].copy()
         g = self.operator.rmatvec(r)
         if self.dtype.kind != "c" and g.dtype.kind == "c":
             g = g.real
-        return np.ascontiguousarray(g, dtype=self.dtype)
+        g = np.ascontiguousarray(g, dtype=self.dtype)
+        if self.explicit:
+            self._held = (np.array(r), g.copy())
+        return g
 
     def objective(self, x: Array, r: Array) -> float:
         """Return 1/2 ||r||^2 + R(x) for r = A x - b, in working units."""

@@ -15,7 +15,8 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
-_BLOCK = 1 << 22  # entries looked at together when searching for NaN: keeps the boolean temporary small
+_BLOCK = 1 << 16  # entries looked at together when searching for NaN: they stay in the cache
+_HUGE = np.finfo(np.float64).max
 
 
 def issparse(A: Any) -> bool:
@@ -50,13 +51,18 @@ def is_single(values: Any) -> bool:
     return dtype is not None and np.dtype(dtype).kind in "fc" and np.finfo(dtype).eps > 1e-9
 
 
-def finite(array: Array, name: str) -> None:
-    """Refuse NaN and infinity, with the position of the first one."""
+def finite(array: Array, name: str) -> float:
+    """Refuse NaN and infinity, with the position of the first one; return the largest modulus (of a part)."""
     flat = array.reshape(-1, order="A") if array.flags.forc else array.ravel()
-    for start in range(0, flat.size, _BLOCK):
-        bad = ~np.isfinite(flat[start : start + _BLOCK])
-        if bad.any():
-            at = start + int(np.argmax(bad))
+    parts = 2 if flat.dtype.kind == "c" else 1
+    numbers = flat.view(flat.real.dtype) if parts == 2 else flat
+    largest = 0.0
+    for start in range(0, numbers.size, _BLOCK):
+        block = numbers[start : start + _BLOCK]
+        # one pass tells both: a NaN makes the maximum a NaN
+        size = max(float(block.max()), -float(block.min()))
+        if not size <= _HUGE:
+            at = (start + int(np.argmin(np.isfinite(block)))) // parts
             shape = array.shape
             column_major = array.flags.f_contiguous and not array.flags.c_contiguous
             where = np.unravel_index(at, shape[::-1])[::-1] if column_major else np.unravel_index(at, shape)
@@ -64,15 +70,16 @@ def finite(array: Array, name: str) -> None:
             raise ValueError(
                 f"{name} contains {flat[at]} at {name}[{position}]; remove or replace it before solving"
             )
+        largest = max(largest, size)
+    return largest
 
 
-def dense_matrix(A: Any) -> Array:
-    """Return A as a finite two-dimensional float64 or complex128 array."""
+def dense_matrix(A: Any) -> tuple[Array, float]:
+    """Return A as a finite two-dimensional float64 or complex128 array, and its largest modulus."""
     array = numeric(A, "A")
     if array.ndim != 2:
         raise ValueError(f"A has {array.ndim} dimensions, but a matrix of shape (m, n) is needed")
-    finite(array, "A")
-    return array
+    return array, finite(array, "A")
 
 
 def right_hand_side(b: Any, m: int) -> Array:

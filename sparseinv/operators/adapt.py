@@ -128,7 +128,7 @@ def as_operator(A: Any) -> Operator:
         return External(A)
     if isinstance(A, (str, bytes)) or (not isinstance(A, np.ndarray) and callable(A)):
         raise TypeError(f"A is a {type(A).__name__}, but a matrix or a linear operator is needed")
-    return DenseMatrix(validation.dense_matrix(A))
+    return DenseMatrix(*validation.dense_matrix(A))
 
 
 def _sparse(A: Any) -> SparseMatrix:

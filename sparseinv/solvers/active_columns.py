@@ -47,7 +47,8 @@ class ActiveColumns:
         self._x = self._g = self.q = self.l1 = self.l2 = np.empty(0)
         self._support = np.empty(0, dtype=np.int64)  # support whose factor is held
         self._factor: Array | None = None
-        self.columns: Any = None
+        self._rows = np.empty((0, problem.m))  # the active columns of a dense A, one a row
+        self._sparse: Any = None  # the same for a sparse A, CSC
         self._grow(256)
 
     @property
@@ -78,15 +79,11 @@ class ActiveColumns:
 
     def extend(self, index: Array, q: Array) -> None:
         """Add columns, given their products q = A^T b."""
-        problem, penalty = self.problem, self.problem.penalty
+        penalty = self.problem.penalty
         old, new = self.k, self.k + index.size
         if new > self._capacity:
             self._grow(max(new, int(_GROWTH * self._capacity)))
-        fresh = problem.operator.inner.columns(index) if not _is_sparse(problem) else _take(problem, index)
-        self.columns = fresh if self.columns is None else _beside(self.columns, fresh)
-        block = self.columns.T @ fresh
-        if _is_sparse(problem):
-            block = block.toarray()
+        block = self._append(index)
         self.gram[:new, old:new] = block
         self.gram[old:new, :old] = block[:old].T
         self.index = np.concatenate([self.index, index])
@@ -95,12 +92,37 @@ class ActiveColumns:
         live = np.flatnonzero(self._x[:old])
         self._g[old:new] = self.gram[old:new, live] @ self._x[live] - q
 
+    def _append(self, index: Array) -> Array:
+        """Copy the columns beside those at hand; return the new columns of the Gram matrix."""
+        inner = self.problem.operator.inner
+        assert isinstance(inner, ExplicitMatrix)
+        if isinstance(inner, SparseMatrix):
+            fresh = inner.array[:, index]
+            if self._sparse is None:
+                self._sparse = fresh
+            else:
+                from scipy.sparse import hstack
+
+                self._sparse = hstack([self._sparse, fresh], format="csc")
+            return np.asarray((self._sparse.T @ fresh).toarray())
+        old, new = self.k, self.k + index.size
+        if new > self._rows.shape[0]:
+            rows = np.empty((max(new, int(_GROWTH * old)), self.problem.m))
+            rows[:old] = self._rows[:old]
+            self._rows = rows
+        np.take(inner.array.T, index, axis=0, out=self._rows[old:new], mode="clip")
+        return self._rows[:new] @ self._rows[old:new].T
+
     def residual(self) -> Array:
         """Return A_T x - b."""
-        if self.columns is None:
-            return -self.problem.b
         live = np.flatnonzero(self.x)
-        return np.asarray(self.columns[:, live] @ self.x[live] - self.problem.b)
+        if live.size == 0:
+            return -self.problem.b
+        if self._sparse is not None:
+            return np.asarray(self._sparse[:, live] @ self.x[live] - self.problem.b)
+        if 3 * live.size > self.k:
+            return self.x @ self._rows[: self.k] - self.problem.b
+        return self.x[live] @ self._rows[live] - self.problem.b
 
     def minimise(self, level: float, target: float, rounds: int) -> tuple[float, float]:
         """Sweep and take Newton steps until the gap is below target; return (gap, last share of flips)."""
@@ -320,20 +342,3 @@ class ActiveColumns:
         # ||b - A w||^2 / 2 - b^T (b - A w) = w^T G w / 2 - const, and G w = q - h
         moreau = float((kept**2 / (1.0 + sigma * l2)).sum()) / (2.0 * sigma)
         return 0.5 * float(w @ (self.q[: self.k] - h)) + moreau
-
-
-def _is_sparse(problem: Problem) -> bool:
-    return isinstance(problem.operator.inner, SparseMatrix)
-
-
-def _take(problem: Problem, index: Array) -> Any:
-    assert isinstance(problem.operator.inner, ExplicitMatrix)
-    return problem.operator.inner.array[:, index]
-
-
-def _beside(left: Any, right: Any) -> Any:
-    if isinstance(left, np.ndarray):
-        return np.concatenate([left, right], axis=1)
-    from scipy.sparse import hstack
-
-    return hstack([left, right], format="csc")
