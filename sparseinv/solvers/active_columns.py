@@ -77,6 +77,19 @@ class ActiveColumns:
         self._x, self._g, self.q, self.l1, self.l2 = vectors
         self._capacity = capacity
 
+    def follow(self, problem: Problem) -> bool:
+        """Go over to other levels of the same penalty; tell whether zeros and infinities stay in place."""
+        before, penalty = self.problem.penalty, problem.penalty
+        same = np.array_equal(before.excluded, penalty.excluded) and np.array_equal(
+            before.unpenalised, penalty.unpenalised
+        )
+        if same:
+            if not np.array_equal(before.l2, penalty.l2):
+                self._factor = None
+            self.problem = problem
+            self.l1[: self.k], self.l2[: self.k] = penalty.l1[self.index], penalty.l2[self.index]
+        return same
+
     def extend(self, index: Array, q: Array) -> None:
         """Add columns, given their products q = A^T b."""
         penalty = self.problem.penalty
@@ -178,7 +191,7 @@ class ActiveColumns:
         bound = (l1 > 0.0) | self.problem.penalty.nonnegative
         flipped = np.flatnonzero(bound & (z * sign < 0.0))
         if flipped.size == 0:
-            self._accept(live, z)
+            self.x[:], self.g[:] = self._spread(live, z)
             return 0.0
         before = self.value(self.x, self.g, level)
         model = -0.5 * float(slope @ step)
@@ -186,7 +199,7 @@ class ActiveColumns:
         clipped[flipped] = 0.0
         best = self._trial(live, clipped, level)
         if best[0] > before - _CLIP * model:
-            for candidate in self._repairs(live, x, z, step, sign, flipped, factor, l1, l2, slope, bound):
+            for candidate in self._repairs(live, x, z, step, sign, flipped, factor, l1, slope, bound):
                 trial = self._trial(live, candidate, level)
                 best = min(best, trial, key=lambda t: t[0])
         if best[0] < before:
@@ -195,7 +208,7 @@ class ActiveColumns:
 
     def _repairs(
         self, live: Array, x: Array, z: Array, step: Array, sign: Array, flipped: Array, factor: Array,
-        l1: Array, l2: Array, slope: Array, bound: Array,
+        l1: Array, slope: Array, bound: Array,
     ) -> list[Array]:  # fmt: skip
         """Return what to try when clipping does not help: drop and re-solve, and the exact line search."""
         from scipy.linalg.lapack import dpotrs
@@ -224,7 +237,7 @@ class ActiveColumns:
             y[wrong] = 0.0
             found.append(y)
         smooth = slope - l1 * sign
-        curvature = float(step @ (self.gram[np.ix_(live, live)] @ step) + (l2 * step) @ step)
+        curvature = -float(slope @ step)  # the step solves a linear system with this right-hand side
         t, j = exact_step(x, step, float(smooth @ step), curvature, l1)
         if self.problem.penalty.nonnegative:
             down = step < 0.0
@@ -238,18 +251,17 @@ class ActiveColumns:
         return found
 
     def _trial(self, live: Array, y: Array, level: float) -> tuple[float, Array, Array]:
-        x = np.zeros(self.k)
-        x[live] = y
-        g = self.gram[: self.k, live] @ y - self.q[: self.k]
+        x, g = self._spread(live, y)
         return self.value(x, g, level), x, g
 
-    def _accept(self, live: Array, y: Array) -> None:
-        self.x[:] = 0.0
-        self.x[live] = y
-        if 2 * live.size < self.k:
-            self.g[:] = self.gram[: self.k, live] @ y - self.q[: self.k]
-        else:
-            self.g[:] = self.gram[: self.k, : self.k] @ self.x - self.q[: self.k]
+    def _spread(self, live: Array, y: Array) -> tuple[Array, Array]:
+        """Return (x, g) of coefficients y at the places live and zero elsewhere."""
+        k = self.k
+        x = np.zeros(k)
+        x[live] = y
+        # copying the columns that count costs three times as much as reading them
+        image = self.gram[:k, live] @ y if 4 * live.size < k else self.gram[:k, :k] @ x
+        return x, image - self.q[:k]
 
     def _factorise(self, live: Array, l2: Array) -> Array | None:
         """Return the Cholesky factor of G_SS + diag(l2), kept while the support stays."""

@@ -30,6 +30,8 @@ _INNER_LOOSE, _INNER_TIGHT = 0.3, 0.1  # inner gap over outer gap, above and at 
 _NEAR = 0.5  # columns with |a_j^T r| above this share of their level are watched between full passes
 _WATCHED = 200  # watched columns, at least
 _LOCAL_ROUNDS = 1
+_WATCHED_SHARE = 0.3  # share of the columns up to which they are watched from one level of a path to the next
+_RESUMED = 1e-8  # relative gap on the active columns there
 _STALL = 0.7  # a round at the final level that keeps more than this share of the gap has stalled
 _LARGEST = 6000  # beyond this many active columns a Gram matrix no longer pays
 
@@ -123,6 +125,42 @@ class WorkingSet(Solver):
         state.dual = DualPair(r, g)
         return state
 
+    def resume(self, problem: Problem, state: WorkingSetState) -> WorkingSetState:
+        """Go on after the levels of the penalty have changed, with the columns and the factor at hand.
+
+        One Newton step with the signs held fixed follows the path of solutions; the columns that were
+        near their level are looked at before the product with A^T that certifies the new point.
+        """
+        before = state.active.problem.penalty
+        if state.active.k > _LARGEST or not state.active.follow(problem):
+            return self.start(problem, state.x.copy())
+        with single_threaded_lapack():
+            return self._follow(problem, state, before)
+
+    def _follow(self, problem: Problem, state: WorkingSetState, before: Separable) -> WorkingSetState:
+        problem.operator.phase = "iterations"
+        assert state.dual is not None
+        penalty, active = problem.penalty, state.active
+        state.level, state.gap, state.rounds = 1.0, np.inf, 0
+        active.newton(1.0)
+        # what moves as fast as its level falls can reach it at the new one (the strong rule)
+        with np.errstate(invalid="ignore"):
+            reach = penalty.magnitude(-state.dual.Ahv) + np.maximum(before.l1 - penalty.l1, 0.0)
+            watched = np.flatnonzero((reach > penalty.l1) & ~state.member)
+        if 0 < watched.size <= max(_WATCHED, _WATCHED_SHARE * problem.n):
+            state.r = active.residual()
+            self._admit(problem, state, self._pressed(problem, watched, state.r))
+        active.minimise(1.0, _RESUMED * problem.scale, 2)
+        self._adopt(problem, state)
+        return state
+
+    def _adopt(self, problem: Problem, state: WorkingSetState) -> None:
+        """Take the coefficients of the active columns over, and look at all columns."""
+        state.x = np.zeros(problem.n)
+        state.x[state.active.index] = state.active.x
+        state.r = state.active.residual()
+        state.dual = DualPair(state.r, problem.gradient(state.r))
+
     def step(self, problem: Problem, state: WorkingSetState, budget: Budget) -> Outcome:
         """Add the columns that violate optimality, minimise over the active ones, check all columns."""
         with single_threaded_lapack():
@@ -165,10 +203,7 @@ class WorkingSet(Solver):
             crowding = np.count_nonzero(active.x) / max(problem.m, 1)
             state.factor = max(state.factor, min(_CROWDED, _FASTEST + _CROWDING * crowding))
         before = state.x
-        state.x = np.zeros(problem.n)
-        state.x[active.index] = active.x
-        state.r = active.residual()
-        state.dual = DualPair(state.r, problem.gradient(state.r))
+        self._adopt(problem, state)
         unchanged = final and np.array_equal(before, state.x)
         return Outcome.FLOOR if unchanged else Outcome.MOVED
 
@@ -222,24 +257,29 @@ class WorkingSet(Solver):
 
     def _close_nearby(self, problem: Problem, state: WorkingSetState, g: Array, target: float) -> None:
         """Repeat on the columns that were near the boundary before spending a full pass."""
-        from sparseinv.kernels.descent import selected_gradient
-
         penalty, active = problem.penalty, state.active
         size = penalty.magnitude(-g)
         watched = np.flatnonzero((size > _NEAR * penalty.l1) & ~state.member)
         limit = _WATCHED + 3 * int(np.count_nonzero(active.x))
         if watched.size > limit:
             watched = watched[np.argpartition(-size[watched], limit)[:limit]]
-        share = watched.size / max(problem.n, 1)
         for _ in range(_LOCAL_ROUNDS):
-            if watched.size == 0:
+            pressed = self._pressed(problem, watched, active.residual())
+            if pressed.size == 0:
                 return
-            out = np.empty(watched.size)
-            selected_gradient(problem.layout, watched, active.residual(), out)
-            problem.operator.charge(adjoint=round(share))
-            violating = penalty.magnitude(-out) > penalty.l1[watched] * (1.0 + 1e-9)
-            if not violating.any():
-                return
-            self._join(state, watched[violating])
-            watched = watched[~violating]
+            self._join(state, pressed)
+            watched = np.setdiff1d(watched, pressed, assume_unique=True)
             active.minimise(1.0, target, _INNER_ROUNDS)
+
+    @staticmethod
+    def _pressed(problem: Problem, watched: Array, r: Array) -> Array:
+        """Return those of the watched columns that violate optimality at r."""
+        from sparseinv.kernels.descent import selected_gradient
+
+        if watched.size == 0:
+            return watched
+        out = np.empty(watched.size)
+        selected_gradient(problem.layout, watched, r, out)
+        problem.operator.charge(adjoint=round(watched.size / problem.n))
+        size = problem.penalty.magnitude(-out)
+        return watched[size > problem.penalty.l1[watched] * (1.0 + 1e-9)]
