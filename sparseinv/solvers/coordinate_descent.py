@@ -27,7 +27,7 @@ class DescentState(State):
     """Carry the residual and the curvatures."""
 
     squares: Array  # ||a_j||^2; with groups the eigenvalues of A_g^H A_g, in the order of the groups
-    basis: tuple[Array, ...]  # eigenvectors of all A_g^H A_g, where each begins, zero columns, scratch
+    basis: tuple[Array, ...]  # eigenvectors of all A_g^H A_g, where each begins, zero columns, scratch; or ()
     active: Array  # scratch: coordinates or groups that are not zero
     gram: Array | None  # A^H A, F-ordered
     level: float = 1.0  # factor on the penalty while the problem is approached; 1 is the problem itself
@@ -95,9 +95,11 @@ class CoordinateDescent(Solver):
         problem.operator.phase = "setup"
         x = start_point(problem, x0)
         order, starts = problem.penalty.terms[4:]
-        curvatures, basis = _group_bases(problem, order, starts)
-        squares = curvatures if starts.size else problem.column_norms**2
-        count = starts.size - 1 if starts.size else problem.n
+        squares, count = problem.column_norms**2, problem.n
+        basis: tuple[Array, ...] = ()
+        if starts.size:
+            squares, basis = _group_bases(problem, order, starts)
+            count = starts.size - 1
         wanted = self.gram
         if wanted is None:
             wanted = not starts.size and problem.m >= 3 * problem.n and 0 < problem.n <= 2000
@@ -115,7 +117,7 @@ class CoordinateDescent(Solver):
 
     def step(self, problem: Problem, state: DescentState, budget: Budget) -> Outcome:
         """Sweep over all coefficients, then over the non-zero ones."""
-        from sparseinv.kernels.descent import coordinate_descent, gram_descent
+        from sparseinv.kernels.descent import coordinate_descent, gram_descent, group_descent
 
         penalty = problem.penalty if state.level <= 1.0 else problem.penalty.tilted(state.level)
         size = float(np.linalg.norm(problem.b))
@@ -128,10 +130,11 @@ class CoordinateDescent(Solver):
             state.n_iter += done
         else:
             done = 0
+            kernel, extra = (group_descent, [state.basis]) if state.basis else (coordinate_descent, [])
             for _ in range(min(chunk(problem, 1.0, 4), budget.iterations)):
-                change, inner, kept = coordinate_descent(
-                    problem.layout, penalty.terms, state.x, state.r, state.squares, state.basis,
-                    state.active, self._inner(problem, state), 0.1,
+                change, inner, kept = kernel(
+                    problem.layout, penalty.terms, state.x, state.r, state.squares, *extra, state.active,
+                    self._inner(problem, state), 0.1,
                 )  # fmt: skip
                 done += 1
                 share = inner * kept / max(state.active.size, 1)
@@ -168,7 +171,6 @@ def _group_bases(problem: Problem, order: Array, starts: Array) -> tuple[Array, 
     vectors = np.empty(int(offsets[-1]), dtype=problem.dtype)
     squares = problem.column_norms[order] ** 2
     curvatures = np.repeat(np.add.reduceat(squares, starts[:-1]), sizes) if order.size else squares
-    scratch = np.empty((3, int(sizes.max(initial=0))), dtype=problem.dtype)
     for k in np.unique(sizes[room > 0]):
         groups = np.flatnonzero((sizes == k) & (room > 0))
         at_once = max(1, _BATCH // max(problem.m * int(k), 1))
@@ -179,7 +181,9 @@ def _group_bases(problem: Problem, order: Array, starts: Array) -> tuple[Array, 
             values, basis = _eigen(columns.reshape(problem.m, some.size, k).transpose(1, 0, 2))
             curvatures[members] = values
             vectors[offsets[some][:, None] + np.arange(k * k)] = basis.reshape(some.size, -1)
-    return curvatures, (vectors, offsets, problem.column_norms[order] == 0.0, scratch)
+    empty = problem.column_norms[order] == 0.0
+    scratch = [np.empty(int(sizes.max(initial=0)), dtype=problem.dtype) for _ in range(3)]
+    return curvatures, (vectors, offsets, empty, *scratch)
 
 
 def _eigen(columns: Array) -> tuple[Array, Array]:
