@@ -56,11 +56,11 @@ class CoordinateDescent(Solver):
     A group is minimised exactly as well: with A_g^H A_g = V diag(s) V^H and c = V^H A_g^H (b - the other
     groups), the minimiser is zero if ||c|| <= lam_g and else has the norm t that solves
     sum_i |c_i|^2 / (s_i t + lam_g)^2 = 1, found by Newton's method [2]_. So correlated, dependent and badly
-    scaled columns inside a group do not slow the sweeps down. The eigenvectors are formed once, at about 4 m k^2
-    multiplications for a group of k columns, cost 3 k^2 more a visit beside the 2 m k of the columns, and
-    take k^2 numbers a group: at most 200 n in all, and at most 512 MiB. Groups of more than 200 columns and
-    groups beyond that limit take one proximal step with the sum of ||a_j||^2 instead, which is no
-    minimisation.
+    scaled columns inside a group do not slow the sweeps down. The eigenvectors are formed once, at about
+    4 m k^2 multiplications for a group of k columns, cost 3 k^2 more a visit beside the 2 m k of the
+    columns, and take k^2 numbers a group: at most 200 n in all, and at most 512 MiB. Groups of more than
+    200 columns and groups beyond that limit take one proximal step with the sum of ||a_j||^2 instead, which
+    is no minimisation.
 
     References
     ----------
