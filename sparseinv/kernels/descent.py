@@ -230,59 +230,18 @@ def sweep_coordinate(layout, terms, x, r, squares, j):
 
 
 @kernel()
-def sweep_group(layout, terms, x, r, squares, g):
-    """Take one proximal step on group g (squares[g] >= ||A_g||^2), update r; return the change."""
-    _, l1, _, _, order, starts = terms
-    d = squares[g]
-    lo, hi = starts[g], starts[g + 1]
-    if not d > 0.0:
-        if l1[g] > 0.0:
-            for k in range(lo, hi):
-                x[order[k]] = 0.0
-        return 0.0
-    size = 0.0
-    trial = np.empty(hi - lo, dtype=x.dtype)
-    for k in range(lo, hi):
-        j = order[k]
-        trial[k - lo] = x[j] - column_dot(layout, j, r) / d
-        v = trial[k - lo]
-        size += v.real * v.real + v.imag * v.imag
-    size = np.sqrt(size)
-    kept = size - l1[g] / d
-    factor = kept / size if kept > 0.0 else 0.0
-    change = 0.0
-    for k in range(lo, hi):
-        j = order[k]
-        delta = trial[k - lo] * factor - x[j]
-        if delta != 0.0:
-            x[j] += delta
-            column_add(layout, j, delta, r)
-            change += delta.real * delta.real + delta.imag * delta.imag
-    return np.sqrt(change * d)
-
-
-@kernel()
 def coordinate_descent(layout, terms, x, r, squares, active, inner, ratio):
     """Sweep once over everything, then up to ``inner`` times over what is not zero.
 
     The inner sweeps end once no change exceeds ``ratio`` times the first one. Returns (largest change
-    of A x in the full sweep, inner sweeps done, number of active coordinates or groups). ``active``
-    is scratch of shape (n,) or (number of groups,).
+    of A x in the full sweep, inner sweeps done, number of active coordinates). ``active`` is scratch of
+    shape (n,).
     """
-    starts, order = terms[5], terms[4]
-    blocks = starts.size > 0
-    count = starts.size - 1 if blocks else x.size
     largest = 0.0
     kept = 0
-    for j in range(count):
-        if blocks:
-            change = sweep_group(layout, terms, x, r, squares, j)
-            alive = x[order[starts[j]]] != 0.0
-        else:
-            change = sweep_coordinate(layout, terms, x, r, squares, j)
-            alive = x[j] != 0.0
-        largest = max(largest, change)
-        if alive:
+    for j in range(x.size):
+        largest = max(largest, sweep_coordinate(layout, terms, x, r, squares, j))
+        if x[j] != 0.0:
             active[kept] = j
             kept += 1
     first = 0.0
@@ -290,11 +249,155 @@ def coordinate_descent(layout, terms, x, r, squares, active, inner, ratio):
     for s in range(inner):
         worst = 0.0
         for k in range(kept):
-            if blocks:
-                change = sweep_group(layout, terms, x, r, squares, active[k])
-            else:
-                change = sweep_coordinate(layout, terms, x, r, squares, active[k])
-            worst = max(worst, change)
+            worst = max(worst, sweep_coordinate(layout, terms, x, r, squares, active[k]))
+        done += 1
+        if s == 0:
+            first = worst
+        if worst <= ratio * first:
+            break
+    return largest, done, kept
+
+
+@kernel(fastmath=REDUCE)
+def into_basis(vectors, lo, k, v, work):
+    """Replace v (k,) by V^H v, where column i of V is vectors[lo + i k:lo + (i + 1) k]."""
+    for i in range(k):
+        total = 0.0 * v[0]
+        for j in range(k):
+            total += np.conj(vectors[lo + i * k + j]) * v[j]
+        work[i] = total
+    for i in range(k):
+        v[i] = work[i]
+
+
+@kernel(fastmath=REDUCE)
+def out_of_basis(vectors, lo, k, v, work):
+    """Replace v (k,) by V v."""
+    for i in range(k):
+        work[i] = v[i]
+        v[i] = 0.0
+    for i in range(k):
+        for j in range(k):
+            v[j] += work[i] * vectors[lo + i * k + j]
+
+
+@kernel()
+def block_norm(curvatures, lo, k, lam, z, slope):
+    """Return the norm of the minimiser of sum_i s_i |y_i|^2 / 2 - Re(conj(c_i) y_i) + lam ||y||, lam > 0.
+
+    s = curvatures[lo:lo + k], c_i = s_i z_i - slope_i; directions without curvature (s_i = 0) take no part.
+    The norm t solves q(t) = (sum_i |c_i|^2 / (s_i t + lam)^2)^(1/2) = 1. 1 / q is concave and increasing, so
+    Newton's method on 1 / q = 1 comes to the left of the root at once and then rises to it.
+    """
+    push = 0.0
+    steepest = 0.0
+    t = 0.0
+    for i in range(k):
+        s = curvatures[lo + i]
+        t += z[i].real * z[i].real + z[i].imag * z[i].imag
+        if s > 0.0:
+            c = s * z[i] - slope[i]
+            push += c.real * c.real + c.imag * c.imag
+            steepest = max(steepest, s)
+    push = np.sqrt(push)
+    if not push > lam:
+        return 0.0
+    least = (push - lam) / steepest
+    t = max(np.sqrt(t), least)
+    for _ in range(100):
+        q2 = 0.0
+        decay = 0.0
+        for i in range(k):
+            s = curvatures[lo + i]
+            if s > 0.0:
+                c = s * z[i] - slope[i]
+                shrunk = 1.0 / (s * t + lam)
+                size = (c.real * c.real + c.imag * c.imag) * shrunk * shrunk
+                q2 += size
+                decay += size * s * shrunk
+        following = max(t + (np.sqrt(q2) - 1.0) * q2 / decay, least)
+        if not abs(following - t) > 4e-16 * t:
+            break
+        t = following
+    return t
+
+
+@kernel()
+def sweep_group(layout, terms, x, r, curvatures, basis, g):
+    """Minimise over group g, update r; return (change of A x in norm, whether the group is not zero).
+
+    ``basis = (vectors, offsets, empty, slope, z, work)``: vectors[offsets[g]:offsets[g + 1]] holds the
+    columns of V with A_g^H A_g = V diag(s) V^H and s = curvatures[starts[g]:starts[g + 1]]. A group without
+    vectors has V = 1 and s_i >= ||A_g||^2, which makes this a proximal step. empty marks zero columns, in
+    the order of the groups; the last three are scratch as long as the largest group.
+    """
+    _, l1, _, _, order, starts = terms
+    vectors, offsets, empty, slope, z, work = basis
+    lam, lo, k = l1[g], starts[g], starts[g + 1] - starts[g]
+    steepness = 0.0
+    zero = True
+    for i in range(k):
+        j = order[lo + i]
+        pull = column_dot(layout, j, r)
+        slope[i] = pull
+        steepness += pull.real * pull.real + pull.imag * pull.imag
+        z[i] = x[j]
+        zero = zero and x[j] == 0.0
+    if zero and not np.sqrt(steepness) > lam:
+        return 0.0, False
+    rotated = offsets[g + 1] > offsets[g]
+    if rotated:
+        into_basis(vectors, offsets[g], k, slope, work)
+        into_basis(vectors, offsets[g], k, z, work)
+    t = block_norm(curvatures, lo, k, lam, z, slope) if lam > 0.0 else 1.0
+    change = 0.0
+    for i in range(k):
+        s = curvatures[lo + i]
+        # a difference, not a new point: what rounding takes from V does not move the fixed point
+        if s > 0.0 and t > 0.0:
+            delta = -(slope[i] * t + lam * z[i]) / (s * t + lam)
+        elif lam > 0.0:
+            delta = -z[i]
+        else:
+            delta = 0.0 * z[i]
+        z[i] = delta
+        change += s * (delta.real * delta.real + delta.imag * delta.imag)
+    if rotated:
+        out_of_basis(vectors, offsets[g], k, z, work)
+    alive = False
+    for i in range(k):
+        j = order[lo + i]
+        old = x[j]
+        new = old + z[i] if t > 0.0 else 0.0 * old
+        if empty[lo + i]:  # V does not leave its coefficient alone to the last bit
+            new = 0.0 * old if lam > 0.0 else old
+        if new != old:
+            column_add(layout, j, new - old, r)
+            x[j] = new
+        alive = alive or new != 0.0
+    return np.sqrt(change), alive
+
+
+@kernel()
+def group_descent(layout, terms, x, r, curvatures, basis, active, inner, ratio):
+    """Do what `coordinate_descent` does group by group; active has shape (number of groups,).
+
+    A kernel of its own, so that problems without groups need not wait for its compilation.
+    """
+    largest = 0.0
+    kept = 0
+    for g in range(terms[5].size - 1):
+        change, alive = sweep_group(layout, terms, x, r, curvatures, basis, g)
+        largest = max(largest, change)
+        if alive:
+            active[kept] = g
+            kept += 1
+    first = 0.0
+    done = 0
+    for s in range(inner):
+        worst = 0.0
+        for k in range(kept):
+            worst = max(worst, sweep_group(layout, terms, x, r, curvatures, basis, active[k])[0])
         done += 1
         if s == 0:
             first = worst

@@ -16,6 +16,9 @@ Array = np.ndarray[Any, Any]
 
 _INNER = 10  # sweeps over the non-zeros after each full sweep
 _GRAM_SWEEPS = 20
+_LARGEST_GROUP = 200  # larger groups take proximal steps: their eigenvectors would cost more than they save
+_BASIS_BYTES = 1 << 29  # so do groups whose eigenvectors exceed this in sum
+_BATCH = 1 << 22  # entries of A laid out at a time
 _CONTINUATION = 0.5  # factor between two levels while a nonconvex problem is approached
 
 
@@ -23,7 +26,8 @@ _CONTINUATION = 0.5  # factor between two levels while a nonconvex problem is ap
 class DescentState(State):
     """Carry the residual and the curvatures."""
 
-    squares: Array  # ||a_j||^2, or a bound of ||A_g||^2 for groups
+    squares: Array  # ||a_j||^2; with groups the eigenvalues of A_g^H A_g, in the order of the groups
+    basis: tuple[Array, ...]  # eigenvectors of all A_g^H A_g, where each begins, zero columns, scratch; or ()
     active: Array  # scratch: coordinates or groups that are not zero
     gram: Array | None  # A^H A, F-ordered
     level: float = 1.0  # factor on the penalty while the problem is approached; 1 is the problem itself
@@ -44,14 +48,26 @@ class CoordinateDescent(Solver):
     Notes
     -----
     Every update is exact, so the objective never rises and column scales do not matter. After each
-    full sweep only non-zero coefficients are swept until they settle. Groups take one proximal step
-    with ||A_g||^2. For L0 the limit is a coordinate-wise minimum; a tie goes to zero. Cost: a full
-    sweep reads A once (counted as one product with A and one with A^H). Dense and CSC; storage A
-    (column-major), the residual, and A^H A where it is used.
+    full sweep only non-zero coefficients are swept until they settle [1]_. For L0 the limit is a
+    coordinate-wise minimum; a tie goes to zero. Cost: a full sweep reads A once (counted as one product
+    with A and one with A^H). Dense and CSC; storage A (column-major), the residual, and A^H A where it is
+    used.
+
+    A group is minimised exactly as well: with A_g^H A_g = V diag(s) V^H and c = V^H A_g^H (b - the other
+    groups), the minimiser is zero if ||c|| <= lam_g and else has the norm t that solves
+    sum_i |c_i|^2 / (s_i t + lam_g)^2 = 1, found by Newton's method [2]_. So correlated, dependent and badly
+    scaled columns inside a group do not slow the sweeps down. The eigenvectors are formed once, at about
+    4 m k^2 multiplications for a group of k columns, cost 3 k^2 more a visit beside the 2 m k of the
+    columns, and take k^2 numbers a group: at most 200 n in all, and at most 512 MiB. Groups of more than
+    200 columns and groups beyond that limit take one proximal step with the sum of ||a_j||^2 instead, which
+    is no minimisation.
 
     References
     ----------
-    J. Friedman, T. Hastie, R. Tibshirani, J. Stat. Softw. 33 (2010) 1-22, doi:10.18637/jss.v033.i01.
+    .. [1] J. Friedman, T. Hastie, R. Tibshirani, J. Stat. Softw. 33 (2010) 1-22,
+       doi:10.18637/jss.v033.i01.
+    .. [2] Z. Qin, K. Scheinberg, D. Goldfarb, Efficient block-coordinate descent algorithms for the group
+       lasso, Math. Program. Comput. 5 (2013) 143-169, doi:10.1007/s12532-013-0051-x.
 
     Examples
     --------
@@ -80,14 +96,19 @@ class CoordinateDescent(Solver):
         problem.operator.phase = "setup"
         x = start_point(problem, x0)
         order, starts = problem.penalty.terms[4:]
-        squares = _group_squares(problem, order, starts) if starts.size else problem.column_norms**2
+        squares, count = problem.column_norms**2, problem.n
+        basis: tuple[Array, ...] = ()
+        if starts.size:
+            squares, basis = _group_bases(problem, order, starts)
+            count = starts.size - 1
         wanted = self.gram
         if wanted is None:
             wanted = not starts.size and problem.m >= 3 * problem.n and 0 < problem.n <= 2000
         gram = np.asfortranarray(problem.operator.gram(), dtype=problem.dtype) if wanted else None
         state = DescentState(
-            x, problem.residual(x), squares=squares, active=np.empty(squares.size, dtype=np.int64), gram=gram
-        )
+            x, problem.residual(x), squares=squares, basis=basis, gram=gram,
+            active=np.empty(count, dtype=np.int64),
+        )  # fmt: skip
         if x0 is None and not problem.penalty.convex and self.continuation:
             g = problem.gradient(state.r)
             level = problem.penalty.lam_max(-g, problem.column_norms)
@@ -97,7 +118,7 @@ class CoordinateDescent(Solver):
 
     def step(self, problem: Problem, state: DescentState, budget: Budget) -> Outcome:
         """Sweep over all coefficients, then over the non-zero ones."""
-        from sparseinv.kernels.descent import coordinate_descent, gram_descent
+        from sparseinv.kernels.descent import coordinate_descent, gram_descent, group_descent
 
         penalty = problem.penalty if state.level <= 1.0 else problem.penalty.tilted(state.level)
         size = float(np.linalg.norm(problem.b))
@@ -110,9 +131,10 @@ class CoordinateDescent(Solver):
             state.n_iter += done
         else:
             done = 0
+            kernel, extra = (group_descent, [state.basis]) if state.basis else (coordinate_descent, [])
             for _ in range(min(chunk(problem, 1.0, 4), budget.iterations)):
-                change, inner, kept = coordinate_descent(
-                    problem.layout, penalty.terms, state.x, state.r, state.squares, state.active,
+                change, inner, kept = kernel(
+                    problem.layout, penalty.terms, state.x, state.r, state.squares, *extra, state.active,
                     self._inner(problem, state), 0.1,
                 )  # fmt: skip
                 done += 1
@@ -138,14 +160,48 @@ class CoordinateDescent(Solver):
         return int(np.clip(1e8 / work, 1, _INNER))
 
 
-def _group_squares(problem: Problem, order: Array, starts: Array) -> Array:
-    """Return ||A_g||^2 of every group, slightly raised; the sum of squares for groups beyond 200."""
-    squares = np.empty(starts.size - 1)
-    for g in range(squares.size):
-        index = order[starts[g] : starts[g + 1]]
-        if index.size == 1 or index.size > 200:
-            squares[g] = float((problem.column_norms[index] ** 2).sum())
-        else:
-            columns = problem.operator.columns(index)
-            squares[g] = 1.0001 * float(np.linalg.norm(columns.conj().T @ columns, 2))
-    return squares
+def _group_bases(problem: Problem, order: Array, starts: Array) -> tuple[Array, tuple[Array, ...]]:
+    """Return the eigenvalues of all A_g^H A_g, in the order of the groups, and the basis for the kernel.
+
+    A group without eigenvectors has a bound of ||A_g||^2 in place of each eigenvalue.
+    """
+    sizes = np.diff(starts)
+    room = np.where((sizes > 1) & (sizes <= _LARGEST_GROUP), sizes**2, 0)
+    room[np.cumsum(room) * problem.dtype.itemsize > _BASIS_BYTES] = 0
+    offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(room, dtype=np.int64)])
+    vectors = np.empty(int(offsets[-1]), dtype=problem.dtype)
+    squares = problem.column_norms[order] ** 2
+    curvatures = np.repeat(np.add.reduceat(squares, starts[:-1]), sizes) if order.size else squares
+    for k in np.unique(sizes[room > 0]):
+        groups = np.flatnonzero((sizes == k) & (room > 0))
+        at_once = max(1, _BATCH // max(problem.m * int(k), 1))
+        for first in range(0, groups.size, at_once):
+            some = groups[first : first + at_once]
+            members = starts[some][:, None] + np.arange(k)
+            columns = problem.operator.columns(order[members].ravel())
+            values, basis = _eigen(columns.reshape(problem.m, some.size, k).transpose(1, 0, 2))
+            curvatures[members] = values
+            vectors[offsets[some][:, None] + np.arange(k * k)] = basis.reshape(some.size, -1)
+    empty = problem.column_norms[order] == 0.0
+    scratch = [np.empty(int(sizes.max(initial=0)), dtype=problem.dtype) for _ in range(3)]
+    return curvatures, (vectors, offsets, empty, *scratch)
+
+
+def _eigen(columns: Array) -> tuple[Array, Array]:
+    """Return eigenvalues (G, k) and eigenvectors (G, k, k), one a row, of the Gram matrices of (G, m, k).
+
+    From singular values, because Gram matrices would lose what lies below 1e-8 of the norm. They are raised
+    by their rounding errors, so that no step is too long; values within rounding of zero become zero.
+    """
+    count, m, k = columns.shape
+    if m == 0:
+        return np.zeros((count, k)), np.broadcast_to(np.eye(k), (count, k, k))
+    # powers of two, so that the scale of A changes no bit
+    exponent = np.frexp(np.abs(columns).max(axis=(1, 2)))[1]
+    triangle = np.linalg.qr(columns * np.ldexp(1.0, -exponent)[:, None, None], mode="r")
+    _, sigma, adjoint = np.linalg.svd(triangle)
+    padded = np.zeros((count, k))
+    padded[:, : sigma.shape[1]] = sigma
+    rounding = 4e-16 * max(k, 8) * sigma[:, :1]
+    s = np.where(padded > 2.0 * rounding, padded + rounding, 0.0) ** 2
+    return np.ldexp(s, 2 * exponent[:, None]), adjoint.conj()
