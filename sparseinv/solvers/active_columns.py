@@ -14,16 +14,18 @@ import numpy as np
 
 from sparseinv.operators.matrix import ExplicitMatrix, SparseMatrix
 from sparseinv.problem import Problem
+from sparseinv.solvers.support_factor import SupportFactor
 
 Array = np.ndarray[Any, Any]
 
 # thresholds tuned on the benchmark grid, in one place
-_SWEEPS = 60  # Gram sweeps before a Newton step
+_SWEEPS = 15  # Gram sweeps before a Newton step
 _SWEEP_RATIO = 0.1  # a round of sweeps ends when changes fall below this fraction of the first
 _CLIP = 0.3  # share of the model decrease that clipping flipped signs must reach
 _SCHUR = 0.3  # share of the support that may be dropped through the same factor
-_RIDGE = 1e-14  # relative ridge of the Cholesky factor
+_ACCURACY = 1e-6  # what a Newton step may leave of the slope before the factor counts as worn out
 _SIGMA_START, _SIGMA_GROWTH = 100.0, 10.0  # proximal parameter of the semismooth Newton method
+_REFUSALS = 4  # steps that raise the objective after which it gives up
 _GROWTH = 1.5  # arrays grow by this factor
 
 
@@ -45,8 +47,7 @@ class ActiveColumns:
         self._capacity = 0
         self.gram = np.empty((0, 0), order="F")
         self._x = self._g = self.q = self.l1 = self.l2 = np.empty(0)
-        self._support = np.empty(0, dtype=np.int64)  # support whose factor is held
-        self._factor: Array | None = None
+        self.factor = SupportFactor()
         self._rows = np.empty((0, problem.m))  # the active columns of a dense A, one a row
         self._sparse: Any = None  # the same for a sparse A, CSC
         self._grow(256)
@@ -85,7 +86,7 @@ class ActiveColumns:
         )
         if same:
             if not np.array_equal(before.l2, penalty.l2):
-                self._factor = None
+                self.factor.forget()
             self.problem = problem
             self.l1[: self.k], self.l2[: self.k] = penalty.l1[self.index], penalty.l2[self.index]
         return same
@@ -170,8 +171,6 @@ class ActiveColumns:
         dropped and the rest is solved again through the same factor; else the exact minimiser along the
         step is taken. The lowest objective wins, so the step never rises.
         """
-        from scipy.linalg.lapack import dpotrs
-
         k = self.k
         live = np.flatnonzero(self.x)
         free = (self.l1[:k] == 0.0) & (self.l2[:k] == 0.0)
@@ -182,16 +181,19 @@ class ActiveColumns:
         l1, l2 = level * self.l1[live], self.l2[live]
         x = self.x[live]
         sign = np.ones_like(x) if self.problem.penalty.nonnegative else np.sign(x)
-        factor = self._factorise(live, l2)
-        if factor is None:
-            return 1.0
         slope = self.g[live] + l1 * sign + l2 * x
-        step = -dpotrs(factor, slope, lower=1)[0]
+        step = self._newton_step(live, slope)
+        if step is None:
+            return 1.0
         z = x + step
         bound = (l1 > 0.0) | self.problem.penalty.nonnegative
         flipped = np.flatnonzero(bound & (z * sign < 0.0))
         if flipped.size == 0:
             self.x[:], self.g[:] = self._spread(live, z)
+            # a step through borders of the factor that has lost its accuracy is not to be repeated
+            left = float(np.abs(self.g[live] + l1 * sign + l2 * z).max())
+            if left > _ACCURACY * float(np.abs(slope).max()):
+                self.factor.forget()
             return 0.0
         before = self.value(self.x, self.g, level)
         model = -0.5 * float(slope @ step)
@@ -199,40 +201,45 @@ class ActiveColumns:
         clipped[flipped] = 0.0
         best = self._trial(live, clipped, level)
         if best[0] > before - _CLIP * model:
-            for candidate in self._repairs(live, x, z, step, sign, flipped, factor, l1, slope, bound):
+            for candidate in self._repairs(live, x, z, step, sign, flipped, l1, slope, bound):
                 trial = self._trial(live, candidate, level)
                 best = min(best, trial, key=lambda t: t[0])
         if best[0] < before:
             self.x[:], self.g[:] = best[1], best[2]
+        else:
+            self.factor.forget()
         return flipped.size / live.size
 
+    def _newton_step(self, live: Array, slope: Array) -> Array | None:
+        """Return -(G_SS + diag(l2))^{-1} slope."""
+        y = self.factor.solve(self.gram, self.l2, live, slope)
+        return None if y is None else -y
+
     def _repairs(
-        self, live: Array, x: Array, z: Array, step: Array, sign: Array, flipped: Array, factor: Array,
+        self, live: Array, x: Array, z: Array, step: Array, sign: Array, flipped: Array,
         l1: Array, slope: Array, bound: Array,
     ) -> list[Array]:  # fmt: skip
         """Return what to try when clipping does not help: drop and re-solve, and the exact line search."""
-        from scipy.linalg.lapack import dpotrs
-
         from sparseinv.kernels.descent import exact_step
 
         found = []
-        dropped = flipped
+        dropped = np.zeros(live.size, dtype=bool)
+        wrong = flipped
         for _ in range(3):
-            if dropped.size > _SCHUR * live.size:
+            dropped[wrong] = True
+            if dropped.sum() > _SCHUR * live.size:
                 break
-            unit = np.zeros((live.size, dropped.size), order="F")
-            unit[dropped, np.arange(dropped.size)] = 1.0
-            response = dpotrs(factor, unit, lower=1)[0]
-            try:
-                y = z - response @ np.linalg.solve(response[dropped], z[dropped])
-            except np.linalg.LinAlgError:
+            kept = ~dropped
+            pull = self.gram[np.ix_(live[kept], live[dropped])] @ x[dropped]
+            rest = self._newton_step(live[kept], slope[kept] - pull)
+            if rest is None:
                 break
-            y[dropped] = 0.0
+            y = np.zeros(live.size)
+            y[kept] = x[kept] + rest
             wrong = np.flatnonzero(bound & (y * sign < 0.0))
             if wrong.size == 0:
                 found.append(y)
                 break
-            dropped = np.union1d(dropped, wrong)
         else:
             y[wrong] = 0.0
             found.append(y)
@@ -263,22 +270,6 @@ class ActiveColumns:
         image = self.gram[:k, live] @ y if 4 * live.size < k else self.gram[:k, :k] @ x
         return x, image - self.q[:k]
 
-    def _factorise(self, live: Array, l2: Array) -> Array | None:
-        """Return the Cholesky factor of G_SS + diag(l2), kept while the support stays."""
-        from scipy.linalg.lapack import dpotrf
-
-        if self._factor is not None and np.array_equal(live, self._support):
-            return self._factor
-        diagonal = np.arange(live.size)
-        for ridge in (_RIDGE, 1e-10, 1e-7):
-            H = np.asfortranarray(self.gram[np.ix_(live, live)])
-            H[diagonal, diagonal] += l2 + ridge * float(np.trace(H)) / live.size
-            factor, info = dpotrf(H, lower=1, overwrite_a=1, clean=0)
-            if info == 0:
-                self._support, self._factor = live, factor
-                return factor
-        return None
-
     def semismooth(self, level: float, target: float, outer: int = 30) -> float:
         """Run the semismooth Newton augmented Lagrangian method on the Gram matrix; return the gap.
 
@@ -297,7 +288,7 @@ class ActiveColumns:
         l1, l2 = level * self.l1[:k], self.l2[:k]
         sigma = _SIGMA_START / max(float(np.median(np.diag(gram))), 1e-300)
         x, w = self.x.copy(), self.x.copy()
-        gap = np.inf
+        gap, lowest, refused = np.inf, self.value(x, self.g, level), 0
         for _ in range(outer):
             if time.perf_counter() > self.problem.operator.deadline:
                 break
@@ -333,8 +324,17 @@ class ActiveColumns:
                         break
                     t *= 0.5
                 w = w + t * direction
-            x = z
-            g = gram @ x - q
+            g = gram @ z - q
+            value = self.value(z, g, level)
+            if not value <= lowest + 1e-15 * self.b2:
+                # the inner system has become too ill-conditioned for this sigma
+                refused += 1
+                if refused == _REFUSALS:
+                    break
+                sigma /= _SIGMA_GROWTH**2
+                w = x.copy()
+                continue
+            x, lowest = z, value
             gap = gram_gap(k, x, g, self.q, self.b2, l1, l2, nonnegative)
             if gap <= target:
                 break

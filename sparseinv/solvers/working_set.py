@@ -119,9 +119,7 @@ class WorkingSet(Solver):
             top = penalty.lam_max(-g, None)
             level = top * _LEVEL if np.isfinite(top) else 1.0
             level = 1.0 if level < _SNAP else level
-        state = WorkingSetState(
-            x, r, active=active, member=member, correlations=correlations, level=level
-        )
+        state = WorkingSetState(x, r, active=active, member=member, correlations=correlations, level=level)
         state.dual = DualPair(r, g)
         return state
 
@@ -177,7 +175,9 @@ class WorkingSet(Solver):
             gap = certify_problem(problem, state.x, r=state.r, dual=state.dual).relative
         final = state.level <= 1.0
         absolute = problem.scale
+        joined = -active.k
         self._admit(problem, state, self._violators(problem, state, g))
+        joined += active.k
         if final:
             target = max(_INNER_TIGHT * gap, 0.3 * budget.tol) * absolute
             state.rounds += 1
@@ -200,7 +200,7 @@ class WorkingSet(Solver):
             elif flips < _FEW:
                 state.factor = max(_FASTEST, state.factor**1.5)
             # with as many non-zeros as rows in sight every level brings in and drops many columns
-            crowding = np.count_nonzero(active.x) / max(problem.m, 1)
+            crowding = 0.0 if joined == 0 and flips == 0.0 else np.count_nonzero(active.x) / max(problem.m, 1)
             state.factor = max(state.factor, min(_CROWDED, _FASTEST + _CROWDING * crowding))
         before = state.x
         self._adopt(problem, state)
