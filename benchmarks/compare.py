@@ -5,12 +5,12 @@
     python benchmarks/compare.py path cv batch free --threads 2 --repeats 3
 
 Every solver climbs a ladder of tolerances. Each x is judged by `sparseinv.certify` (the better of scaled
-residual and support refit), outside the timed part; a solver's time to a gap is that of its loosest tolerance
-whose judged gap, relative to 1/2 ||b||^2, meets it. Those runs are then repeated in turn with those of the other
-solvers, each on fresh copies of the data, and the median counts. Every solver works in a process of its own,
-whose thread pools are limited before anything is imported: a crash, or a run that takes more than --cap
-seconds, is recorded and ends that solver's climb only. The first call of each process, compilation
-included, has a column of its own. Rows are appended to --out as JSON lines.
+residual and support refit), outside the timed part; a solver's time to a gap is that of its loosest
+tolerance whose judged gap, relative to 1/2 ||b||^2, meets it. Those runs are then repeated in turn with those
+of the other solvers, each on fresh copies of the data, and the median counts. Every solver works in a process
+of its own, whose thread pools are limited before anything is imported: a crash, or a run that takes more than
+--cap seconds, is recorded and ends that solver's climb only. The first call of each process, compilation
+included, has a column of its own. --out is written as JSON lines, one a solver, cell and gap.
 """
 
 from __future__ import annotations
@@ -233,9 +233,7 @@ class Entry:
     repeats: dict[float, list[Run]] = field(default_factory=dict)
 
 
-def measure(
-    job: dict[str, Any], names: Sequence[str], threads: int, repeats: int
-) -> list[dict[str, Any]]:
+def measure(job: dict[str, Any], names: Sequence[str], threads: int, repeats: int) -> list[dict[str, Any]]:
     """Run every solver on one cell; return its rows."""
     gaps = GAPS[job["suite"]]
     entries = []
@@ -335,13 +333,12 @@ def _finite(value: float) -> float | None:
 
 
 def cells(suite: str, patterns: Sequence[str]) -> list[str]:
-    """List the cells of a suite that match; no pattern: its core."""
-    if suite == "single":
-        return problems.cell_names(patterns)
-    if suite == "batch":
-        return ["traces"] if not patterns else problems.select(["traces"], patterns)
-    every = list(problems.FREE) if suite == "free" else [*problems.CORE, *problems.EXTENDED]
-    core = every if suite == "free" else list(problems.CORE)
+    """List the cells of a suite that match, perhaps none; no pattern: its core."""
+    every, core = {
+        "single": (problems.cell_names(core=False), problems.cell_names()),
+        "batch": (["traces"], ["traces"]),
+        "free": (list(problems.FREE), list(problems.FREE)),
+    }.get(suite, ([*problems.CORE, *problems.EXTENDED], list(problems.CORE)))
     return problems.select(every, patterns) if patterns else core
 
 
@@ -440,11 +437,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error(f"no solver {', '.join(unknown)}; there are {', '.join(sorted(known))}")
     if options.repeats < 1 or options.threads < 1:
         parser.error("--repeats and --threads must be at least 1")
-    try:
-        for suite in options.suites:
-            cells(suite, options.cells)
-    except ValueError as error:
-        parser.error(str(error))
+    for pattern in options.cells:
+        if not any(cells(suite, [pattern]) for suite in options.suites):
+            parser.error(f"no cell of {', '.join(options.suites)} is called {pattern!r}")
     return options
 
 

@@ -200,24 +200,17 @@ def make(name: str, size: str = "m") -> tuple[Any, Array]:
     return {**CORE, **EXTENDED}[name](size)
 
 
-def cell_names(patterns: Iterable[str] = (), factors: Iterable[int] = FACTORS) -> list[str]:
-    """List the cells that match: "gauss/10", "gauss" (every factor), "ar*/100"; nothing given: the core.
-
-    Raises
-    ------
-    ValueError
-        A pattern matches no cell.
-    """
-    every = [f"{name}/{factor}" for name in (*CORE, *EXTENDED) for factor in factors]
-    return select(every, patterns) if patterns else [c for c in every if c.partition("/")[0] in CORE]
+def cell_names(*, core: bool = True, factors: Iterable[int] = FACTORS) -> list[str]:
+    """List "problem/factor" of the core grid, or of every problem."""
+    names = CORE if core else {**CORE, **EXTENDED}
+    return [f"{name}/{factor}" for name in names for factor in factors]
 
 
 def select(names: list[str], patterns: Iterable[str]) -> list[str]:
-    """Return the names that match one of the patterns, in their own order; "a" stands for "a/*" too."""
-    chosen: set[str] = set()
-    for pattern in patterns:
-        found = {n for n in names if fnmatchcase(n, pattern) or fnmatchcase(n.partition("/")[0], pattern)}
-        if not found:
-            raise ValueError(f"no cell is called {pattern!r}; there are {', '.join(names)}")
-        chosen |= found
-    return [name for name in names if name in chosen]
+    """Return the names that match one of the patterns ("a/10", "a*/10", "a" for all of a), in their order."""
+    patterns = list(patterns)
+    return [
+        name
+        for name in names
+        if any(fnmatchcase(name, p) or fnmatchcase(name.partition("/")[0], p) for p in patterns)
+    ]
