@@ -144,7 +144,8 @@ def _overview(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _table(entries: Sequence[dict[str, Any]], fights: Sequence[dict[str, Any]], cost: str) -> list[str]:
-    solvers = list(dict.fromkeys(r["solver"] for r in entries if r["status"] != "absent"))
+    present = dict.fromkeys(r["solver"] for r in entries if r["status"] != "absent")
+    solvers = sorted(present, key=lambda solver: not solver.startswith(OURS))
     extra = ["time outside products"] if cost == "products" else []
     lines = [
         f"| cell | {' | '.join([*solvers, 'speed-up', 'best peer', 'first call s', *extra])} |",

@@ -326,9 +326,9 @@ def _demo(options: argparse.Namespace) -> int:
 def _bench(options: argparse.Namespace) -> int:
     from dataclasses import asdict
 
-    from sparseinv.problems.timing import HEADING, time_solvers
+    from sparseinv.problems.timing import HEADING, Timing, time_solvers
 
-    rows = []
+    rows: list[Timing] = []
     for row in time_solvers(size=options.size, seed=options.seed, repeats=options.repeats):
         if not options.json:
             print(row if rows else f"{HEADING}\n{row}", flush=True)

@@ -96,10 +96,7 @@ def time_solvers(*, size: str = "m", seed: int = 0, repeats: int = 3) -> Iterato
         A, b = make(_SIZES[size], np.random.default_rng(seed))
         penalty = si.L1(0.1 * si.lam_max(A, b, si.L1()))
         for solver in solvers:
-            runs = [
-                si.solve(A, b, penalty, solver=solver, max_time=MAX_TIME)  # type: ignore[arg-type]
-                for _ in range(repeats + 1)
-            ]
+            runs = [si.solve(A, b, penalty, solver=solver, max_time=MAX_TIME) for _ in range(repeats + 1)]
             last = runs[-1]
             yield Timing(
                 f"{name} {A.shape[0]} x {A.shape[1]}",
