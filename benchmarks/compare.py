@@ -68,6 +68,10 @@ class Failed(Exception):
     """A run was ended by an error, a crash or the time limit; the text says which."""
 
 
+class TooSlow(Failed):
+    """A run was ended by the time limit."""
+
+
 @dataclass
 class Climb:
     """Hold what a ladder found: every run, the tolerance chosen for each gap, and why it ended early."""
@@ -75,6 +79,7 @@ class Climb:
     runs: dict[float, Run] = field(default_factory=dict)
     chosen: dict[float, float] = field(default_factory=dict)
     ended: str | None = None
+    slow: bool = False  # it ended for want of time
 
 
 def climb(
@@ -93,13 +98,13 @@ def climb(
                 continue
             if tol not in found.runs:
                 if found.ended is None and sum(r.seconds for r in found.runs.values()) > budget:
-                    found.ended = "the ladder took too long"
+                    found.ended, found.slow = "the ladder took too long", True
                 if found.ended is not None:
                     break
                 try:
                     found.runs[tol] = run(tol)
                 except Failed as failed:
-                    found.ended = str(failed)
+                    found.ended, found.slow = str(failed), isinstance(failed, TooSlow)
                     break
             if found.runs[tol].gap <= gap:
                 found.chosen[gap] = tol
@@ -161,7 +166,8 @@ class Worker:
         self._send({"tol": tol, "enough": enough, "limit": cap + extra_time, "judging": JUDGING})
         timed = self._receive(cap + extra_time)
         if "error" in timed:
-            raise Failed(clean(timed["error"]))
+            late = timed["error"].startswith("TimeoutError")
+            raise (TooSlow if late else Failed)(clean(timed["error"]))
         judged = self._receive(JUDGING)
         if "error" in judged:
             raise Failed(clean(judged["error"]))
@@ -197,7 +203,7 @@ class Worker:
         while b"\n" not in self.rest:
             if not select.select([pipe], [], [], max(0.0, end - time.monotonic()))[0]:
                 self.close()
-                raise Failed(f"took more than {limit:.0f} s")
+                raise TooSlow(f"took more than {limit:.0f} s")
             chunk = os.read(pipe, 65536)
             if not chunk:
                 self._crashed()
@@ -266,7 +272,7 @@ def _climb(entry: Entry, gaps: Sequence[float]) -> None:
     try:
         process.warm(ladder[0])
     except Failed as failed:
-        entry.climb.ended = f"first call: {failed}"
+        entry.climb.ended, entry.climb.slow = f"first call: {failed}", isinstance(failed, TooSlow)
         return
     entry.climb = climb(
         lambda tol: process.run(tol, max(gaps)), gaps, ladder,
@@ -314,7 +320,7 @@ def rows_of(entry: Entry, gaps: Sequence[float]) -> list[dict[str, Any]]:
                 **{k: v for k, v in runs[-1].extra.items() if k != "memory"},
             }  # fmt: skip
         else:
-            row["status"] = "not reached" if entry.climb.runs else "failed"
+            row["status"] = "not reached" if entry.climb.runs or entry.climb.slow else "failed"
         if entry.climb.ended is not None:
             row["note"] = entry.climb.ended
         rows.append(row)

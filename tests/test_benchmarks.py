@@ -143,12 +143,13 @@ def test_ladder_ends_with_a_crash_the_budget_or_its_last_step():
     run, asked = fake({1e-2: 1e-7, 1e-3: 1e-8}, broken=(1e-4,))
     found = climb(run, (1e-6, 1e-9, 1e-12), LADDER)
     assert found.chosen == {1e-6: 1e-2}
-    assert found.ended == "the process died of signal 11"
+    assert (found.ended, found.slow) == ("the process died of signal 11", False)
     assert asked == [1e-2, 1e-3, 1e-4]
     run, asked = fake(dict.fromkeys(LADDER, 1.0), seconds=10.0)
     found = climb(run, (1e-6,), LADDER, budget=25.0)
     assert (found.chosen, len(asked)) == ({}, 3)
     assert "too long" in found.ended
+    assert found.slow
     run, asked = fake(dict.fromkeys(LADDER, math.inf))
     found = climb(run, (1e-6,), LADDER)
     assert (found.chosen, found.ended, len(asked)) == ({}, None, len(LADDER))
@@ -228,6 +229,27 @@ def test_absent_solvers_are_rows(tmp_path, monkeypatch):
             ("absent", 1e-6, note), ("absent", 1e-10, note)
         ]  # fmt: skip
         assert all("absent" in compare.text_of(row) for row in rows)
+
+
+def test_time_limit_ends_the_process_and_is_a_row(tmp_path):
+    import compare
+    import peers
+
+    process = compare.Worker(job("decon/10", "sparseinv", tmp_path), 1)
+    try:
+        process.start()
+        assert process.ready() is None
+        process.job["cap"] = 0.0
+        with pytest.raises(compare.TooSlow, match="took more than 0 s"):
+            process.run(1e-6, 1e-6)
+        assert process.process is None
+    finally:
+        process.close()
+    late = compare.Climb(ended="took more than 0 s", slow=True)
+    entry = compare.Entry(peers.find("single", "sparseinv"), process, climb=late)
+    assert [(row["status"], row["note"]) for row in compare.rows_of(entry, (1e-6,))] == [
+        ("not reached", "took more than 0 s")
+    ]
 
 
 def test_data_travel_unchanged(tmp_path):
