@@ -13,6 +13,15 @@ KEY := $(shell test -x $(RUN) || rm -f $(VENV)/.ready-*; { cat pyproject.toml co
 DEMO_READY := $(VENV)/.ready-demo-$(KEY)
 TEST_READY := $(VENV)/.ready-test-$(KEY)
 
+# The peers have an environment of their own: three of them ask for versions that exclude one another, work
+# with those of benchmarks/constraints.txt all the same, and are installed without their dependencies. Where
+# there is no wheel of one for this Python, the comparison reports it as absent.
+PEERS := .venv-bench
+PEERS_RUN := $(PEERS)/bin/python
+PEERS_KEY := $(shell test -x $(PEERS_RUN) || rm -f $(PEERS)/.ready-*; { cat pyproject.toml benchmarks/constraints.txt; pwd; } | cksum | cut -d ' ' -f 1)
+PEERS_READY := $(PEERS)/.ready-$(PEERS_KEY)
+ARGS ?= single path cv batch free --repeats 3
+
 # settings of the caller's shell that would let other packages in, or ours out
 unexport PYTHONHOME PYTHONPATH PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
@@ -20,7 +29,7 @@ export PIP_NO_INPUT = 1
 # figures go to files, with or without a display
 export MPLBACKEND = Agg
 
-.PHONY: help demo test lint types bench clean
+.PHONY: help demo test lint types bench bench-peers clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -31,7 +40,9 @@ help:
 	@echo 'make lint    ruff'
 	@echo 'make types   mypy, strict'
 	@echo 'make bench   time the import and the first solve: benchmarks/results/latency.json'
-	@echo 'make clean   remove demo-output/, the caches and .venv'
+	@echo 'make bench-peers   compare with other packages, in .venv-bench: benchmarks/results/peers.md, .jsonl'
+	@echo '             an hour or more; a part of it: make bench-peers ARGS="single --cells gauss/10 --size s"'
+	@echo 'make clean   remove demo-output/, bench-output/, the caches and both environments'
 	@echo
 	@echo 'demo and test install what they need into .venv first. Another Python: make demo PYTHON=python3.12'
 
@@ -52,8 +63,12 @@ types: $(TEST_READY)
 bench: $(TEST_READY)
 	@$(RUN) benchmarks/latency.py
 
+bench-peers: $(PEERS_READY)
+	@$(PEERS_RUN) benchmarks/compare.py $(ARGS) --out benchmarks/results/peers.jsonl
+	@$(PEERS_RUN) benchmarks/report.py --plots bench-output
+
 clean:
-	rm -rf $(VENV) demo-output dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) demo-output bench-output dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Accept an environment that works, else make one; say what is wrong with this Python before anything else.
@@ -112,3 +127,21 @@ $(TEST_READY):
 	@$(ensure_venv)
 	@$(call install,test$(comma)demo)
 	@touch $@ $(DEMO_READY)
+
+$(PEERS_READY): VENV := $(PEERS)
+$(PEERS_READY): RUN := $(PEERS_RUN)
+$(PEERS_READY):
+	@$(ensure_venv)
+	@echo 'Installing sparseinv and its peers into $(PEERS): a few minutes the first time.'
+	@rm -f $(PEERS)/.ready-*
+	@{ $(RUN) -m pip install -c benchmarks/constraints.txt hatchling editables && \
+	   $(RUN) -m pip install -c benchmarks/constraints.txt --no-build-isolation -e . \
+	     matplotlib scikit-learn pylops pyproximal spgl1 ipython; \
+	 } >$(PEERS)/install.log 2>&1 || { \
+	   echo 'The installation failed. The end of $(PEERS)/install.log:' >&2; \
+	   grep -v 'WARNING: Location .* is ignored' $(PEERS)/install.log | tail -n 30 >&2; exit 1; }
+	@for peer in celer skglm adelie; do \
+	  $(RUN) -m pip install -c benchmarks/constraints.txt --no-deps --only-binary :all: $$peer \
+	    >>$(PEERS)/install.log 2>&1 || echo "  $$peer could not be installed: it will be reported as absent"; \
+	done
+	@touch $@

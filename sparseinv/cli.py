@@ -1,4 +1,4 @@
-"""The command line: ``sparseinv solve | demo | info``. Names are turned into objects here only."""
+"""The command line: ``sparseinv solve | demo | bench | info``. Names are turned into objects here only."""
 
 from __future__ import annotations
 
@@ -94,6 +94,13 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--size", choices=["s", "m"], default="m")
     demo.add_argument("--seed", type=int, default=0)
     demo.set_defaults(run=_demo)
+
+    bench = commands.add_parser("bench", help="time the solvers on three seeded problems")
+    bench.add_argument("--size", choices=["s", "m"], default="m")
+    bench.add_argument("--seed", type=int, default=0)
+    bench.add_argument("--repeats", type=int, default=3, help="solves of which the median is shown")
+    bench.add_argument("--json", action="store_true", help="print the rows as JSON")
+    bench.set_defaults(run=_bench)
 
     info = commands.add_parser("info", help="print versions, cores and libraries")
     info.add_argument("--json", action="store_true")
@@ -294,7 +301,7 @@ def _write(path: Path, x: Array) -> None:
         raise
 
 
-# --- demo and info -----------------------------------------------------------------------------------
+# --- demo, bench and info ----------------------------------------------------------------------------
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -314,6 +321,21 @@ def _demo(options: argparse.Namespace) -> int:
         fine &= run_demo(name, out=options.out, data=options.data, size=options.size, seed=options.seed)
     print(f"figures are in {options.out}")
     return CERTIFIED if fine else NOT_CERTIFIED
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from sparseinv.problems.timing import HEADING, Timing, time_solvers
+
+    rows: list[Timing] = []
+    for row in time_solvers(size=options.size, seed=options.seed, repeats=options.repeats):
+        if not options.json:
+            print(row if rows else f"{HEADING}\n{row}", flush=True)
+        rows.append(row)
+    if options.json:
+        print(json.dumps([asdict(row) for row in rows], indent=1))
+    return CERTIFIED if all(row.status == "CONVERGED" for row in rows) else NOT_CERTIFIED
 
 
 def _info(options: argparse.Namespace) -> int:
