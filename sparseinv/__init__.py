@@ -6,6 +6,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "solve": "entry",
+    "solve_path": "entry",
     "iterate": "entry",
     "certify": "entry",
     "lam_max": "selection.theory",
@@ -31,6 +32,7 @@ _HOME = {
     "norm_bound": "operators.adapt",
     "Certificate": "certificate",
     "Kind": "certificate",
+    "Path": "result",
     "Result": "result",
     "Selection": "result",
     "Status": "result",
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from sparseinv.entry import certify as certify
     from sparseinv.entry import iterate as iterate
     from sparseinv.entry import solve as solve
+    from sparseinv.entry import solve_path as solve_path
     from sparseinv.operators.adapt import adjoint_test as adjoint_test
     from sparseinv.operators.adapt import as_operator as as_operator
     from sparseinv.operators.adapt import norm_bound as norm_bound
@@ -57,6 +60,7 @@ if TYPE_CHECKING:
     from sparseinv.penalties import GroupL1 as GroupL1
     from sparseinv.penalties import Penalty as Penalty
     from sparseinv.result import Interrupted as Interrupted
+    from sparseinv.result import Path as Path
     from sparseinv.result import Result as Result
     from sparseinv.result import Selection as Selection
     from sparseinv.result import Status as Status
