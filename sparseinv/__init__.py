@@ -12,6 +12,8 @@ _HOME = {
     "lam_max": "selection.theory",
     "rescale_problem": "selection.theory",
     "estimate_sigma": "selection.defaults",
+    "select_lam": "selection.selector",
+    "CrossValidation": "selection.cross_validation",
     "Penalty": "penalties",
     "L0": "penalties",
     "L1": "penalties",
@@ -64,7 +66,9 @@ if TYPE_CHECKING:
     from sparseinv.result import Result as Result
     from sparseinv.result import Selection as Selection
     from sparseinv.result import Status as Status
+    from sparseinv.selection.cross_validation import CrossValidation as CrossValidation
     from sparseinv.selection.defaults import estimate_sigma as estimate_sigma
+    from sparseinv.selection.selector import select_lam as select_lam
     from sparseinv.selection.theory import lam_max as lam_max
     from sparseinv.selection.theory import rescale_problem as rescale_problem
     from sparseinv.solvers.base import Solver as Solver

@@ -18,8 +18,9 @@ from sparseinv.penalties.base import Leveled, Penalty
 from sparseinv.problem import OperatorFailure, Problem
 from sparseinv.result import Interrupted, Path, Result, Selection, Status
 from sparseinv.selection.defaults import at_level, choose_lam
-from sparseinv.selection.path import Follower, check_levels, grid, unit_penalty
-from sparseinv.solvers.auto import choose, complete
+from sparseinv.selection.path import Follower, check_levels, factored, grid, unit_penalty
+from sparseinv.selection.selector import Selector, Task, check_selector
+from sparseinv.solvers.auto import complete, resolve
 from sparseinv.solvers.base import Solver
 from sparseinv.stopping import PathProgress, Progress, Stopping
 
@@ -32,6 +33,7 @@ def solve(
     penalty: Penalty,
     *,
     solver: Solver | str = "auto",
+    select: Selector | None = None,
     x0: Any = None,
     tol: float = 1e-6,
     max_iter: int | None = None,
@@ -54,6 +56,9 @@ def solve(
         (see Notes), and ``result.selection`` says how.
     solver : Solver or "auto"
         A solver object such as FISTA(), or "auto"; ``result.reason`` says why.
+    select : CrossValidation, optional
+        A rule that chooses lam from the levels of `solve_path`, in place of the default rule; a lam that
+        is set is then taken as relative factors. `select_lam` also returns the path and offers other levels.
     x0 : array_like, shape (n,), optional
         Where to start.
     tol : float
@@ -110,18 +115,30 @@ def solve(
     vector = validation.right_hand_side(b, operator.shape[0])
     start = _start(x0, operator, vector)
     single = _is_single(A, operator, b)
+    if select is not None:
+        check_selector(select, "select").check(operator.shape[0])
+        check_levels(penalty, None, operator.shape[1])
     selection: Selection | None = None
     problem = _problem(operator, vector, penalty, solver, rng, check_operator)
-    if isinstance(penalty, Leveled) and penalty.lam is None:
+    if isinstance(penalty, Leveled) and (penalty.lam is None or select is not None):
         deadline = began + stopping.max_time
         try:
-            selection = choose_lam(problem, penalty, deadline)
+            if select is None:
+                selection = choose_lam(problem, penalty, deadline)
+            else:
+                limit = None if max_iter is None else stopping.max_iter
+                selection = select.choose(
+                    Task(
+                        operator, vector, problem, penalty, grid(problem),
+                        lambda at: resolve(at, solver), limit, deadline,
+                    )
+                )  # fmt: skip
         except (KeyboardInterrupt, OperatorFailure) as stop:
             return _without_level(problem, solver, start, stopping, stop, began)
-        penalty = penalty.replace(lam=selection.lam)
+        penalty = penalty.replace(lam=factored(penalty.lam, selection.lam))
         problem.operator.phase = "setup"
-        problem = at_level(problem, penalty, selection.lam)
-    method, reason = _method(problem, solver)
+        problem = at_level(problem, penalty, penalty.lam)
+    method, reason = resolve(problem, solver)
     limit = method.default_max_iter if max_iter is None else stopping.max_iter
     return run(
         problem, method, x0=start, stopping=Stopping(stopping.tol, limit, stopping.max_time),
@@ -218,7 +235,7 @@ def solve_path(
     leveled = check_levels(penalty, levels, operator.shape[1])
     problem = _problem(operator, vector, unit_penalty(leveled), solver, rng, check_operator)
     follower = Follower(
-        lambda at: _method(at, solver), stopping, None if max_iter is None else stopping.max_iter,
+        lambda at: resolve(at, solver), stopping, None if max_iter is None else stopping.max_iter,
         callback, progress, _is_single(A, operator, b),
     )  # fmt: skip
     levels = grid(problem, n_lams, ratio) if levels is None else levels
@@ -264,7 +281,7 @@ def iterate(
     vector = validation.right_hand_side(b, operator.shape[0])
     start = _start(x0, operator, vector)
     problem = _problem(operator, vector, penalty, solver, rng, check_operator)
-    method, _ = _method(problem, solver)
+    method, _ = resolve(problem, solver)
 
     def states() -> Iterator[Progress]:
         drive = Run(problem, method, start, Stopping(tol=0.0, max_iter=2**62))
@@ -389,7 +406,7 @@ def _without_level(
     began: float,
 ) -> Result:
     """Return what there is when lam could not be chosen: x0 or zero, with nothing proved about it."""
-    drive = Run(problem, _method(problem, solver)[0], x0, stopping, began)
+    drive = Run(problem, resolve(problem, solver)[0], x0, stopping, began)
     failed = isinstance(stop, OperatorFailure)
     drive.status = Status.NUMERICAL_FAILURE if failed else Status.INTERRUPTED
     drive.detail = f"{stop} (while lam was chosen)" if failed else "lam was not chosen yet."
@@ -397,11 +414,3 @@ def _without_level(
     if failed:
         return result
     raise Interrupted(result) from None
-
-
-def _method(problem: Problem, solver: Solver | str) -> tuple[Solver, str]:
-    if isinstance(solver, Solver):
-        method = complete(solver, problem)
-        method.check(problem)
-        return method, ""
-    return choose(problem)

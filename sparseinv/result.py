@@ -58,6 +58,15 @@ class Selection:
         Levels tried and what the rule computed for each.
     n_products : int
         Products with A and A^H spent on the choice.
+    standard_error : ndarray or None
+        Standard error of ``criterion``, where the rule knows one.
+    at_edge : bool
+        Whether the best or the chosen level is the smallest or the largest of those tried, so that a
+        wider range could do better.
+    path : Path or None
+        The solutions for all ``lams`` on all rows (`select_lam`).
+    result : Result or None
+        The solution for ``lam`` on all rows (`select_lam`).
 
     Examples
     --------
@@ -72,6 +81,10 @@ class Selection:
     lams: Array
     criterion: Array
     n_products: int = 0
+    standard_error: Array | None = None
+    at_edge: bool = False
+    path: Path | None = field(default=None, repr=False)
+    result: Result | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,10 +23,12 @@ ROOT = Path(__file__).resolve().parent.parent
 PUBLIC = {
     "functions": [
         "solve", "solve_path", "iterate", "certify", "lam_max", "rescale_problem", "estimate_sigma",
+        "select_lam",
     ],
     "penalties": ["Penalty", "L0", "L1", "L2", "ElasticNet", "GroupL1"],
     "solvers": ["Solver", "ISTA", "FISTA", "CoordinateDescent", "WorkingSet", "Ridge", "IRLS", "IRL1"],
     "operators": ["Operator", "as_operator", "adjoint_test", "norm_bound"],
+    "selectors": ["CrossValidation"],
     "answers": ["Certificate", "Interrupted", "Kind", "Path", "Progress", "Result", "Selection", "Status"],
     "version": ["__version__"],
 }
@@ -120,6 +122,7 @@ b = A[:, 3] - 2 * A[:, 11]
 calls = {
     "solve": lambda: si.solve(A, b, si.L1(0.5)).success,
     "solve_path": lambda: si.solve_path(A, b, si.L1(), n_lams=3).success,
+    "select_lam": lambda: si.select_lam(A, b, si.L1(), si.CrossValidation(3), n_lams=3).lam > 0,
     "iterate": lambda: next(si.iterate(A, b, si.L1(0.5))).n_iter == 0,
     "certify": lambda: si.certify(A, b, si.L1(0.5), np.zeros(20)).value > 0,
     "lam_max": lambda: si.lam_max(A, b, si.L1()) > 0,

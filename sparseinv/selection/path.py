@@ -58,7 +58,7 @@ def factored(lam: Any, t: float) -> Any:
     return float(scaled) if scaled.ndim == 0 else scaled
 
 
-def grid(problem: Problem, n_lams: int, ratio: float) -> Array:
+def grid(problem: Problem, n_lams: int = 100, ratio: float = 1e-2) -> Array:
     """Return n_lams levels from the one that gives x = 0 down to ratio times that.
 
     The problem is bound with the penalty's own lam, or 1. Where x = 0 for every level the levels start at 1.
@@ -81,6 +81,13 @@ class Follower:
         tol per level, max_time for the whole path.
     max_iter : int or None
         Iterations per level; the solver's own default if None.
+    callback, progress, single
+        As for `sparseinv.solve_path`; single returns x in single precision.
+    loose : float
+        Where a gap of this times the misfit at the level before is larger than that of tol, it is
+        enough; a misfit below a thousandth of the objective counts as that.
+    watch : callable, optional
+        Called after every certificate of every run; StopIteration ends that run.
     """
 
     method: Callable[[Problem], tuple[Solver, str]]
@@ -89,6 +96,8 @@ class Follower:
     callback: Callable[[PathProgress], Any] | None = None
     progress: bool = False
     single: bool = False
+    loose: float = 0.0
+    watch: Callable[[Any], Any] | None = None
 
     def follow(self, problem: Problem, penalty: Leveled, lams: Array, began: float) -> Path:
         """Solve at every level, from the first to the last; see `sparseinv.solve_path`."""
@@ -97,7 +106,7 @@ class Follower:
         state: Any = None
         method: Solver | None = None
         ended: Status | None = None
-        at = problem
+        at, misfit = problem, 1.0
         try:
             for t in lams:
                 if results and time.perf_counter() - began >= self.stopping.max_time:
@@ -108,11 +117,12 @@ class Follower:
                 at = at_level(at, penalty, level)
                 following, reason = self.method(at)
                 state, method = state if following == method else None, following
-                drive = self._run(at, method, results, state, began)
-                result = drive.finish(lam=level, reason=reason, single=self.single)
+                drive = self._run(at, method, results, state, began, misfit)
+                result = drive.finish(callback=self.watch, lam=level, reason=reason, single=self.single)
                 results.append(result)
                 at.operator.products = Products()
                 state = drive.state if _goes_on(drive, result) else None
+                misfit = _misfit(at, result) if self.loose else 1.0
                 seen = _seen(result, float(t), len(results), lams.size)
                 if bar is not None:
                     bar.update(seen)
@@ -136,11 +146,16 @@ class Follower:
             raise Interrupted(reached, path) from None
         return path
 
-    def _run(self, at: Problem, method: Solver, results: list[Result], state: Any, began: float) -> Run:
+    def _run(
+        self, at: Problem, method: Solver, results: list[Result], state: Any, began: float, misfit: float
+    ) -> Run:
         left = max(self.stopping.max_time - (time.perf_counter() - began), 0.0)
         limit = method.default_max_iter if self.max_iter is None else self.max_iter
         x0 = results[-1].x.astype(at.dtype) if results else None
-        return Run(at, method, x0, Stopping(self.stopping.tol, limit, left), state=state)
+        tol = self.stopping.tol
+        if self.loose:
+            tol = max(tol, self.loose * misfit)
+        return Run(at, method, x0, Stopping(tol, limit, left), state=state)
 
     def _rest(
         self, problem: Problem, penalty: Leveled, lams: Array, results: list[Result], ended: Status,
@@ -195,6 +210,14 @@ class _Judge:
                 self.failed = True
         value = math.inf if self.r is None else problem.objective(self.x, self.r)
         return dataclasses.replace(unknown(problem)[1], objective=problem.units.objective(value))
+
+
+def _misfit(problem: Problem, result: Result) -> float:
+    """Return 1/2 ||A x - b||^2 over 1/2 ||b||^2, at least a thousandth of the objective and at most 1."""
+    total = result.objective / result.certificate.scale if 0.0 < result.certificate.scale < math.inf else 1.0
+    x = problem.units.working(result.x)
+    share = problem.relative(float(problem.penalty.value(x)))
+    return float(np.clip(total - share, 1e-3 * total, 1.0))
 
 
 def _goes_on(drive: Run, result: Result) -> bool:
