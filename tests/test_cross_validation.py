@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from scipy import sparse
 
 import sparseinv as si
 from cases import Products, generator
+from sparseinv.solvers.base import Outcome, State
 
 TIGHT = 1e-12  # tolerance at which errors of prediction can be compared digit by digit
 
@@ -173,9 +176,9 @@ def test_repeated_rows_leave_the_choice_alone_when_grouped():
     A, b = data(12, m=40, n=60, noise=2.0)
     lams = si.lam_max(A, b, si.L1()) * np.geomspace(1, 1e-3, 12)
     labels = np.arange(40) % 5
-    once = si.select_lam(A, b, si.L1(), si.CrossValidation(labels, tol=TIGHT), lams=lams)
+    once = si.select_lam(A, b, si.L1(), si.CrossValidation(labels, tol=1e-9), lams=lams)
     twice = np.r_[A, A], np.r_[b, b]
-    kept = si.CrossValidation(np.r_[labels, labels], tol=TIGHT)
+    kept = si.CrossValidation(np.r_[labels, labels], tol=1e-9)
     grouped = si.select_lam(*twice, si.L1(), kept, lams=2 * lams)
     assert np.isclose(grouped.lam, 2 * once.lam)
     assert np.allclose(grouped.criterion, once.criterion, rtol=1e-6)
@@ -288,6 +291,33 @@ def test_interrupt_while_folds_run():
     with pytest.raises(KeyboardInterrupt) as caught:
         si.select_lam(Interrupting(A), b, si.L1(), si.CrossValidation(4))
     assert not isinstance(caught.value, si.Interrupted)
+
+
+class Endless(si.Solver):
+    """Move for ever, ten milliseconds at a time, without holding the interpreter."""
+
+    def start(self, problem, x0):
+        return State(np.zeros(problem.n))
+
+    def step(self, problem, state, budget):
+        time.sleep(0.01)
+        state.x = state.x + 1e-9
+        state.n_iter += 1
+        return Outcome.MOVED
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals to a thread are POSIX only")
+def test_a_signal_ends_all_folds():
+    A, b = data(45)
+    before = threading.active_count()
+    timer = threading.Timer(0.5, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
+    began = time.perf_counter()
+    timer.start()
+    with pytest.raises(si.Interrupted):
+        si.solve(A, b, si.L1(), select=si.CrossValidation(4), solver=Endless(), max_iter=10**6)
+    assert time.perf_counter() - began < 20.0  # without the signal: hours
+    timer.join()
+    assert threading.active_count() == before
 
 
 def test_a_product_that_fails_is_reported():

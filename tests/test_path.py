@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -237,6 +238,31 @@ def test_the_gram_matrix_is_formed_once():
     A, b = data(15, m=100, n=40)
     path = si.solve_path(A, b, si.L2(), lams=[100.0, 10.0, 1.0])
     assert path[0].products.total >= 40 > max(path[1].products.total, path[2].products.total)
+
+
+class Recording(si.ISTA):
+    """Note what the driver hands over between levels."""
+
+    seen: ClassVar[list] = []
+
+    def start(self, problem, x0):
+        self.seen.append(("start", x0 is None))
+        return super().start(problem, x0)
+
+    def resume(self, problem, state):
+        self.seen.append(("resume", state.n_iter > 0))
+        return super().resume(problem, state)
+
+
+def test_the_state_goes_from_level_to_level():
+    A, b = data(25)
+    Recording.seen.clear()
+    path = si.solve_path(A, b, si.L1(), lams=[20.0, 5.0, 2.0], solver=Recording())
+    assert Recording.seen[0] == ("start", True)
+    assert [what for what, _ in Recording.seen[1:]] == ["resume", "resume"]
+    # iterations are counted per level
+    assert [r.n_iter for r in path] == [r.history.n_iter[-1] for r in path]
+    assert all(r.history.n_iter[0] == 0 for r in path)
 
 
 # --- ends ---------------------------------------------------------------------------------------------
