@@ -83,8 +83,26 @@ class Selection:
     n_products: int = 0
     standard_error: Array | None = None
     at_edge: bool = False
-    path: Path | None = field(default=None, repr=False)
-    result: Result | None = field(default=None, repr=False)
+    path: Path | None = None
+    result: Result | None = None
+
+    def __repr__(self) -> str:
+        lines = [f"lam = {self.lam:.6g}: {self.rule}"]
+        if self.lams.size:
+            lines.append(
+                f"  levels      {self.lams.size} from {self.lams.max():.6g} to {self.lams.min():.6g}, "
+                f"{self.n_products} products"
+            )
+        at = np.flatnonzero(self.lams == self.lam)
+        if at.size and self.criterion.size == self.lams.size:
+            error = "" if self.standard_error is None else f" +- {self.standard_error[at[0]]:.2g}"
+            least = f", least {self.criterion.min():.6g}"
+            lines.append(f"  criterion   {self.criterion[at[0]]:.6g}{error}{least}")
+        if self.sigma is not None:
+            lines.append(f"  sigma       {self.sigma:.4g}")
+        if self.result is not None:
+            lines.append(f"  result      {self.result.status.name}: {self.result.certificate}")
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True, eq=False)

@@ -423,3 +423,10 @@ def test_report():
     assert repr(si.CrossValidation(3, rule="1se", groups=labels, seed=2)) == (
         "CrossValidation(3, rule='1se', groups=<6 labels>, seed=2)"
     )
+    A, b = data(53)
+    choice = si.select_lam(A, b, si.L1(), si.CrossValidation(4), n_lams=9)
+    lines = repr(choice).splitlines()
+    assert lines[0].startswith(f"lam = {choice.lam:.6g}: 4-fold cross-validation, least squared error")
+    assert lines[1].startswith("  levels      9 from ")
+    assert lines[2].startswith(f"  criterion   {choice.criterion.min():.6g} +- ")
+    assert "CONVERGED" in lines[3]

@@ -104,7 +104,7 @@ class DenseMatrix(ExplicitMatrix):
 
     def rows(self, index: Array) -> DenseMatrix:
         """Return the rows, copied."""
-        return DenseMatrix(self.array[index])
+        return DenseMatrix(np.take(self.array.T, index, axis=1).T)  # column-major with one copy
 
     def max_abs(self) -> float:
         """Return the largest modulus of a real or imaginary part."""

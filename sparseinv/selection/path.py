@@ -36,7 +36,8 @@ def check_levels(penalty: Any, lams: Array | None, n: int) -> Leveled:
     if lams is None and isinstance(penalty, L2):
         raise ValueError(
             "lams is missing: an L2 penalty never gives x = 0, so there is no largest lam to start from; "
-            "pass lams, for example numpy.geomspace(1e2, 1e-4, 50) times the mean of ||a_j||^2"
+            "pass lams to solve_path or select_lam, for example "
+            "numpy.geomspace(1e2, 1e-4, 50) times the mean of ||a_j||^2"
         )
     if lams is not None:
         for t in {lams[0], lams[-1]}:
