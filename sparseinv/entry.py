@@ -213,8 +213,9 @@ def solve_path(
     Notes
     -----
     Convex penalties: every result is a minimiser as proved by its certificate, whatever the start. For
-    L0 the start matters: each level ends in the local minimum that is reached from the solution of
-    the level before, so that a result can differ from that of `solve` at the same lam, for better or worse.
+    L0 the start matters. IRL1 (auto) reweights anew at every level and keeps the solution of the level
+    before as a candidate. The other solvers end in the local minimum that is reached from the solution
+    of the level before, which can differ from that of `solve` at the same lam, for better or worse.
     Cost: the checks of input and operator, column norms and the norm of A are paid once; a matrix-free
     A with an L0 penalty also pays its column norms for lam_max.
 

@@ -218,6 +218,20 @@ def test_l0_paths_are_local_minima():
             assert si.certify(A, b, si.L0(t), result.x).kind is si.Kind.COORDINATE_MINIMUM
 
 
+@pytest.mark.parametrize("key", range(4))
+def test_l0_paths_are_not_above_single_solves(key):
+    """Weights taken over from the last level keep its support: that ends higher on correlated columns."""
+    rng = generator(79, key)
+    A = rng.standard_normal((50, 100))
+    A = A + 0.3 * np.cumsum(A, axis=1)
+    x = np.zeros(100)
+    x[rng.permutation(100)[:8]] = 3 * rng.standard_normal(8)
+    b = A @ x + rng.standard_normal(50)
+    path = si.solve_path(A, b, si.L0(), n_lams=8, ratio=1e-3)
+    single = [si.solve(A, b, si.L0(t)).objective for t in path.lams]
+    assert all(r.objective <= value + 1e-9 * (b @ b) for r, value in zip(path, single, strict=True))
+
+
 # --- cost ---------------------------------------------------------------------------------------------
 
 

@@ -165,7 +165,9 @@ def select_lam(
         operator, vector, problem, leveled, levels, lambda at: resolve(at, solver), limit,
         began + seconds, threads,
     )  # fmt: skip
+    before = dataclasses.replace(problem.operator.products)
     selection = selector.choose(task)
+    problem.operator.products = before  # what the choice cost is told by n_products
     stored = validation.is_single(A) or bool(getattr(operator, "single", False))
     single = stored and validation.is_single(b)
     path = Follower(task.method, stopping, limit, single=single).follow(problem, leveled, levels, began)
