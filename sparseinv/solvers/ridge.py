@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,8 +13,11 @@ from sparseinv.problem import Problem
 from sparseinv.solvers.base import Outcome, Solver, State, refuse, start_point
 from sparseinv.solvers.least_squares import ConjugateGradients, DirectSystem, is_direct, mean_square
 from sparseinv.stopping import Budget
+from sparseinv.threads import single_threaded_lapack
 
 Array = np.ndarray[Any, Any]
+
+_SMALL = 1000  # order up to which one thread factorises as fast as several
 
 
 @dataclass(slots=True, eq=False)
@@ -84,7 +88,9 @@ class Ridge(Solver):
                 problem.operator.charge(forward=min(problem.m, problem.n), adjoint=1)
             else:
                 problem.operator.charge(forward=3, adjoint=3)
-            state.x = state.system.solve(w)
+            small = min(problem.m, problem.n) <= _SMALL
+            with single_threaded_lapack() if small else nullcontext():
+                state.x = state.system.solve(w)
             state.r = problem.residual(state.x)
             state.n_iter += 1
             return Outcome.EXHAUSTED
