@@ -6,11 +6,14 @@ __version__ = "0.1.0"
 
 _HOME = {
     "solve": "entry",
+    "solve_path": "entry",
     "iterate": "entry",
     "certify": "entry",
     "lam_max": "selection.theory",
     "rescale_problem": "selection.theory",
     "estimate_sigma": "selection.defaults",
+    "select_lam": "selection.selector",
+    "CrossValidation": "selection.cross_validation",
     "Penalty": "penalties",
     "L0": "penalties",
     "L1": "penalties",
@@ -31,6 +34,7 @@ _HOME = {
     "norm_bound": "operators.adapt",
     "Certificate": "certificate",
     "Kind": "certificate",
+    "Path": "result",
     "Result": "result",
     "Selection": "result",
     "Status": "result",
@@ -46,6 +50,7 @@ if TYPE_CHECKING:
     from sparseinv.entry import certify as certify
     from sparseinv.entry import iterate as iterate
     from sparseinv.entry import solve as solve
+    from sparseinv.entry import solve_path as solve_path
     from sparseinv.operators.adapt import adjoint_test as adjoint_test
     from sparseinv.operators.adapt import as_operator as as_operator
     from sparseinv.operators.adapt import norm_bound as norm_bound
@@ -57,10 +62,13 @@ if TYPE_CHECKING:
     from sparseinv.penalties import GroupL1 as GroupL1
     from sparseinv.penalties import Penalty as Penalty
     from sparseinv.result import Interrupted as Interrupted
+    from sparseinv.result import Path as Path
     from sparseinv.result import Result as Result
     from sparseinv.result import Selection as Selection
     from sparseinv.result import Status as Status
+    from sparseinv.selection.cross_validation import CrossValidation as CrossValidation
     from sparseinv.selection.defaults import estimate_sigma as estimate_sigma
+    from sparseinv.selection.selector import select_lam as select_lam
     from sparseinv.selection.theory import lam_max as lam_max
     from sparseinv.selection.theory import rescale_problem as rescale_problem
     from sparseinv.solvers.base import Solver as Solver

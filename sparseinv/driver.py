@@ -42,6 +42,11 @@ class Run:
         Start in the user's units.
     stopping : Stopping
         Limits.
+    began : float, optional
+        Reading of ``time.perf_counter()`` at which the run began; now if None.
+    state : State, optional
+        Where a run of the same solver on the same data ended, at another level of the penalty: go on
+        from there. x0 is then not used.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class Run:
         x0: Array | None,
         stopping: Stopping,
         began: float | None = None,
+        state: State | None = None,
     ) -> None:
         self.problem, self.solver, self.stopping = problem, solver, stopping
         self.began = time.perf_counter() if began is None else began
@@ -62,6 +68,9 @@ class Run:
         # b = 0: x = 0 is the answer, wherever a run might start
         trivial = problem.scale == 0.0 and hasattr(problem.penalty, "in_units")
         self._x0 = None if x0 is None or trivial else problem.units.working(x0)
+        self._previous = None if trivial else state
+        if self._previous is not None:
+            self._x0 = self._previous.x.copy()
         self._best: _Best | None = None
         self._lowest = math.inf  # smallest certificate.relative so far
         self._idle = 0  # certificates since the last progress
@@ -69,9 +78,18 @@ class Run:
 
     def start(self) -> None:
         """Set the solver up and judge the point it starts from."""
-        self.state = self._guarded(lambda: self.solver.start(self.problem, self._x0))
+        self.state = self._guarded(self._first_state)
         if self.status is None:
             self._judge(Outcome.MOVED)
+
+    def _first_state(self) -> State:
+        if self._previous is None:
+            state: State = self.solver.start(self.problem, self._x0)
+        else:
+            self.problem.operator.phase = "setup"
+            state = self.solver.resume(self.problem, self._previous)
+            state.n_iter = 0
+        return state
 
     def step(self) -> None:
         """Take one step of the solver and judge where it led."""
@@ -191,6 +209,40 @@ class Run:
             return False
         return problem.units.objective(value) < best.certificate.objective
 
+    def finish(
+        self,
+        *,
+        callback: Callable[[Progress], Any] | None = None,
+        progress: bool = False,
+        lam: Any = None,
+        reason: str = "",
+        selection: Selection | None = None,
+        single: bool = False,
+    ) -> Result:
+        """Step until something ends the run; raise Interrupted with the result on Ctrl-C."""
+        bar = Bar(self.stopping.tol) if progress else None
+        try:
+            self.start()
+            while self.status is None:
+                if callback is not None:
+                    try:
+                        callback(self.progress())
+                    except StopIteration:
+                        self.status = Status.STOPPED_BY_CALLBACK
+                        break
+                if bar is not None:
+                    bar.update(self.progress())
+                self.step()
+        except KeyboardInterrupt:
+            self.status = Status.INTERRUPTED
+        finally:
+            if bar is not None:
+                bar.close()
+        result = self.result(lam=lam, reason=reason, selection=selection, single=single)
+        if result.status is Status.INTERRUPTED:
+            raise Interrupted(result)
+        return result
+
     def result(self, *, lam: Any, reason: str, selection: Selection | None, single: bool) -> Result:
         """Return the result with a certificate from a fresh residual."""
         problem, state = self.problem, self.state
@@ -199,7 +251,7 @@ class Run:
         hurried = status in (Status.MAX_TIME, Status.INTERRUPTED)
         x = best.x if best is not None else start_point(problem, self._x0)
         if state is not None and (status is Status.CONVERGED or (hurried and self._is_better(state))):
-            x = state.x
+            x = state.x.copy()  # a run that goes on from this state writes into it
         outer = problem.units.solution(x)
         if not np.isfinite(outer).all():
             status, self.detail = Status.NUMERICAL_FAILURE, "x overflows in the units of A and b."
@@ -218,7 +270,7 @@ class Run:
             if dual is not None and certificate.relative > tol:
                 certificate = certify_problem(problem, x, refit=refit, target=tol, local=local)
         except OperatorFailure as failure:
-            x, certificate = (best.x, best.certificate) if best is not None else _unknown(problem)
+            x, certificate = (best.x, best.certificate) if best is not None else unknown(problem)
             outer = problem.units.solution(x)
             status, self.detail = Status.NUMERICAL_FAILURE, self.detail or str(failure)
         settled = state is None or state.settled
@@ -246,7 +298,7 @@ def _in_single_precision(x: Array) -> Array:
     return x.astype(np.complex64 if x.dtype.kind == "c" else np.float32)
 
 
-def _unknown(problem: Problem) -> tuple[Array, Certificate]:
+def unknown(problem: Problem) -> tuple[Array, Certificate]:
     """Return what a run has that could not even judge its start: x = 0, nothing proved."""
     value = problem.units.objective(problem.scale)
     certificate = Certificate(Kind.PROX_STATIONARITY, math.inf, value, math.inf, value, -math.inf)
@@ -274,26 +326,6 @@ def run(
     Interrupted
         On Ctrl-C, with the best result so far in ``.result``.
     """
-    drive = Run(problem, solver, x0, stopping or Stopping(), began)
-    bar = Bar(drive.stopping.tol) if progress else None
-    try:
-        drive.start()
-        while drive.status is None:
-            if callback is not None:
-                try:
-                    callback(drive.progress())
-                except StopIteration:
-                    drive.status = Status.STOPPED_BY_CALLBACK
-                    break
-            if bar is not None:
-                bar.update(drive.progress())
-            drive.step()
-    except KeyboardInterrupt:
-        drive.status = Status.INTERRUPTED
-    finally:
-        if bar is not None:
-            bar.close()
-    result = drive.result(lam=lam, reason=reason, selection=selection, single=single)
-    if result.status is Status.INTERRUPTED:
-        raise Interrupted(result)
-    return result
+    return Run(problem, solver, x0, stopping or Stopping(), began).finish(
+        callback=callback, progress=progress, lam=lam, reason=reason, selection=selection, single=single
+    )

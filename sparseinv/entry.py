@@ -1,4 +1,4 @@
-"""The front door: solve, iterate, certify."""
+"""The front door: solve, solve_path, iterate, certify."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from sparseinv.operators.adapt import as_operator
 from sparseinv.operators.base import Operator
 from sparseinv.penalties.base import Leveled, Penalty
 from sparseinv.problem import OperatorFailure, Problem
-from sparseinv.result import Interrupted, Result, Selection, Status
+from sparseinv.result import Interrupted, Path, Result, Selection, Status
 from sparseinv.selection.defaults import at_level, choose_lam
-from sparseinv.solvers.auto import choose, complete
+from sparseinv.selection.path import Follower, check_levels, factored, grid, unit_penalty
+from sparseinv.selection.selector import Selector, Task, check_selector
+from sparseinv.solvers.auto import complete, resolve
 from sparseinv.solvers.base import Solver
-from sparseinv.stopping import Progress, Stopping
+from sparseinv.stopping import PathProgress, Progress, Stopping
 
 Array = np.ndarray[Any, Any]
 
@@ -31,6 +33,7 @@ def solve(
     penalty: Penalty,
     *,
     solver: Solver | str = "auto",
+    select: Selector | None = None,
     x0: Any = None,
     tol: float = 1e-6,
     max_iter: int | None = None,
@@ -53,6 +56,9 @@ def solve(
         (see Notes), and ``result.selection`` says how.
     solver : Solver or "auto"
         A solver object such as FISTA(), or "auto"; ``result.reason`` says why.
+    select : CrossValidation, optional
+        A rule that chooses lam from the levels of `solve_path`, in place of the default rule; a lam that
+        is set is then taken as relative factors. `select_lam` also returns the path and offers other levels.
     x0 : array_like, shape (n,), optional
         Where to start.
     tol : float
@@ -109,24 +115,132 @@ def solve(
     vector = validation.right_hand_side(b, operator.shape[0])
     start = _start(x0, operator, vector)
     single = _is_single(A, operator, b)
+    if select is not None:
+        check_selector(select, "select").check(operator.shape[0])
+        check_levels(penalty, None, operator.shape[1])
     selection: Selection | None = None
     problem = _problem(operator, vector, penalty, solver, rng, check_operator)
-    if isinstance(penalty, Leveled) and penalty.lam is None:
+    if isinstance(penalty, Leveled) and (penalty.lam is None or select is not None):
         deadline = began + stopping.max_time
         try:
-            selection = choose_lam(problem, penalty, deadline)
+            if select is None:
+                selection = choose_lam(problem, penalty, deadline)
+            else:
+                limit = None if max_iter is None else stopping.max_iter
+                selection = select.choose(
+                    Task(
+                        operator, vector, problem, penalty, grid(problem),
+                        lambda at: resolve(at, solver), limit, deadline,
+                    )
+                )  # fmt: skip
         except (KeyboardInterrupt, OperatorFailure) as stop:
             return _without_level(problem, solver, start, stopping, stop, began)
-        penalty = penalty.replace(lam=selection.lam)
+        penalty = penalty.replace(lam=factored(penalty.lam, selection.lam))
         problem.operator.phase = "setup"
-        problem = at_level(problem, penalty, selection.lam)
-    method, reason = _method(problem, solver)
+        problem = at_level(problem, penalty, penalty.lam)
+    method, reason = resolve(problem, solver)
     limit = method.default_max_iter if max_iter is None else stopping.max_iter
     return run(
         problem, method, x0=start, stopping=Stopping(stopping.tol, limit, stopping.max_time),
         callback=callback, progress=progress, lam=getattr(penalty, "lam", None), reason=reason,
         selection=selection, single=single, began=began,
     )  # fmt: skip
+
+
+def solve_path(
+    A: Any,
+    b: Any,
+    penalty: Penalty,
+    *,
+    lams: Any = None,
+    n_lams: int = 100,
+    ratio: float = 1e-2,
+    solver: Solver | str = "auto",
+    tol: float = 1e-6,
+    max_iter: int | None = None,
+    max_time: float | None = None,
+    callback: Callable[[PathProgress], Any] | None = None,
+    progress: bool = False,
+    check_operator: bool = True,
+    rng: Any = None,
+) -> Path:
+    """Solve for a falling sequence of lambdas, each run started where the one before ended.
+
+    Parameters
+    ----------
+    A, b
+        As for `solve`.
+    penalty : Penalty
+        One with a level. With ``lam=None`` a level t is lam itself; a lam that is set is taken as
+        relative factors, lam_j = t * lam_j. Weights, groups, zero and infinite levels are respected.
+    lams : array_like, shape (K,), optional
+        Levels, finite and >= 0; sorted decreasingly, repeated ones kept.
+    n_lams : int
+        How many levels where ``lams`` is None.
+    ratio : float
+        Smallest level over the largest, in (0, 1), where ``lams`` is None: they fall geometrically from
+        ``lam_max(A, b, penalty)``.
+    solver : Solver or "auto"
+        As for `solve`; "auto" chooses at every level.
+    tol : float
+        For every level: certificate.relative = value / (1/2 ||b||^2) at most tol.
+    max_iter : int, optional
+        Most iterations per level; the solver's own default if None.
+    max_time : float, optional
+        Most seconds for the whole path; unlimited if None.
+    callback : callable, optional
+        Called after each level with a `Progress` that also has lam, number and total (levels done and
+        asked for); StopIteration ends the path.
+    progress : bool
+        Show a progress bar over the levels.
+    check_operator, rng
+        As for `solve`; the test and the norm estimate are made once.
+
+    Returns
+    -------
+    Path
+        One result per level, as many as were asked for, each with its own status, certificate and cost
+        (set-up counts for the first). Levels that were not begun carry the last x, an honest
+        certificate, and MAX_TIME or STOPPED_BY_CALLBACK.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input, before any work; L2 without ``lams``, because no lam gives x = 0 there.
+    Interrupted
+        On Ctrl-C; ``.path`` holds the path as far as it came, completed by the last x.
+
+    Notes
+    -----
+    Convex penalties: every result is a minimiser as proved by its certificate, whatever the start. For
+    L0 the start matters. IRL1 (auto) reweights anew at every level and keeps the solution of the level
+    before as a candidate. The other solvers end in the local minimum that is reached from the solution
+    of the level before, which can differ from that of `solve` at the same lam, for better or worse.
+    Cost: the checks of input and operator, column norms and the norm of A are paid once; a matrix-free
+    A with an L0 penalty also pays its column norms for lam_max.
+
+    Examples
+    --------
+    >>> import numpy as np, sparseinv as si
+    >>> A = np.random.default_rng(0).standard_normal((30, 60))
+    >>> path = si.solve_path(A, A[:, 3] - A[:, 7], si.L1(), n_lams=20)
+    >>> path.success, path.X.shape, int(path.n_nonzero[0]), int(path.n_nonzero[5])
+    (True, (60, 20), 0, 2)
+    """
+    began = time.perf_counter()
+    stopping, solver = _settings(penalty, solver, tol, max_iter, max_time, callback)
+    levels = None if lams is None else validation.path_levels(lams)
+    n_lams, ratio = validation.count(n_lams, "n_lams", least=1), validation.fraction(ratio, "ratio")
+    operator = as_operator(A)
+    vector = validation.right_hand_side(b, operator.shape[0])
+    leveled = check_levels(penalty, levels, operator.shape[1])
+    problem = _problem(operator, vector, unit_penalty(leveled), solver, rng, check_operator)
+    follower = Follower(
+        lambda at: resolve(at, solver), stopping, None if max_iter is None else stopping.max_iter,
+        callback, progress, _is_single(A, operator, b),
+    )  # fmt: skip
+    levels = grid(problem, n_lams, ratio) if levels is None else levels
+    return follower.follow(problem, leveled, levels, began)
 
 
 def iterate(
@@ -168,7 +282,7 @@ def iterate(
     vector = validation.right_hand_side(b, operator.shape[0])
     start = _start(x0, operator, vector)
     problem = _problem(operator, vector, penalty, solver, rng, check_operator)
-    method, _ = _method(problem, solver)
+    method, _ = resolve(problem, solver)
 
     def states() -> Iterator[Progress]:
         drive = Run(problem, method, start, Stopping(tol=0.0, max_iter=2**62))
@@ -293,7 +407,7 @@ def _without_level(
     began: float,
 ) -> Result:
     """Return what there is when lam could not be chosen: x0 or zero, with nothing proved about it."""
-    drive = Run(problem, _method(problem, solver)[0], x0, stopping, began)
+    drive = Run(problem, resolve(problem, solver)[0], x0, stopping, began)
     failed = isinstance(stop, OperatorFailure)
     drive.status = Status.NUMERICAL_FAILURE if failed else Status.INTERRUPTED
     drive.detail = f"{stop} (while lam was chosen)" if failed else "lam was not chosen yet."
@@ -301,11 +415,3 @@ def _without_level(
     if failed:
         return result
     raise Interrupted(result) from None
-
-
-def _method(problem: Problem, solver: Solver | str) -> tuple[Solver, str]:
-    if isinstance(solver, Solver):
-        method = complete(solver, problem)
-        method.check(problem)
-        return method, ""
-    return choose(problem)

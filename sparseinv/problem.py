@@ -229,9 +229,11 @@ class Problem:
         """Return the same data with another penalty, already bound and in working units."""
         other = object.__new__(Problem)
         other.__dict__.update(self.__dict__)
-        for name in ("unpenalised", "_basis"):
-            other.__dict__.pop(name, None)
         other.penalty = penalty
+        if "unpenalised" in self.__dict__:
+            del other.__dict__["unpenalised"]
+            if not np.array_equal(self.unpenalised, other.unpenalised):
+                other.__dict__.pop("_basis", None)
         return other
 
     @property

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -56,6 +58,15 @@ class Selection:
         Levels tried and what the rule computed for each.
     n_products : int
         Products with A and A^H spent on the choice.
+    standard_error : ndarray or None
+        Standard error of ``criterion``, where the rule knows one.
+    at_edge : bool
+        Whether the best or the chosen level is the smallest or the largest of those tried, so that a
+        wider range could do better.
+    path : Path or None
+        The solutions for all ``lams`` on all rows (`select_lam`).
+    result : Result or None
+        The solution for ``lam`` on all rows (`select_lam`).
 
     Examples
     --------
@@ -70,6 +81,28 @@ class Selection:
     lams: Array
     criterion: Array
     n_products: int = 0
+    standard_error: Array | None = None
+    at_edge: bool = False
+    path: Path | None = None
+    result: Result | None = None
+
+    def __repr__(self) -> str:
+        lines = [f"lam = {self.lam:.6g}: {self.rule}"]
+        if self.lams.size:
+            lines.append(
+                f"  levels      {self.lams.size} from {self.lams.max():.6g} to {self.lams.min():.6g}, "
+                f"{self.n_products} products"
+            )
+        at = np.flatnonzero(self.lams == self.lam)
+        if at.size and self.criterion.size == self.lams.size:
+            error = "" if self.standard_error is None else f" +- {self.standard_error[at[0]]:.2g}"
+            least = f", least {self.criterion.min():.6g}"
+            lines.append(f"  criterion   {self.criterion[at[0]]:.6g}{error}{least}")
+        if self.sigma is not None:
+            lines.append(f"  sigma       {self.sigma:.4g}")
+        if self.result is not None:
+            lines.append(f"  result      {self.result.status.name}: {self.result.certificate}")
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,10 +200,97 @@ class Result:
         return "\n".join(lines)
 
 
+_ROWS = 5  # rows that the report of a path shows at either end
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """Hold the solutions for a falling sequence of levels.
+
+    ``path[k]`` and iteration give the results, ``len(path)`` their number.
+
+    Attributes
+    ----------
+    results : list of Result
+        One per level, in the order of ``lams``, each with its own status, certificate and cost.
+    lams : ndarray, shape (K,)
+        The levels, decreasing; factors on the penalty's own lam where it has one.
+
+    Examples
+    --------
+    >>> import numpy as np, sparseinv as si
+    >>> path = si.solve_path(np.eye(2), np.array([2.0, 1.0]), si.L1(), lams=[1.5, 0.5])
+    >>> path.X
+    array([[0.5, 1.5],
+           [0. , 0.5]])
+    """
+
+    results: list[Result]
+    lams: Array
+
+    @cached_property
+    def X(self) -> Array:
+        """The solutions side by side, shape (n, K)."""
+        return np.array([result.x for result in self.results]).T
+
+    @cached_property
+    def n_nonzero(self) -> Array:
+        """Number of non-zero coefficients at each level, shape (K,)."""
+        return np.array([np.count_nonzero(result.x) for result in self.results])
+
+    @property
+    def success(self) -> bool:
+        """Whether every certificate meets the tolerance."""
+        return all(result.success for result in self.results)
+
+    @property
+    def n_matvec(self) -> int:
+        """Products with A, all levels together."""
+        return sum(result.n_matvec for result in self.results)
+
+    @property
+    def n_rmatvec(self) -> int:
+        """Products with A^H, all levels together."""
+        return sum(result.n_rmatvec for result in self.results)
+
+    @property
+    def seconds(self) -> float:
+        """Wall time, all levels together."""
+        return sum(result.seconds for result in self.results)
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def __getitem__(self, k: int) -> Result:
+        return self.results[k]
+
+    def __iter__(self) -> Iterator[Result]:
+        return iter(self.results)
+
+    def __repr__(self) -> str:
+        total, met = len(self), sum(result.success for result in self.results)
+        lines = [
+            f"{met} of {total} levels meet the tolerance; {self.n_matvec} products with A and "
+            f"{self.n_rmatvec} with A^H, {self.seconds:.3g} s",
+            f"  {'lam':>12} {'not zero':>9} {'objective':>14} {'gap':>8}  status",
+        ]
+        for k, (lam, result) in enumerate(zip(self.lams, self.results, strict=True)):
+            if _ROWS <= k < total - _ROWS:
+                if k == _ROWS:
+                    lines.append(f"  {'...':>12}")
+                continue
+            lines.append(
+                f"  {lam:12.6g} {self.n_nonzero[k]:9d} {result.objective:14.8g} "
+                f"{result.certificate.relative:8.1e}  {result.status.name}"
+            )
+        return "\n".join(lines)
+
+
 class Interrupted(KeyboardInterrupt):
     """Carry the best result so far out of a run that was interrupted with Ctrl-C.
 
-    It is a KeyboardInterrupt, so that a loop of your own around `solve` ends as well.
+    It is a KeyboardInterrupt, so that a loop of your own around `solve` ends as well. From `solve_path`
+    it carries ``.path`` too: what was computed, completed by the last x for the levels that were left.
 
     Examples
     --------
@@ -183,6 +303,7 @@ class Interrupted(KeyboardInterrupt):
     array([1.5, 0. ])
     """
 
-    def __init__(self, result: Result) -> None:
+    def __init__(self, result: Result, path: Path | None = None) -> None:
         super().__init__("interrupted; the best point so far and its certificate are in .result")
         self.result = result
+        self.path = path

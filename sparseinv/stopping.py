@@ -67,6 +67,15 @@ class Progress:
     x: Array = field(repr=False)
 
 
+@dataclass(frozen=True, eq=False)
+class PathProgress(Progress):
+    """What a callback sees after each level of a path; the counts are those of the level."""
+
+    lam: float
+    number: int  # levels done, this one included
+    total: int  # levels asked for
+
+
 @dataclass
 class History:
     """Remember one row per certificate."""
@@ -131,7 +140,18 @@ class Bar:
         now = time.monotonic()
         if now - self._shown < 0.1:
             return
+        percent, text = self._state(progress)
+        self._show(now, percent, text)
+
+    def _show(self, now: float, percent: float, text: str) -> None:
         self._shown = now
+        if self._bar is None:
+            print(f"\r{text}", end="", file=sys.stderr, flush=True)
+        else:
+            self._bar.n = round(percent)
+            self._bar.set_postfix_str(text)
+
+    def _state(self, progress: Any) -> tuple[float, str]:
         relative = max(progress.relative, 1e-300)
         if not self._first and np.isfinite(relative):
             self._first = relative
@@ -139,12 +159,7 @@ class Bar:
         if self._first and np.isfinite(relative):
             span, done = np.log(self._first / self._tol), np.log(self._first / relative)
             percent = 100.0 * float(np.clip(done / span, 0, 1)) if span > 0 else 100.0
-        text = f"iteration {progress.n_iter}, gap {progress.relative:.1e}"
-        if self._bar is None:
-            print(f"\r{text}", end="", file=sys.stderr, flush=True)
-        else:
-            self._bar.n = round(percent)
-            self._bar.set_postfix_str(text)
+        return percent, f"iteration {progress.n_iter}, gap {progress.relative:.1e}"
 
     def close(self) -> None:
         """Leave the line."""
@@ -152,3 +167,14 @@ class Bar:
             print(file=sys.stderr)
         else:
             self._bar.close()
+
+
+class PathBar(Bar):
+    """Show how many levels of a path are done."""
+
+    def update(self, progress: PathProgress) -> None:  # type: ignore[override]
+        """Show the level; at most ten times a second, and the last one always."""
+        now = time.monotonic()
+        if now - self._shown >= 0.1 or progress.number == progress.total:
+            text = f"level {progress.number} of {progress.total}, lam {progress.lam:.3g}"
+            self._show(now, 100.0 * progress.number / progress.total, text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -37,3 +38,22 @@ def single_threaded_lapack() -> Iterator[None]:
     finally:
         for c, count in zip(controllers, before, strict=True):
             c.set_num_threads(count)
+
+
+@contextmanager
+def single_threaded_blas() -> Iterator[None]:
+    """Hold every BLAS to one thread while threads of our own share the cores.
+
+    One thread also fixes the order of additions, so that results do not depend on how many cores there are.
+    """
+    import scipy.linalg  # noqa: F401  (loads the library that is to be held)
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):
+        yield
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else (os.cpu_count() or 1)

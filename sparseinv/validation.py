@@ -139,6 +139,28 @@ def lambdas(lam: Any, name: str = "lam") -> Array | float | None:
     return vector
 
 
+def path_levels(lams: Any) -> Array:
+    """Return the levels of a path, decreasing; refuse what is not a finite number >= 0."""
+    array = numeric(lams, "lams")
+    if np.iscomplexobj(array):
+        raise TypeError("lams is complex, but a penalty level is a real number >= 0")
+    if array.ndim != 1 or array.size == 0:
+        raise ValueError(f"lams has shape {array.shape}, but a vector of at least one level is needed")
+    bad = ~((array >= 0) & np.isfinite(array))
+    if bad.any():
+        at = int(np.argmax(bad))
+        raise ValueError(f"lams[{at}] is {array[at]}, but every level must be a finite number >= 0")
+    return np.ascontiguousarray(np.sort(array)[::-1])
+
+
+def fraction(value: Any, name: str) -> float:
+    """Return value as a float strictly between 0 and 1."""
+    number = real_number(value, name)
+    if not 0 < number < 1:
+        raise ValueError(f"{name} is {number}, but it must lie between 0 and 1")
+    return number
+
+
 def group_labels(groups: Any, n: int | None = None) -> Array:
     """Return one label per coefficient as a vector of n entries."""
     labels = np.asarray(groups)

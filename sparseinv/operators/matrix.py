@@ -42,6 +42,10 @@ class ExplicitMatrix(Operator):
         """Return the matrix times 2**exponent, copied."""
         raise TypeError(f"{type(self).__name__} must define scaled(exponent)")
 
+    def rows(self, index: Array) -> ExplicitMatrix:
+        """Return the rows ``index`` (increasing), copied."""
+        raise TypeError(f"{type(self).__name__} must define rows(index)")
+
     def max_abs(self) -> float:
         """Return the largest modulus (of real and imaginary parts) of an entry."""
         raise TypeError(f"{type(self).__name__} must define max_abs()")
@@ -112,6 +116,10 @@ class DenseMatrix(ExplicitMatrix):
         """Return a copy times 2**exponent."""
         return DenseMatrix(ldexp(self.array, exponent))
 
+    def rows(self, index: Array) -> DenseMatrix:
+        """Return the rows, copied."""
+        return DenseMatrix(np.take(self.array.T, index, axis=1).T)  # column-major with one copy
+
     def max_abs(self) -> float:
         """Return the largest modulus of a real or imaginary part."""
         if self._largest is None:
@@ -181,6 +189,10 @@ class SparseMatrix(ExplicitMatrix):
         copy = self.array.copy()
         copy.data = ldexp(copy.data, exponent)
         return SparseMatrix(copy)
+
+    def rows(self, index: Array) -> SparseMatrix:
+        """Return the rows, copied, by way of a row-wise copy of the matrix."""
+        return SparseMatrix(self.array.tocsr()[index].tocsc())
 
     def max_abs(self) -> float:
         """Return the largest modulus of a real or imaginary part."""

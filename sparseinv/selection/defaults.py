@@ -121,7 +121,7 @@ def estimate_sigma(A: Any, b: Any, *, rng: Any = None) -> float:
     return _pivotal(problem, L1())[1]
 
 
-def at_level(problem: Problem, penalty: Leveled, lam: float) -> Problem:
+def at_level(problem: Problem, penalty: Leveled, lam: Any) -> Problem:
     """Return the same data with the penalty at another level."""
     bound = penalty.replace(lam=lam).bind(problem.n)
     units = problem.units

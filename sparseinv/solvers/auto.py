@@ -36,6 +36,15 @@ def choose(problem: Problem) -> tuple[Solver, str]:
     return solver, "auto: matrix-free operator, convex penalty"
 
 
+def resolve(problem: Problem, solver: Solver | str) -> tuple[Solver, str]:
+    """Return (solver, reason): the one given, completed and checked, or a choice for "auto"."""
+    if isinstance(solver, Solver):
+        method = complete(solver, problem)
+        method.check(problem)
+        return method, ""
+    return choose(problem)
+
+
 def _convex(problem: Problem) -> Solver:
     """Return the solver for the problem, or for a convex surrogate of it with the same levels."""
     if not problem.explicit:

@@ -81,6 +81,13 @@ class Solver:
         """Return the initial state; x0 is in working units and may be written to."""
         raise TypeError(f"{type(self).__name__} must define start(problem, x0)")
 
+    def resume(self, problem: Problem, state: Any) -> Any:
+        """Return the state from which a run goes on after the level of the penalty has changed.
+
+        ``state`` is where a run on the same data ended; it may be changed and handed back.
+        """
+        return self.start(problem, state.x.copy())
+
     def step(self, problem: Problem, state: Any, budget: Budget) -> Outcome:
         """Move state.x; return after about a tenth of a second of work at most."""
         raise TypeError(f"{type(self).__name__} must define step(problem, state, budget)")

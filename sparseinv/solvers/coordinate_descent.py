@@ -116,6 +116,12 @@ class CoordinateDescent(Solver):
             state.settled = state.level <= 1.0
         return state
 
+    def resume(self, problem: Problem, state: DescentState) -> DescentState:
+        """Go on from the last iterate; curvatures and Gram matrix are kept."""
+        state.r = problem.residual(state.x)
+        state.level, state.settled = 1.0, True
+        return state
+
     def step(self, problem: Problem, state: DescentState, budget: Budget) -> Outcome:
         """Sweep over all coefficients, then over the non-zero ones."""
         from sparseinv.kernels.descent import coordinate_descent, gram_descent, group_descent

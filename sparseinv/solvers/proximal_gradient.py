@@ -65,6 +65,12 @@ class _ProximalGradient(Solver):
             state.settled = state.level <= 1.0
         return state
 
+    def resume(self, problem: Problem, state: ProximalState) -> ProximalState:
+        """Go on from the last iterate without momentum; the norm and the last gradient are kept."""
+        state.z[:], state.rz[:] = state.x, state.r
+        state.inertia, state.level, state.settled = 1.0, 1.0, True
+        return state
+
     def step(self, problem: Problem, state: ProximalState, budget: Budget) -> Outcome:
         """Run a chunk of iterations."""
         penalty = problem.penalty

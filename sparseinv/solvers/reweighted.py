@@ -256,6 +256,17 @@ class IRL1(_Reweighted):
             inner=inner, floor=floor, previous=x,
         )  # fmt: skip
 
+    def resume(self, problem: Problem, state: IRL1State) -> IRL1State:
+        """Go on from the last x where R is convex; otherwise keep it as a candidate and reweight anew.
+
+        Weights that follow the solution of the last level hold on to its support, which ends higher.
+        """
+        if problem.penalty.convex:
+            return self.start(problem, state.x.copy())
+        fresh = self.start(problem, None)
+        fresh.given = state.x.copy()
+        return fresh
+
     def step(self, problem: Problem, state: IRL1State, budget: Budget) -> Outcome:
         """Take one step of the inner solver; reweight once its problem is solved."""
         assert self.inner is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,15 +13,19 @@ from sparseinv.problem import Problem
 from sparseinv.solvers.base import Outcome, Solver, State, refuse, start_point
 from sparseinv.solvers.least_squares import ConjugateGradients, DirectSystem, is_direct, mean_square
 from sparseinv.stopping import Budget
+from sparseinv.threads import single_threaded_lapack
 
 Array = np.ndarray[Any, Any]
+
+_SMALL = 1000  # order up to which one thread factorises as fast as several
 
 
 @dataclass(slots=True, eq=False)
 class RidgeState(State):
-    """Carry the conjugate-gradient iteration of a matrix-free run."""
+    """Carry the linear system, or the conjugate-gradient iteration of a matrix-free run."""
 
     cg: ConjugateGradients | None = None
+    system: DirectSystem | None = None  # A and its Gram matrix, for one level after another
 
 
 @dataclass(frozen=True, repr=False)
@@ -69,13 +74,23 @@ class Ridge(Solver):
         x = start_point(problem, x0)
         return RidgeState(x, problem.residual(x))
 
+    def resume(self, problem: Problem, state: RidgeState) -> RidgeState:
+        """Go on from the last x; the Gram matrix is kept."""
+        return RidgeState(state.x, problem.residual(state.x), system=state.system)
+
     def step(self, problem: Problem, state: RidgeState, budget: Budget) -> Outcome:
         """Solve the system, or run a few iterations of conjugate gradients."""
         penalty = problem.penalty
         w = np.where(penalty.excluded, np.inf, penalty.l2)
         if is_direct(problem) if self.direct is None else self.direct:
-            state.x = DirectSystem(problem).solve(w)
-            problem.operator.charge(forward=min(problem.m, problem.n), adjoint=1)
+            if state.system is None:
+                state.system = DirectSystem(problem)
+                problem.operator.charge(forward=min(problem.m, problem.n), adjoint=1)
+            else:
+                problem.operator.charge(forward=3, adjoint=3)
+            small = min(problem.m, problem.n) <= _SMALL
+            with single_threaded_lapack() if small else nullcontext():
+                state.x = state.system.solve(w)
             state.r = problem.residual(state.x)
             state.n_iter += 1
             return Outcome.EXHAUSTED

@@ -1,0 +1,175 @@
+"""What a rule that chooses lambda must offer, and what it is told; `select_lam`."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sparseinv import validation
+from sparseinv.operators.adapt import as_operator
+from sparseinv.operators.base import Operator
+from sparseinv.penalties.base import Leveled, Penalty
+from sparseinv.problem import Problem
+from sparseinv.result import Selection
+from sparseinv.selection.path import Follower, check_levels, grid, unit_penalty
+from sparseinv.solvers.auto import complete, resolve
+from sparseinv.solvers.base import Solver
+from sparseinv.stopping import Stopping
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Hold what every fold of a cross-validation reads and none writes.
+
+    Attributes
+    ----------
+    operator, b : Operator, ndarray
+        A and b in the user's units.
+    problem : Problem
+        The problem on all rows, which is charged for the products.
+    penalty : Leveled
+        Without lam, or with relative factors.
+    lams : ndarray, shape (K,)
+        Levels, decreasing.
+    method : callable
+        From a problem to (solver, reason).
+    max_iter : int or None
+        Iterations per level.
+    deadline : float
+        Reading of ``time.perf_counter()`` at which folds end with what they have.
+    n_threads : int or None
+        Folds at a time; as many as there are cores if None.
+    """
+
+    operator: Operator
+    b: Array
+    problem: Problem
+    penalty: Leveled
+    lams: Array
+    method: Callable[[Problem], tuple[Solver, str]]
+    max_iter: int | None = None
+    deadline: float = math.inf
+    n_threads: int | None = None
+
+
+class Selector:
+    """Describe a rule that chooses lambda by its parameters."""
+
+    def check(self, m: int) -> None:
+        """Raise ValueError or TypeError if the rule cannot be applied to m rows; makes no product."""
+
+    def choose(self, task: Task) -> Selection:
+        """Return the level chosen for a task; charge ``task.problem.operator`` for what it cost."""
+        raise TypeError(f"{type(self).__name__} must define choose(task)")
+
+
+def check_selector(selector: Any, name: str) -> Selector:
+    """Return the selector; refuse anything else, naming the argument."""
+    if isinstance(selector, type) and issubclass(selector, Selector):
+        raise TypeError(f"{name} is the class {selector.__name__}; pass an object, {selector.__name__}()")
+    if not isinstance(selector, Selector):
+        raise TypeError(f"{name} is {selector!r}, but a selector such as CrossValidation(5) is needed")
+    return selector
+
+
+def select_lam(
+    A: Any,
+    b: Any,
+    penalty: Penalty,
+    selector: Selector,
+    *,
+    lams: Any = None,
+    n_lams: int = 100,
+    ratio: float = 1e-2,
+    solver: Solver | str = "auto",
+    tol: float = 1e-6,
+    max_iter: int | None = None,
+    max_time: float | None = None,
+    n_threads: int | None = None,
+    check_operator: bool = True,
+    rng: Any = None,
+) -> Selection:
+    """Choose lambda from the data by a rule, and solve for all lambdas tried.
+
+    Parameters
+    ----------
+    A, b, penalty, lams, n_lams, ratio
+        As for `solve_path`: the levels among which to choose.
+    selector : CrossValidation
+        The rule.
+    solver, tol, max_iter, check_operator, rng
+        As for `solve_path`; tol is that of the path on all rows.
+    max_time : float, optional
+        Most seconds for everything; the rule leaves a share to the path on all rows.
+    n_threads : int, optional
+        Most threads that the rule may use; as many as there are cores if None.
+
+    Returns
+    -------
+    Selection
+        ``lam``, with ``result`` (the solution for it on all rows), ``path`` (those for all levels),
+        ``criterion`` with ``standard_error`` for ``lams``, and ``at_edge``, which is True where a wider
+        range of levels could do better.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input, before any work.
+    Interrupted
+        On Ctrl-C during the path on all rows; a plain KeyboardInterrupt before it.
+
+    See Also
+    --------
+    solve : ``solve(A, b, penalty, select=selector)`` solves for the lambda chosen only.
+
+    Examples
+    --------
+    >>> import numpy as np, sparseinv as si
+    >>> rng = np.random.default_rng(0)
+    >>> A = rng.standard_normal((60, 30))
+    >>> b = 2 * A[:, 4] + rng.standard_normal(60)
+    >>> choice = si.select_lam(A, b, si.L1(), si.CrossValidation(5), n_lams=20)
+    >>> choice.result.success, choice.at_edge, choice.path.X.shape
+    (True, False, (30, 20))
+    """
+    began = time.perf_counter()
+    selector = check_selector(selector, "selector")
+    levels = None if lams is None else validation.path_levels(lams)
+    n_lams, ratio = validation.count(n_lams, "n_lams", least=1), validation.fraction(ratio, "ratio")
+    if not isinstance(solver, Solver) and solver != "auto":
+        raise TypeError(f"solver is {solver!r}, but 'auto' or a solver object such as FISTA() is needed")
+    limit = None if max_iter is None else validation.count(max_iter, "max_iter")
+    seconds = math.inf if max_time is None else validation.real_number(max_time, "max_time")
+    if not seconds >= 0:
+        raise ValueError(f"max_time is {seconds}, but it must be >= 0 seconds")
+    stopping = Stopping(validation.tolerance(tol), max_time=seconds)
+    threads = None if n_threads is None else validation.count(n_threads, "n_threads", least=1)
+    operator = as_operator(A)
+    vector = validation.right_hand_side(b, operator.shape[0])
+    selector.check(operator.shape[0])
+    leveled = check_levels(penalty, levels, operator.shape[1])
+    problem = Problem(operator, vector, unit_penalty(leveled), rng=rng, probe=False)
+    if isinstance(solver, Solver):
+        complete(solver, problem).check(problem)
+    problem.probe(check_operator)
+    levels = grid(problem, n_lams, ratio) if levels is None else levels
+    task = Task(
+        operator, vector, problem, leveled, levels, lambda at: resolve(at, solver), limit,
+        began + seconds, threads,
+    )  # fmt: skip
+    before = dataclasses.replace(problem.operator.products)
+    selection = selector.choose(task)
+    problem.operator.products = before  # what the choice cost is told by n_products
+    stored = validation.is_single(A) or bool(getattr(operator, "single", False))
+    single = stored and validation.is_single(b)
+    path = Follower(task.method, stopping, limit, single=single).follow(problem, leveled, levels, began)
+    chosen = int(np.argmax(levels == selection.lam))
+    return dataclasses.replace(selection, path=path, result=path[chosen])
