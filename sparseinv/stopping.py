@@ -152,3 +152,32 @@ class Bar:
             print(file=sys.stderr)
         else:
             self._bar.close()
+
+
+class ColumnBar:
+    """Show how many of the right-hand sides are done: tqdm where it is installed, plain text otherwise."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._done = total, 0
+        try:
+            from tqdm.auto import tqdm
+
+            self._bar: Any = tqdm(total=total, unit=" columns")
+        except ImportError:
+            self._bar = None
+
+    def add(self, count: int) -> None:
+        """Count more columns as done."""
+        self._done += count
+        if self._bar is None:
+            text = f"{self._done} of {self._total} columns"
+            print(f"\r{text}", end="", file=sys.stderr, flush=True)
+        else:
+            self._bar.update(count)
+
+    def close(self) -> None:
+        """Leave the line."""
+        if self._bar is None:
+            print(file=sys.stderr)
+        else:
+            self._bar.close()

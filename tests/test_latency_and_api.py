@@ -21,11 +21,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # every name that users may rely on: adding or removing one is a decision to be made on purpose
 PUBLIC = {
-    "functions": ["solve", "iterate", "certify", "lam_max", "rescale_problem", "estimate_sigma"],
+    "functions": ["solve", "solve_many", "iterate", "certify", "lam_max", "rescale_problem", "estimate_sigma"],
     "penalties": ["Penalty", "L0", "L1", "L2", "ElasticNet", "GroupL1"],
     "solvers": ["Solver", "ISTA", "FISTA", "CoordinateDescent", "WorkingSet", "Ridge", "IRLS", "IRL1"],
     "operators": ["Operator", "as_operator", "adjoint_test", "norm_bound"],
-    "answers": ["Certificate", "Interrupted", "Kind", "Progress", "Result", "Selection", "Status"],
+    "answers": ["Batch", "Certificate", "Interrupted", "Kind", "Progress", "Result", "Selection", "Status"],
     "version": ["__version__"],
 }
 PUBLIC_NAMES = {name for names in PUBLIC.values() for name in names}
@@ -117,6 +117,7 @@ A = np.random.default_rng(0).standard_normal((12, 20))
 b = A[:, 3] - 2 * A[:, 11]
 calls = {
     "solve": lambda: si.solve(A, b, si.L1(0.5)).success,
+    "solve_many": lambda: si.solve_many(A, np.stack([b, -b], axis=1), si.L1(0.5)).success,
     "iterate": lambda: next(si.iterate(A, b, si.L1(0.5))).n_iter == 0,
     "certify": lambda: si.certify(A, b, si.L1(0.5), np.zeros(20)).value > 0,
     "lam_max": lambda: si.lam_max(A, b, si.L1()) > 0,

@@ -1,0 +1,260 @@
+"""Many right-hand sides, one operator: what they share is computed once, the columns run in threads."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any
+
+import numpy as np
+
+from sparseinv import threads
+from sparseinv.driver import Run, run
+from sparseinv.penalties.base import Leveled, Penalty
+from sparseinv.problem import OperatorFailure, OutOfTime, Problem
+from sparseinv.result import Batch, Interrupted, Result, Selection, Status
+from sparseinv.selection.defaults import at_level, choose_lam
+from sparseinv.solvers.auto import choose, complete
+from sparseinv.solvers.base import Solver
+from sparseinv.stopping import ColumnBar, Progress, Stopping
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(eq=False)
+class Columns:
+    """The right-hand sides, what they share, and the answers so far.
+
+    Attributes
+    ----------
+    problem : Problem
+        A with everything that depends on A alone; its own b and level belong to no column.
+    B : ndarray, shape (m, k)
+        The right-hand sides, user's units.
+    penalty : Penalty
+        As the user passed it.
+    lams : ndarray or None, shape (k,)
+        One level per column.
+    solver : Solver or "auto"
+        As for `solve`.
+    stopping : Stopping
+        tol and limits; max_time is that of all columns together.
+    X0 : ndarray or None, shape (n, k)
+        Where to start, user's units.
+    single : bool
+        Whether x comes back in single precision.
+    X : ndarray, shape (n, k)
+        The answers, user's units, column-major.
+    results : list
+        The result of every column, None until there is one.
+    """
+
+    problem: Problem
+    B: Array
+    penalty: Penalty
+    lams: Array | None
+    solver: Solver | str
+    stopping: Stopping
+    X0: Array | None
+    single: bool
+    max_iter: int | None  # None: the solver's own default
+    began: float
+    X: Array = field(init=False)
+    results: list[Result | None] = field(init=False)
+    stop: Event = field(default_factory=Event)
+    wide: bool = False  # whether a column came back in double precision
+
+    def __post_init__(self) -> None:
+        self.X = np.zeros((self.problem.n, self.B.shape[1]), dtype=self.problem.dtype, order="F")
+        self.results = [None] * self.B.shape[1]
+
+    @property
+    def deadline(self) -> float:
+        """Reading of ``time.perf_counter()`` from which on no column is begun."""
+        return self.began + self.stopping.max_time
+
+    @property
+    def ended(self) -> bool:
+        """Whether no further column is to be begun."""
+        return self.stop.is_set() or time.perf_counter() >= self.deadline
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the levels are left to the data."""
+        return self.lams is None and isinstance(self.penalty, Leveled) and self.penalty.lam is None
+
+    def leveled(self, j: int) -> Penalty:
+        """Return the penalty of column j at its level (1 where that is still to be chosen)."""
+        return self.penalty if self.lams is None else leveled(self.penalty, float(self.lams[j]))
+
+    def start(self, j: int) -> Array | None:
+        """Return where column j starts, user's units."""
+        return None if self.X0 is None else np.ascontiguousarray(self.X0[:, j])
+
+    def column(self, j: int) -> tuple[Problem, Penalty]:
+        """Return the problem of column j and its penalty in the user's units."""
+        penalty = self.leveled(j)
+        bound = penalty.bind(self.problem.n)
+        return self.problem.with_data(np.ascontiguousarray(self.B[:, j]), bound), penalty
+
+    def keep(self, j: int, result: Result) -> None:
+        """Store the result of column j."""
+        self.X[:, j] = result.x
+        self.wide |= result.x.dtype.itemsize == self.X.dtype.itemsize
+        self.results[j] = dataclasses.replace(result, x=self.X[:, j])
+
+
+def leveled(penalty: Penalty, level: float) -> Penalty:
+    """Return the penalty with lam times level (lam = None counts as 1)."""
+    assert isinstance(penalty, Leveled)
+    lam = level if penalty.lam is None else penalty.lam * level
+    return penalty.replace(lam=lam)
+
+
+def check_levels(penalty: Penalty, lams: Array, n: int) -> None:
+    """Refuse levels that make 0 * inf with the penalty's own factors."""
+    if not isinstance(penalty, Leveled):
+        raise TypeError(f"lams is given, but penalty is {penalty!r}, which has no level")
+    own = np.asarray(1.0 if penalty.lam is None else penalty.lam)
+    for level in (lams.min(initial=math.inf), lams.max(initial=0.0)):
+        if lams.size and ((level == 0.0 and np.isinf(own).any()) or (level == math.inf and (own == 0).any())):
+            raise ValueError("lams times penalty.lam is 0 * inf; use 0 to leave free or inf to exclude, not both")
+        if lams.size:
+            leveled(penalty, float(level)).bind(n)
+
+
+def solve_columns(columns: Columns, n_threads: int | None, progress: bool) -> Batch:
+    """Solve all columns; see `sparseinv.solve_many`."""
+    k = columns.B.shape[1]
+    bar = ColumnBar(k) if progress else None
+    width, work = _regime(columns)
+    count = min(threads.available() if n_threads is None else n_threads, math.ceil(k / width))
+
+    def counted(part: range) -> None:
+        work(part)
+        if bar is not None:
+            bar.add(len(part))
+
+    parts = (range(first, min(first + width, k)) for first in range(0, k, width))
+    try:
+        if columns.problem.explicit:
+            with threads.single_threaded_blas():
+                interrupted = threads.spread(parts, counted, count, columns.stop)
+        else:
+            # an operator of the user's need not bear to be called from several threads, or from another
+            interrupted = threads.spread(parts, counted, 0, columns.stop)
+    finally:
+        if bar is not None:
+            bar.close()
+    status = Status.INTERRUPTED if interrupted or columns.stop.is_set() else Status.MAX_TIME
+    for j in range(k):
+        if columns.results[j] is None:
+            columns.keep(j, unsolved(columns, j, status))
+    batch = _collected(columns)
+    if status is Status.INTERRUPTED:
+        raise Interrupted(batch)
+    return batch
+
+
+def _regime(columns: Columns) -> tuple[int, Callable[[range], None]]:
+    """Return how many columns are taken together, and what solves them."""
+    return 1, lambda part: one_by_one(columns, part)
+
+
+def one_by_one(columns: Columns, part: range) -> None:
+    """Solve columns like `solve` does, each by itself."""
+    for j in part:
+        if columns.ended:
+            return
+        columns.keep(j, solve_one(columns, j))
+
+
+def solve_one(columns: Columns, j: int, x0: Array | None = None) -> Result:
+    """Solve column j by the solver given, or chosen for it."""
+    problem, penalty = columns.column(j)
+    start = columns.start(j) if x0 is None else x0
+    selection: Selection | None = None
+    if columns.chooses:
+        assert isinstance(penalty, Leveled)
+        try:
+            selection = choose_lam(problem, penalty, columns.deadline)
+        except (KeyboardInterrupt, OperatorFailure, OutOfTime) as stop:
+            return _without_level(columns, problem, start, stop)
+        penalty = penalty.replace(lam=selection.lam)
+        problem = at_level(problem, penalty, selection.lam)
+    method, reason = _method(problem, columns.solver)
+    stopping = columns.stopping
+    limit = method.default_max_iter if columns.max_iter is None else columns.max_iter
+    left = max(columns.deadline - time.perf_counter(), 0.0)
+    try:
+        result = run(
+            problem, method, x0=start, stopping=Stopping(stopping.tol, limit, left), callback=_watch(columns),
+            lam=getattr(penalty, "lam", None), reason=reason, selection=selection, single=columns.single,
+        )  # fmt: skip
+    except Interrupted as interrupted:
+        columns.stop.set()
+        return interrupted.result
+    if result.status is Status.STOPPED_BY_CALLBACK:
+        return dataclasses.replace(result, status=Status.INTERRUPTED)
+    return result
+
+
+def _watch(columns: Columns) -> Callable[[Progress], None]:
+    """Return a callback that ends a run once the batch is to end."""
+
+    def watch(_: Progress) -> None:
+        if columns.stop.is_set():
+            raise StopIteration
+
+    return watch
+
+
+def _method(problem: Problem, solver: Solver | str) -> tuple[Solver, str]:
+    if isinstance(solver, Solver):
+        return complete(solver, problem), ""
+    return choose(problem)
+
+
+def _without_level(columns: Columns, problem: Problem, x0: Array | None, stop: BaseException) -> Result:
+    """Return what there is when the level of a column could not be chosen."""
+    drive = Run(problem, _method(problem, columns.solver)[0], x0, columns.stopping)
+    if isinstance(stop, OperatorFailure):
+        drive.status, drive.detail = Status.NUMERICAL_FAILURE, f"{stop} (while lam was chosen)"
+    elif isinstance(stop, OutOfTime):
+        drive.status, drive.detail = Status.MAX_TIME, "lam was not chosen yet."
+    else:
+        columns.stop.set()
+        drive.status, drive.detail = Status.INTERRUPTED, "lam was not chosen yet."
+    return drive.result(lam=None, reason="", selection=None, single=columns.single)
+
+
+def unsolved(columns: Columns, j: int, status: Status) -> Result:
+    """Return where column j starts, judged as it is."""
+    problem, penalty = columns.column(j)
+    drive = Run(problem, _method(problem, columns.solver)[0], columns.start(j), columns.stopping)
+    drive.status = status
+    lam = None if columns.chooses else getattr(penalty, "lam", None)
+    if columns.chooses:
+        drive.detail = "lam was not chosen yet."
+    return drive.result(lam=lam, reason="", selection=None, single=columns.single)
+
+
+def _collected(columns: Columns) -> Batch:
+    results = [result for result in columns.results if result is not None]
+    X = columns.X
+    if columns.single and not columns.wide:
+        X = X.astype(np.complex64 if X.dtype.kind == "c" else np.float32)
+        results = [dataclasses.replace(result, x=X[:, j]) for j, result in enumerate(results)]
+    lam = getattr(columns.penalty, "lam", None)
+    if columns.chooses:
+        lams = np.array([np.nan if r.selection is None else r.selection.lam for r in results])
+    else:
+        lams = np.ones(len(results)) if columns.lams is None else columns.lams
+        if isinstance(lam, float):
+            lams = lam * lams
+    seconds = time.perf_counter() - columns.began
+    return Batch(X, tuple(results), lams, seconds, columns.stopping.tol)
