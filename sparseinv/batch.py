@@ -7,20 +7,22 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from threading import Event
+from threading import Event, Lock
 from typing import Any
 
 import numpy as np
 
 from sparseinv import threads
-from sparseinv.driver import Run, run
+from sparseinv.driver import Run, in_single_precision, run
+from sparseinv.gram_batch import WIDTH, GramNewton, SharedGram, fits
 from sparseinv.penalties.base import Leveled, Penalty
-from sparseinv.problem import OperatorFailure, OutOfTime, Problem
+from sparseinv.penalties.separable import Separable
+from sparseinv.problem import OperatorFailure, OutOfTime, Problem, Products
 from sparseinv.result import Batch, Interrupted, Result, Selection, Status
 from sparseinv.selection.defaults import at_level, choose_lam
 from sparseinv.solvers.auto import choose, complete
 from sparseinv.solvers.base import Solver
-from sparseinv.stopping import ColumnBar, Progress, Stopping
+from sparseinv.stopping import ColumnBar, History, Progress, Stopping
 
 Array = np.ndarray[Any, Any]
 
@@ -67,6 +69,8 @@ class Columns:
     results: list[Result | None] = field(init=False)
     stop: Event = field(default_factory=Event)
     wide: bool = False  # whether a column came back in double precision
+    _gram: SharedGram | None = None
+    _lock: Any = field(default_factory=Lock)
 
     def __post_init__(self) -> None:
         self.X = np.zeros((self.problem.n, self.B.shape[1]), dtype=self.problem.dtype, order="F")
@@ -87,19 +91,30 @@ class Columns:
         """Whether the levels are left to the data."""
         return self.lams is None and isinstance(self.penalty, Leveled) and self.penalty.lam is None
 
-    def leveled(self, j: int) -> Penalty:
+    def leveled(self, j: int, selection: Selection | None = None) -> Penalty:
         """Return the penalty of column j at its level (1 where that is still to be chosen)."""
+        if selection is not None:
+            return leveled(self.penalty, selection.lam)
         return self.penalty if self.lams is None else leveled(self.penalty, float(self.lams[j]))
 
     def start(self, j: int) -> Array | None:
         """Return where column j starts, user's units."""
         return None if self.X0 is None else np.ascontiguousarray(self.X0[:, j])
 
-    def column(self, j: int) -> tuple[Problem, Penalty]:
+    def column(self, j: int, selection: Selection | None = None) -> tuple[Problem, Penalty]:
         """Return the problem of column j and its penalty in the user's units."""
-        penalty = self.leveled(j)
+        penalty = self.leveled(j, selection)
         bound = penalty.bind(self.problem.n)
         return self.problem.with_data(np.ascontiguousarray(self.B[:, j]), bound), penalty
+
+    def shared_gram(self) -> SharedGram:
+        """Return A^T A with its companions, formed once."""
+        with self._lock:
+            if self._gram is None:
+                unit = self.penalty.bind(self.problem.n)
+                assert isinstance(unit, Separable)
+                self._gram = SharedGram(self.problem, unit)
+            return self._gram
 
     def keep(self, j: int, result: Result) -> None:
         """Store the result of column j."""
@@ -162,7 +177,50 @@ def solve_columns(columns: Columns, n_threads: int | None, progress: bool) -> Ba
 
 def _regime(columns: Columns) -> tuple[int, Callable[[range], None]]:
     """Return how many columns are taken together, and what solves them."""
+    if columns.solver == "auto" and fits(columns.problem, columns.B.shape[1]):
+        return WIDTH, lambda part: _by_gram(columns, part)
     return 1, lambda part: one_by_one(columns, part)
+
+
+def _by_gram(columns: Columns, part: range) -> None:
+    """Solve columns through the shared Gram matrix; what it misses goes to the solver of `solve`."""
+    if columns.ended:
+        return
+    began = time.perf_counter()
+    gram = columns.shared_gram()
+    selections: list[Selection | None] = [None] * len(part)
+    if columns.chooses:
+        for c, j in enumerate(part):
+            if not columns.ended:
+                selections[c] = choose_lam(columns.column(j)[0], columns.penalty, columns.deadline)
+        levels = np.array([np.nan if s is None else s.lam for s in selections])
+    else:
+        levels = np.ones(len(part)) if columns.lams is None else columns.lams[part.start : part.stop]
+
+    def problem_of(c: int) -> Problem:
+        return columns.column(part.start + c, selections[c])[0]
+
+    found = gram.solve(
+        columns.B[:, part.start : part.stop], levels,
+        None if columns.X0 is None else columns.X0[:, part.start : part.stop],
+        columns.stopping.tol, columns.max_iter, in_single_precision if columns.single else None,
+        lambda: columns.ended, problem_of,
+    )  # fmt: skip
+    seconds = (time.perf_counter() - began) / len(part)
+    for c, j in enumerate(part):
+        certificate, rounds = found.certificates[c], int(found.n_iter[c])
+        if certificate is not None and certificate.relative <= columns.stopping.tol:
+            penalty = columns.leveled(j, selections[c])
+            columns.keep(j, Result(
+                x=found.X[:, c], status=Status.CONVERGED, certificate=certificate,
+                objective=certificate.objective, lam=getattr(penalty, "lam", None), n_iter=rounds,
+                products=Products(setup=1, certificate=2, forward=1, adjoint=2), seconds=seconds,
+                history=History(), solver=GramNewton(), reason="auto: all columns share A^T A",
+                selection=selections[c], tol=columns.stopping.tol,
+            ))  # fmt: skip
+        elif not columns.ended and not (columns.chooses and selections[c] is None):
+            start = found.X[:, c] if found.tried[c] else None
+            columns.keep(j, solve_one(columns, j, start, selections[c], rounds))
 
 
 def one_by_one(columns: Columns, part: range) -> None:
@@ -173,12 +231,13 @@ def one_by_one(columns: Columns, part: range) -> None:
         columns.keep(j, solve_one(columns, j))
 
 
-def solve_one(columns: Columns, j: int, x0: Array | None = None) -> Result:
-    """Solve column j by the solver given, or chosen for it."""
-    problem, penalty = columns.column(j)
+def solve_one(
+    columns: Columns, j: int, x0: Array | None = None, selection: Selection | None = None, spent: int = 0
+) -> Result:
+    """Solve column j by the solver given, or chosen for it; spent: iterations done elsewhere."""
+    problem, penalty = columns.column(j, selection)
     start = columns.start(j) if x0 is None else x0
-    selection: Selection | None = None
-    if columns.chooses:
+    if columns.chooses and selection is None:
         assert isinstance(penalty, Leveled)
         try:
             selection = choose_lam(problem, penalty, columns.deadline)
@@ -188,7 +247,7 @@ def solve_one(columns: Columns, j: int, x0: Array | None = None) -> Result:
         problem = at_level(problem, penalty, selection.lam)
     method, reason = _method(problem, columns.solver)
     stopping = columns.stopping
-    limit = method.default_max_iter if columns.max_iter is None else columns.max_iter
+    limit = method.default_max_iter if columns.max_iter is None else max(columns.max_iter - spent, 0)
     left = max(columns.deadline - time.perf_counter(), 0.0)
     try:
         result = run(

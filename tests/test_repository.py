@@ -32,7 +32,7 @@ solvers.base, solvers.least_squares, solvers.active_columns
 solvers
 solvers.auto
 driver
-selection, batch
+selection, batch, gram_batch
 entry
 seismic, problems, plotting
 cli
