@@ -219,8 +219,8 @@ def _by_gram(columns: Columns, part: range) -> None:
                 selection=selections[c], tol=columns.stopping.tol,
             ))  # fmt: skip
         elif not columns.ended and not (columns.chooses and selections[c] is None):
-            start = found.X[:, c] if found.tried[c] else None
-            columns.keep(j, solve_one(columns, j, start, selections[c], rounds))
+            # from the start: a support that was hard to settle is found sooner on the way down in lambda
+            columns.keep(j, solve_one(columns, j, selections[c], rounds))
 
 
 def one_by_one(columns: Columns, part: range) -> None:
@@ -232,11 +232,11 @@ def one_by_one(columns: Columns, part: range) -> None:
 
 
 def solve_one(
-    columns: Columns, j: int, x0: Array | None = None, selection: Selection | None = None, spent: int = 0
+    columns: Columns, j: int, selection: Selection | None = None, spent: int = 0
 ) -> Result:
     """Solve column j by the solver given, or chosen for it; spent: iterations done elsewhere."""
     problem, penalty = columns.column(j, selection)
-    start = columns.start(j) if x0 is None else x0
+    start = columns.start(j)
     if columns.chooses and selection is None:
         assert isinstance(penalty, Leveled)
         try:

@@ -23,6 +23,7 @@ SWEEPS = 10  # sweeps before a Newton step, at most
 SWEEP_RATIO = 0.1  # they end once changes fall below this share of the first sweep's
 INNER = 8  # rounds of sweeps and Newton steps on the same columns
 ENTRY_SHARE = 0.1  # columns enter until the best one promises less than this share of the first one's step
+NEWCOMERS = 40  # columns that may enter in one round, at least; more where the support is larger
 CLIP = 0.3  # share of the model decrease that clipping flipped signs must reach
 FACTOR = 0.5  # between two levels
 SNAP = 1.1  # a level below this counts as 1
@@ -440,9 +441,8 @@ def solve_traces(
                 bar[j] = level * f1 * unit1[j] if inverse[j] > 0.0 else np.inf
             for k in range(count):
                 bar[index[k]] = np.inf
-            count = enter(gram, g, bar, inverse, unit2, f2, nonnegative, index, count, most, x)
-            if count >= most:
-                break
+            room = min(most, count + max(NEWCOMERS, count // 2))
+            count = enter(gram, g, bar, inverse, unit2, f2, nonnegative, index, count, room, x)
             for k in range(count):
                 j = index[k]
                 ga[k], qa[k] = g[j], q[j]
@@ -469,6 +469,8 @@ def solve_traces(
                     index[kept], x[kept] = index[k], x[k]
                     kept += 1
             count = kept
+            if count == most:
+                break
             full_gradient(gram, q, index, count, x, g)
             spent += n * (4.0 * count + 20.0)
             if level > 1.0:
