@@ -19,6 +19,7 @@ Array = np.ndarray[Any, Any]
 WIDTH = 32  # columns taken together: enough for matrix products, few enough to share among threads
 
 _LARGEST = 3000  # largest n whose Gram matrix is formed
+_FEW = 32  # fewer columns are solved one by one, which needs no further kernel
 _PAYS = 40  # the Gram matrix pays from n / _PAYS columns on
 _MOST = 320  # largest support the kernel treats
 _WORK = 1e8  # multiplications per call of the kernel: about a tenth of a second
@@ -50,7 +51,7 @@ def fits(problem: Problem, k: int) -> bool:
     penalty = problem.penalty
     if not problem.explicit or problem.dtype.kind == "c" or not isinstance(penalty, Separable):
         return False
-    if not penalty.convex or not 0 < problem.n <= min(_LARGEST, _PAYS * k):
+    if k < _FEW or not penalty.convex or not 0 < problem.n <= min(_LARGEST, _PAYS * k):
         return False
     held = penalty.excluded | penalty.unpenalised
     free = np.count_nonzero(penalty.unpenalised)

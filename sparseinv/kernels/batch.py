@@ -211,6 +211,13 @@ def part_gradient(part, count, x, q, g):
                 g[i] += v * row[i]
 
 
+@kernel()
+def copy(count, source, target):
+    """Copy the first entries."""
+    for i in range(count):
+        target[i] = source[i]
+
+
 @kernel(fastmath=FAST)
 def line_search(k, live, x, step, l1, smooth, curvature, nonnegative):
     """Minimise smooth t + curvature t^2 / 2 + sum_j l1_j |x_j + t d_j| over 0 <= t <= 1 exactly.
@@ -280,12 +287,12 @@ def newton(part, count, x, g, q, l1, l2, nonnegative, live, H, slope, step, tria
         trial[j] = z
     part_gradient(part, count, trial, q, trial_g)
     if flips == 0:
-        x[:count] = trial[:count]
-        g[:count] = trial_g[:count]
+        copy(count, trial, x)
+        copy(count, trial_g, g)
         return 0
     lowest = value(count, trial, trial_g, q, l1, l2)
-    best[:count] = trial[:count]
-    best_g[:count] = trial_g[:count]
+    copy(count, trial, best)
+    copy(count, trial_g, best_g)
     if lowest > before - CLIP * model:
         smooth, curvature = 0.0, 0.0
         for i in range(k):
@@ -307,8 +314,8 @@ def newton(part, count, x, g, q, l1, l2, nonnegative, live, H, slope, step, tria
         reached = value(count, trial, trial_g, q, l1, l2)
         if reached < lowest:
             lowest = reached
-            best[:count] = trial[:count]
-            best_g[:count] = trial_g[:count]
+            copy(count, trial, best)
+            copy(count, trial_g, best_g)
         # drop what flipped and solve for the rest
         kept = 0
         for i in range(k):
@@ -333,11 +340,11 @@ def newton(part, count, x, g, q, l1, l2, nonnegative, live, H, slope, step, tria
             reached = value(count, trial, trial_g, q, l1, l2)
             if reached < lowest:
                 lowest = reached
-                best[:count] = trial[:count]
-                best_g[:count] = trial_g[:count]
+                copy(count, trial, best)
+                copy(count, trial_g, best_g)
     if lowest < before:
-        x[:count] = best[:count]
-        g[:count] = best_g[:count]
+        copy(count, best, x)
+        copy(count, best_g, g)
     return flips
 
 
@@ -416,7 +423,8 @@ def solve_traces(
         q, out = Q[:, c], X[:, c]
         f1, f2, goal = factors[0, c], factors[1, c], targets[c]
         if not b2[c] > 0.0:  # x = 0 is the answer, wherever a run might start
-            out[:] = 0.0
+            for j in range(n):
+                out[j] = 0.0
             rounds[c] = 0
             c += 1
             continue
