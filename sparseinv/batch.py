@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from sparseinv import threads
+from sparseinv.certificate import Certificate, Kind, certify_problem
 from sparseinv.driver import Run, in_single_precision, run
 from sparseinv.gram_batch import WIDTH, GramNewton, SharedGram, fits
 from sparseinv.penalties.base import Leveled, Penalty
@@ -21,7 +22,7 @@ from sparseinv.problem import OperatorFailure, OutOfTime, Problem, Products
 from sparseinv.result import Batch, Interrupted, Result, Selection, Status
 from sparseinv.selection.defaults import at_level, choose_lam
 from sparseinv.solvers.auto import choose, complete
-from sparseinv.solvers.base import Solver
+from sparseinv.solvers.base import Solver, start_point
 from sparseinv.stopping import ColumnBar, History, Progress, Stopping
 
 Array = np.ndarray[Any, Any]
@@ -210,9 +211,9 @@ def _by_gram(columns: Columns, part: range) -> None:
     for c, j in enumerate(part):
         certificate, rounds = found.certificates[c], int(found.n_iter[c])
         if certificate is not None and certificate.relative <= columns.stopping.tol:
-            penalty = columns.leveled(j, selections[c])
+            penalty, x = columns.leveled(j, selections[c]), found.X[:, c]
             columns.keep(j, Result(
-                x=found.X[:, c], status=Status.CONVERGED, certificate=certificate,
+                x=in_single_precision(x) if columns.single else x, status=Status.CONVERGED, certificate=certificate,
                 objective=certificate.objective, lam=getattr(penalty, "lam", None), n_iter=rounds,
                 products=Products(setup=1, certificate=2, forward=1, adjoint=2), seconds=seconds,
                 history=History(), solver=GramNewton(), reason="auto: all columns share A^T A",
@@ -292,14 +293,32 @@ def _without_level(columns: Columns, problem: Problem, x0: Array | None, stop: B
 
 
 def unsolved(columns: Columns, j: int, status: Status) -> Result:
-    """Return where column j starts, judged as it is."""
+    """Return where column j starts, judged as it is, without the refit that would solve it."""
     problem, penalty = columns.column(j)
-    drive = Run(problem, _method(problem, columns.solver)[0], columns.start(j), columns.stopping)
-    drive.status = status
-    lam = None if columns.chooses else getattr(penalty, "lam", None)
+    start = columns.start(j)
+    x = start_point(problem, None if start is None or problem.scale == 0.0 else problem.units.working(start))
+    outer = problem.units.solution(x)
+    if columns.single:
+        outer = in_single_precision(outer)
+        x = problem.units.working(outer.astype(problem.dtype))
+    method = _method(problem, columns.solver)[0]
+    problem.operator.phase = "certificate"
+    lam, detail = getattr(penalty, "lam", None), ""
     if columns.chooses:
-        drive.detail = "lam was not chosen yet."
-    return drive.result(lam=lam, reason="", selection=None, single=columns.single)
+        lam, detail = None, "lam was not chosen yet."
+    try:
+        certificate = certify_problem(problem, x, local=method.local_kind)
+    except OperatorFailure as failure:
+        status, detail = Status.NUMERICAL_FAILURE, str(failure)
+        value = problem.units.objective(problem.scale)
+        certificate = Certificate(Kind.PROX_STATIONARITY, math.inf, value, math.inf, value, -math.inf)
+    if certificate.relative <= columns.stopping.tol and not columns.chooses:
+        status = Status.CONVERGED
+    return Result(
+        x=outer, status=status, certificate=certificate, objective=certificate.objective, lam=lam, n_iter=0,
+        products=problem.operator.products, seconds=0.0, history=History(), solver=method, detail=detail,
+        tol=columns.stopping.tol,
+    )  # fmt: skip
 
 
 def _collected(columns: Columns) -> Batch:

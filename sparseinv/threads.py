@@ -89,7 +89,8 @@ def spread(tasks: Iterable[Any], work: Callable[[Any], None], n_threads: int, st
     with ThreadPoolExecutor(n_threads, thread_name_prefix="sparseinv") as pool:
         try:
             running = [pool.submit(take) for _ in range(n_threads)]
-            wait(running)
+            while wait(running, timeout=0.1).not_done:  # short, so that Ctrl-C is seen on every platform
+                pass
         except KeyboardInterrupt:
             stop.set()
             interrupted = True
