@@ -138,7 +138,9 @@ def check_levels(penalty: Penalty, lams: Array, n: int) -> None:
     own = np.asarray(1.0 if penalty.lam is None else penalty.lam)
     for level in (lams.min(initial=math.inf), lams.max(initial=0.0)):
         if lams.size and ((level == 0.0 and np.isinf(own).any()) or (level == math.inf and (own == 0).any())):
-            raise ValueError("lams times penalty.lam is 0 * inf; use 0 to leave free or inf to exclude, not both")
+            raise ValueError(
+                "lams times penalty.lam is 0 * inf; use 0 to leave free or inf to exclude, not both"
+            )
         if lams.size:
             leveled(penalty, float(level)).bind(n)
 
@@ -193,7 +195,8 @@ def _by_gram(columns: Columns, part: range) -> None:
     if columns.chooses:
         for c, j in enumerate(part):
             if not columns.ended:
-                selections[c] = choose_lam(columns.column(j)[0], columns.penalty, columns.deadline)
+                penalty: Any = columns.penalty
+                selections[c] = choose_lam(columns.column(j)[0], penalty, columns.deadline)
         levels = np.array([np.nan if s is None else s.lam for s in selections])
     else:
         levels = np.ones(len(part)) if columns.lams is None else columns.lams[part.start : part.stop]
@@ -211,9 +214,10 @@ def _by_gram(columns: Columns, part: range) -> None:
     for c, j in enumerate(part):
         certificate, rounds = found.certificates[c], int(found.n_iter[c])
         if certificate is not None and certificate.relative <= columns.stopping.tol:
-            penalty, x = columns.leveled(j, selections[c]), found.X[:, c]
+            x = in_single_precision(found.X[:, c]) if columns.single else found.X[:, c]
+            penalty = columns.leveled(j, selections[c])
             columns.keep(j, Result(
-                x=in_single_precision(x) if columns.single else x, status=Status.CONVERGED, certificate=certificate,
+                x=x, status=Status.CONVERGED, certificate=certificate,
                 objective=certificate.objective, lam=getattr(penalty, "lam", None), n_iter=rounds,
                 products=Products(setup=1, certificate=2, forward=1, adjoint=2), seconds=seconds,
                 history=History(), solver=GramNewton(), reason="auto: all columns share A^T A",

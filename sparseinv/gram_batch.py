@@ -54,8 +54,8 @@ def fits(problem: Problem, k: int) -> bool:
     if k < _FEW or not penalty.convex or not 0 < problem.n <= min(_LARGEST, _PAYS * k):
         return False
     held = penalty.excluded | penalty.unpenalised
-    free = np.count_nonzero(penalty.unpenalised)
-    return bool((penalty.l1[~held] > 0).all()) and not held.all() and free <= _MOST // 2
+    free = int(np.count_nonzero(penalty.unpenalised))
+    return bool((penalty.l1[~held] > 0).all()) and not bool(held.all()) and free <= _MOST // 2
 
 
 class SharedGram:
@@ -93,7 +93,8 @@ class SharedGram:
         n, k, a_exponent = self.problem.n, B.shape[1], self.problem.units.a_exponent
         exponents = np.frexp(np.abs(B).max(axis=0, initial=0.0))[1].astype(np.int64)
         with np.errstate(under="ignore", over="ignore"):
-            factors = np.stack([np.ldexp(levels, -exponents - a_exponent), np.ldexp(levels, np.full(k, -2 * a_exponent))])
+            first = np.ldexp(levels, -exponents - a_exponent)
+            factors = np.stack([first, np.ldexp(levels, np.full(k, -2 * a_exponent))])
             data = np.asfortranarray(np.ldexp(B, -exponents), dtype=np.float64)
             X = np.zeros((n, k), order="F")
             if X0 is not None:
@@ -112,7 +113,8 @@ class SharedGram:
         while following < k and not ended():
             following = solve_traces(
                 self.gram, self.inverse, self.unit1, self.unit2, self.nonnegative, Q, squares, factors, goals,
-                X0 is not None, X, rounds, following, _WORK, most, _ROUNDS if limit is None else min(limit, _ROUNDS),
+                X0 is not None, X, rounds, following, _WORK, most,
+                _ROUNDS if limit is None else min(limit, _ROUNDS),
             )  # fmt: skip
         tried = sane & (np.arange(k) < following)
         with np.errstate(under="ignore", over="ignore"):
@@ -126,8 +128,8 @@ class SharedGram:
         return Found(outer, tried, np.abs(rounds), certificates)
 
     def _judge(
-        self, X: Array, data: Array, factors: Array, exponents: Array, squares: Array, tried: Array, tol: float,
-        at: Callable[[int], Problem],
+        self, X: Array, data: Array, factors: Array, exponents: Array, squares: Array, tried: Array,
+        tol: float, at: Callable[[int], Problem],
     ) -> list[Certificate | None]:  # fmt: skip
         """Return the certificates, from fresh residuals."""
         from sparseinv.kernels.batch import judge_traces

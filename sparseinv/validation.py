@@ -104,7 +104,7 @@ def start_matrix(X0: Any, n: int, k: int, *, complex_allowed: bool) -> Array:
     """Return X0 as a finite matrix with n rows and k columns."""
     array = numeric(X0, "X0")
     if array.shape != (n, k):
-        raise ValueError(f"X0 has shape {array.shape}, but x has shape ({n}, {k}): one column per column of B")
+        raise ValueError(f"X0 has shape {array.shape}, but x has shape ({n}, {k}), like B a column each")
     if np.iscomplexobj(array) and not complex_allowed:
         raise ValueError("X0 is complex, but A and B are real; pass X0.real")
     finite(array, "X0")
@@ -117,8 +117,8 @@ def column_levels(lams: Any, k: int) -> Array:
         raise TypeError(f"lams is {lams!r}, but one number per column of B is needed")
     levels = lambdas(lams, "lams")
     if not isinstance(levels, np.ndarray) or levels.size != k:
-        shape = np.shape(levels)
-        raise ValueError(f"lams has shape {shape}, but B has {k} columns: one level per column, ({k},), is needed")
+        shape = np.shape(lams)
+        raise ValueError(f"lams has shape {shape}, but B has {k} columns: one level each, ({k},), is needed")
     return levels
 
 

@@ -177,7 +177,8 @@ def test_scales_side_by_side():
     np.testing.assert_array_equal(batch.x[:, 4], first * 2.0**-400)
     np.testing.assert_array_equal(batch.x[:, 5], first * 2.0**400)
     for j in (2, 3):
-        np.testing.assert_allclose(batch.x[:, j] / scales[j], first, rtol=1e-6, atol=1e-9 * np.abs(first).max())
+        here = batch.x[:, j] / scales[j]
+        np.testing.assert_allclose(here, first, rtol=1e-6, atol=1e-9 * np.abs(first).max())
 
 
 @pytest.mark.usefixtures("few")

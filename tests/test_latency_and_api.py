@@ -21,7 +21,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # every name that users may rely on: adding or removing one is a decision to be made on purpose
 PUBLIC = {
-    "functions": ["solve", "solve_many", "iterate", "certify", "lam_max", "rescale_problem", "estimate_sigma"],
+    "functions": [
+        "solve", "solve_many", "iterate", "certify", "lam_max", "rescale_problem", "estimate_sigma",
+    ],
     "penalties": ["Penalty", "L0", "L1", "L2", "ElasticNet", "GroupL1"],
     "solvers": ["Solver", "ISTA", "FISTA", "CoordinateDescent", "WorkingSet", "Ridge", "IRLS", "IRL1"],
     "operators": ["Operator", "as_operator", "adjoint_test", "norm_bound"],
