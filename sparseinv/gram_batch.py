@@ -132,7 +132,7 @@ class SharedGram:
         tol: float, at: Callable[[int], Problem],
     ) -> list[Certificate | None]:  # fmt: skip
         """Return the certificates, from fresh residuals."""
-        from sparseinv.kernels.batch import judge_traces
+        from sparseinv.kernels.judge import judge_traces
 
         R = np.asfortranarray(self.matrix.matmat(X) - data)
         C = np.asfortranarray(self.matrix.rmatmat(R))

@@ -235,21 +235,11 @@ class Problem:
         return other
 
     def with_data(self, b: Array, penalty: Any) -> Problem:
-        """Return the same A with another b and a bound penalty, both in the user's units.
-
-        What depends on A alone is kept; products are counted anew, and random numbers repeat.
-        """
-        other = object.__new__(Problem)
-        other.__dict__.update(self.__dict__)
-        rescalable = hasattr(penalty, "in_units")
-        other.units = Units(_exponent(b) if rescalable else 0, self.units.a_exponent)
-        other.penalty = penalty
-        if rescalable:
+        """Return the same A with another b and a bound penalty, user's units; products are counted anew."""
+        other, scales = self.with_penalty(penalty), hasattr(penalty, "in_units")
+        other.units = Units(_exponent(b) if scales else 0, self.units.a_exponent)
+        if scales:
             other.penalty = penalty.in_units(other.units.b_exponent, other.units.a_exponent)
-        mask = getattr(other.penalty, "unpenalised", None)
-        if not np.array_equal(self.unpenalised, [] if mask is None else np.flatnonzero(mask)):
-            for name in ("unpenalised", "_basis"):
-                other.__dict__.pop(name, None)
         other.operator = CountedOperator(self.operator.inner, self.operator._exponent)
         other.rng = copy.deepcopy(self.rng)
         other.b = np.ascontiguousarray(ldexp(b, -other.units.b_exponent).astype(self.dtype))
