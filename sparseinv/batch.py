@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import time
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sparseinv import threads
-from sparseinv.certificate import Certificate, Kind, certify_problem
+from sparseinv.certificate import Certificate, DualPair, Kind, certify_problem
 from sparseinv.driver import Run, in_single_precision, run
 from sparseinv.gram_batch import WIDTH, GramNewton, SharedGram, fits
 from sparseinv.penalties.base import Leveled, Penalty
@@ -23,10 +24,13 @@ from sparseinv.result import Batch, Interrupted, Result, Selection, Status
 from sparseinv.selection.defaults import at_level, choose_lam
 from sparseinv.solvers.auto import choose, complete
 from sparseinv.solvers.base import Solver, start_point
+from sparseinv.solvers.least_squares import DirectSystem, is_direct
+from sparseinv.solvers.ridge import Ridge
 from sparseinv.stopping import ColumnBar, History, Progress, Stopping
 
 Array = np.ndarray[Any, Any]
 
+_RIDGE_WIDTH = 256  # right-hand sides per factorisation of a ridge problem
 
 @dataclass(eq=False)
 class Columns:
@@ -106,7 +110,9 @@ class Columns:
         """Return the problem of column j and its penalty in the user's units."""
         penalty = self.leveled(j, selection)
         bound = penalty.bind(self.problem.n)
-        return self.problem.with_data(np.ascontiguousarray(self.B[:, j]), bound), penalty
+        problem = self.problem.with_data(np.ascontiguousarray(self.B[:, j]), bound)
+        problem.rng = copy.deepcopy(self.problem.rng)  # random numbers do not depend on who came before
+        return problem, penalty
 
     def shared_gram(self) -> SharedGram:
         """Return A^T A with its companions, formed once."""
@@ -182,7 +188,51 @@ def _regime(columns: Columns) -> tuple[int, Callable[[range], None]]:
     """Return how many columns are taken together, and what solves them."""
     if columns.solver == "auto" and fits(columns.problem, columns.B.shape[1]):
         return WIDTH, lambda part: _by_gram(columns, part)
+    if columns.solver == "auto" and _is_one_ridge(columns):
+        return _RIDGE_WIDTH, lambda part: _by_ridge(columns, part)
     return 1, lambda part: one_by_one(columns, part)
+
+
+def _is_one_ridge(columns: Columns) -> bool:
+    """Tell whether one factorisation serves all columns."""
+    if not getattr(columns.problem.penalty, "quadratic", False) or not is_direct(columns.problem):
+        return False
+    same = columns.lams is None or bool((columns.lams == columns.lams[:1]).all())
+    return same and not columns.chooses and columns.max_iter != 0 and not columns.single
+
+
+def _by_ridge(columns: Columns, part: range) -> None:
+    """Solve columns by one factorisation; what it misses is solved by itself."""
+    if columns.ended:
+        return
+    began = time.perf_counter()
+    pairs = [columns.column(j) for j in part]
+    penalty = pairs[0][0].penalty
+    w = np.where(penalty.excluded, np.inf, penalty.l2)
+    data = np.stack([problem.b for problem, _ in pairs], axis=1)
+    X = DirectSystem(pairs[0][0]).solve(w, data)
+    matrix = columns.problem.operator.inner
+    R = matrix.matmat(X) - data
+    C = matrix.rmatmat(R)
+    if columns.problem.dtype.kind != "c":
+        C = C.real
+    seconds = (time.perf_counter() - began) / len(part)
+    for c, j in enumerate(part):
+        problem, own = pairs[c]
+        x, r = np.ascontiguousarray(X[:, c]), np.ascontiguousarray(R[:, c])
+        pair = DualPair(r, np.ascontiguousarray(C[:, c]))
+        tol = columns.stopping.tol
+        problem.operator.charge(forward=1, adjoint=1)
+        certificate = certify_problem(problem, x, r=r, dual=pair, refit=True, target=tol)
+        outer = problem.units.solution(x)
+        if certificate.relative <= tol and np.isfinite(outer).all():
+            columns.keep(j, Result(
+                x=outer, status=Status.CONVERGED, certificate=certificate, objective=certificate.objective,
+                lam=getattr(own, "lam", None), n_iter=1, products=problem.operator.products, seconds=seconds,
+                history=History(), solver=Ridge(), reason="auto: one factorisation for all columns", tol=tol,
+            ))  # fmt: skip
+        elif not columns.ended:
+            columns.keep(j, solve_one(columns, j))
 
 
 def _by_gram(columns: Columns, part: range) -> None:

@@ -6,7 +6,6 @@ scaled only if its entries lie outside 2^+-100. Powers of two change no bit of t
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from dataclasses import dataclass
@@ -236,13 +235,11 @@ class Problem:
 
     def with_data(self, b: Array, penalty: Any) -> Problem:
         """Return the same A with another b and a bound penalty, user's units; products are counted anew."""
-        other, scales = self.with_penalty(penalty), hasattr(penalty, "in_units")
-        other.units = Units(_exponent(b) if scales else 0, self.units.a_exponent)
-        if scales:
-            other.penalty = penalty.in_units(other.units.b_exponent, other.units.a_exponent)
-        other.operator = CountedOperator(self.operator.inner, self.operator._exponent)
-        other.rng = copy.deepcopy(self.rng)
-        other.b = np.ascontiguousarray(ldexp(b, -other.units.b_exponent).astype(self.dtype))
+        scales = hasattr(penalty, "in_units")
+        units = Units(_exponent(b) if scales else 0, self.units.a_exponent)
+        other = self.with_penalty(penalty.in_units(units.b_exponent, units.a_exponent) if scales else penalty)
+        other.units, other.operator = units, CountedOperator(self.operator.inner, self.operator._exponent)
+        other.b = np.ascontiguousarray(ldexp(b, -units.b_exponent).astype(self.dtype))
         other.scale = 0.5 * squared(other.b)
         return other
 

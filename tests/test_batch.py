@@ -248,6 +248,24 @@ def test_a_column_does_not_depend_on_its_neighbours():
     np.testing.assert_allclose(swapped.x[:, ::-1], batch.x, atol=1e-7)
 
 
+@pytest.mark.parametrize("number", ["real", "complex"])
+@pytest.mark.parametrize("shape", [(30, 20), (20, 30)])
+@pytest.mark.parametrize("weights", ["plain", "zero", "inf", "both"])
+def test_one_ridge_for_all(weights, shape, number):
+    A, B = data(*shape, 5, 22)
+    if number == "complex":
+        A = A + 1j * data(*shape, 5, 23)[0]
+    B = B * np.array([1.0, 1e-150, 1e150, 0.0, 1.0])
+    penalty = si.L2(0.3, weights=WEIGHTS[weights](generator(74), shape[1]))
+    batch = si.solve_many(A, B, penalty, tol=1e-12)
+    assert batch.success
+    assert {result.reason for result in batch} == {"auto: one factorisation for all columns"}
+    for j in range(5):
+        alone = si.solve(A, np.ascontiguousarray(B[:, j]), penalty, tol=1e-12)
+        size = np.abs(alone.x).max()
+        np.testing.assert_allclose(batch.x[:, j], alone.x, rtol=1e-7, atol=1e-9 * size)
+
+
 # --- limits, interruption, results ---------------------------------------------------------------------
 
 

@@ -60,8 +60,8 @@ def dual_scale(x, c, bar, ridge, slope, curvature, nonnegative):
 def judge_traces(X, R, C, B, unit1, unit2, factors, nonnegative, objective, gap):
     """Write the objective and the duality gap of every column of X, for R = A X - B and C = A^T R.
 
-    The dual point is the residual scaled; all terms of the gap are >= 0. Levels are factors[0, c] * unit1 and factors[1, c] * unit2 (inf: excluded);
-    no column of A is unpenalised.
+    The dual point is the residual scaled; all terms of the gap are >= 0. Levels of column c
+    are factors[0, c] * unit1 (inf: excluded) and factors[1, c] * unit2; no column of A is unpenalised.
     """
     n, total = X.shape
     bar, ridge = np.empty(n), np.empty(n)
