@@ -263,17 +263,21 @@ def _by_gram(columns: Columns, part: range) -> None:
     seconds = (time.perf_counter() - began) / len(part)
     for c, j in enumerate(part):
         certificate, rounds = found.certificates[c], int(found.n_iter[c])
-        if certificate is not None and certificate.relative <= columns.stopping.tol:
+        ended, status = columns.ended, Status.CONVERGED
+        proven = certificate is not None and certificate.relative <= columns.stopping.tol
+        if not proven:
+            status = Status.INTERRUPTED if columns.stop.is_set() else Status.MAX_TIME
+        if certificate is not None and (proven or ended):
             x = in_single_precision(found.X[:, c]) if columns.single else found.X[:, c]
             penalty = columns.leveled(j, selections[c])
             columns.keep(j, Result(
-                x=x, status=Status.CONVERGED, certificate=certificate,
+                x=x, status=status, certificate=certificate,
                 objective=certificate.objective, lam=getattr(penalty, "lam", None), n_iter=rounds,
                 products=Products(setup=1, certificate=2, forward=1, adjoint=2), seconds=seconds,
                 history=History(), solver=GramNewton(), reason="auto: all columns share A^T A",
                 selection=selections[c], tol=columns.stopping.tol,
             ))  # fmt: skip
-        elif not columns.ended and not (columns.chooses and selections[c] is None):
+        elif not ended and not (columns.chooses and selections[c] is None):
             # from the start: a support that was hard to settle is found sooner on the way down in lambda
             columns.keep(j, solve_one(columns, j, selections[c], rounds))
 
