@@ -251,6 +251,18 @@ def line_search(k, live, x, step, l1, smooth, curvature, nonnegative):
 
 
 @kernel(fastmath=FAST)
+def keep_lower(part, count, trial, trial_g, q, l1, l2, lowest, best, best_g):
+    """Form G trial - q; copy trial to best if its objective is below ``lowest``; return the lower one."""
+    part_gradient(part, count, trial, q, trial_g)
+    reached = value(count, trial, trial_g, q, l1, l2)
+    if not reached < lowest:
+        return lowest
+    copy(count, trial, best)
+    copy(count, trial_g, best_g)
+    return reached
+
+
+@kernel(fastmath=FAST)
 def newton(part, count, x, g, q, l1, l2, nonnegative, live, H, slope, step, trial, trial_g, best, best_g):
     """Take a Newton step with the signs held fixed; return how many signs flipped, -1 without a factor.
 
@@ -285,14 +297,11 @@ def newton(part, count, x, g, q, l1, l2, nonnegative, live, H, slope, step, tria
             flips += 1
             z = 0.0
         trial[j] = z
-    part_gradient(part, count, trial, q, trial_g)
+    lowest = keep_lower(part, count, trial, trial_g, q, l1, l2, np.inf, best, best_g)
     if flips == 0:
         copy(count, trial, x)
         copy(count, trial_g, g)
         return 0
-    lowest = value(count, trial, trial_g, q, l1, l2)
-    copy(count, trial, best)
-    copy(count, trial_g, best_g)
     if lowest > before - CLIP * model:
         smooth, curvature = 0.0, 0.0
         for i in range(k):
@@ -310,12 +319,7 @@ def newton(part, count, x, g, q, l1, l2, nonnegative, live, H, slope, step, tria
                 trial[live[i]] = 0.0
         if at >= 0:
             trial[live[at]] = 0.0
-        part_gradient(part, count, trial, q, trial_g)
-        reached = value(count, trial, trial_g, q, l1, l2)
-        if reached < lowest:
-            lowest = reached
-            copy(count, trial, best)
-            copy(count, trial_g, best_g)
+        lowest = keep_lower(part, count, trial, trial_g, q, l1, l2, lowest, best, best_g)
         # drop what flipped and solve for the rest
         kept = 0
         for i in range(k):
@@ -336,12 +340,7 @@ def newton(part, count, x, g, q, l1, l2, nonnegative, live, H, slope, step, tria
                 bound = l1[j] > 0.0 or nonnegative
                 if not (bound and step[i] * (1.0 if nonnegative else x[j]) < 0.0):
                     trial[j] = step[i]
-            part_gradient(part, count, trial, q, trial_g)
-            reached = value(count, trial, trial_g, q, l1, l2)
-            if reached < lowest:
-                lowest = reached
-                copy(count, trial, best)
-                copy(count, trial_g, best_g)
+            lowest = keep_lower(part, count, trial, trial_g, q, l1, l2, lowest, best, best_g)
     if lowest < before:
         copy(count, best, x)
         copy(count, best_g, g)
