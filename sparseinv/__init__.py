@@ -7,6 +7,7 @@ __version__ = "0.1.0"
 _HOME = {
     "solve": "entry",
     "solve_path": "entry",
+    "solve_many": "entry",
     "iterate": "entry",
     "certify": "entry",
     "lam_max": "selection.theory",
@@ -32,6 +33,7 @@ _HOME = {
     "as_operator": "operators.adapt",
     "adjoint_test": "operators.adapt",
     "norm_bound": "operators.adapt",
+    "Batch": "result",
     "Certificate": "certificate",
     "Kind": "certificate",
     "Path": "result",
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from sparseinv.entry import certify as certify
     from sparseinv.entry import iterate as iterate
     from sparseinv.entry import solve as solve
+    from sparseinv.entry import solve_many as solve_many
     from sparseinv.entry import solve_path as solve_path
     from sparseinv.operators.adapt import adjoint_test as adjoint_test
     from sparseinv.operators.adapt import as_operator as as_operator
@@ -61,6 +64,7 @@ if TYPE_CHECKING:
     from sparseinv.penalties import ElasticNet as ElasticNet
     from sparseinv.penalties import GroupL1 as GroupL1
     from sparseinv.penalties import Penalty as Penalty
+    from sparseinv.result import Batch as Batch
     from sparseinv.result import Interrupted as Interrupted
     from sparseinv.result import Path as Path
     from sparseinv.result import Result as Result

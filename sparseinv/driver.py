@@ -256,7 +256,7 @@ class Run:
         if not np.isfinite(outer).all():
             status, self.detail = Status.NUMERICAL_FAILURE, "x overflows in the units of A and b."
         elif single:
-            outer = _in_single_precision(outer)
+            outer = in_single_precision(outer)
             x = problem.units.working(outer.astype(problem.dtype))
         # nobody waits for a costly refit after a run that did not get to its end
         refit = status in (Status.CONVERGED, Status.PRECISION_FLOOR) or self._refit_is_cheap(x)
@@ -290,7 +290,7 @@ class Run:
         )  # fmt: skip
 
 
-def _in_single_precision(x: Array) -> Array:
+def in_single_precision(x: Array) -> Array:
     """Return x in single precision, or as it is where that cannot hold its size."""
     largest, limits = float(np.abs(x).max(initial=0.0)), np.finfo(np.float32)
     if largest > 0.0 and not float(limits.tiny) <= largest <= float(limits.max):

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from sparseinv import validation
+from sparseinv.nonnegative import nonnegative_fit
 from sparseinv.operators.adapt import check_adjoint, golub_kahan
 from sparseinv.operators.base import Operator
 from sparseinv.operators.matrix import ExplicitMatrix, ldexp
@@ -236,6 +237,16 @@ class Problem:
                 other.__dict__.pop("_basis", None)
         return other
 
+    def with_data(self, b: Array, penalty: Any) -> Problem:
+        """Return the same A with another b and a bound penalty, user's units; products are counted anew."""
+        scales = hasattr(penalty, "in_units")
+        units = Units(_exponent(b) if scales else 0, self.units.a_exponent)
+        other = self.with_penalty(penalty.in_units(units.b_exponent, units.a_exponent) if scales else penalty)
+        other.units, other.operator = units, CountedOperator(self.operator.inner, self.operator._exponent)
+        other.b = np.ascontiguousarray(ldexp(b, -units.b_exponent).astype(self.dtype))
+        other.scale = 0.5 * squared(other.b)
+        return other
+
     @property
     def explicit(self) -> bool:
         """Whether the columns of A lie in memory."""
@@ -371,60 +382,6 @@ class Problem:
             r = r - (gamma / squared(q)) * q
         done = gamma <= 1e-26 * size and squared(r) > 1e-26 * squared(v)
         return r if done else np.zeros_like(v)
-
-
-def nonnegative_fit(columns: Array, v: Array) -> Array:
-    """Return the w >= 0 that minimises ||columns w - v||; columns have unit norm and may be dependent.
-
-    SciPy's answer is checked, because its nnls (1.17) returns wrong weights where v is orthogonal to a
-    column up to rounding, and corrupts memory where there is no column; a certificate stands on this.
-    """
-    from scipy.optimize import nnls
-
-    if columns.shape[1] == 0:
-        return np.zeros(0)
-    rounding = 1e-14 * math.sqrt(squared(v))
-    try:
-        w = nnls(columns, v, maxiter=10 * columns.shape[1] + 100)[0]
-    except RuntimeError:
-        w = np.zeros(columns.shape[1])
-    slack = columns.T @ (v - columns @ w)
-    if slack.max() <= rounding and np.abs(slack[w > 0]).max(initial=0.0) <= rounding:
-        return np.asarray(w)
-    return _active_fit(columns, v, w > 0, rounding)
-
-
-def _active_fit(columns: Array, v: Array, passive: Array, rounding: float) -> Array:
-    """Do the same by the active-set method of Lawson and Hanson, from a guess of the support."""
-    from scipy.linalg import lstsq
-
-    w = np.zeros(columns.shape[1])
-    refused = np.zeros(w.size, dtype=bool)
-    entering = -1
-    for _ in range(10 * w.size + 100):
-        while passive.any():
-            index = np.flatnonzero(passive)
-            fit = lstsq(columns[:, index], v, check_finite=False)[0]
-            falling = fit <= 0.0
-            if not falling.any():
-                w[index] = fit
-                refused[:] = False
-                break
-            if entering >= 0 and passive[entering] and fit[index == entering][0] <= 0.0:
-                passive[entering], refused[entering] = False, True
-                continue
-            before = w[index]
-            reach = np.divide(before, before - fit, out=np.zeros(index.size), where=falling & (before > 0))
-            t = float(reach[falling].min())
-            w[index] = before + t * (fit - before)
-            leaving = index[falling & (reach <= t)]
-            passive[leaving], w[leaving] = False, 0.0
-        pull = np.where(passive | refused, -np.inf, columns.T @ (v - columns @ w))
-        entering = int(np.argmax(pull))
-        if not pull[entering] > rounding:
-            break
-        passive[entering] = True
-    return w
 
 
 def squared(v: Array) -> float:

@@ -286,6 +286,102 @@ class Path:
         return "\n".join(lines)
 
 
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Hold the solutions for many right-hand sides, each with its proof.
+
+    ``batch[j]`` is the `Result` of column j, ``len(batch)`` the number of columns; iterating yields the
+    results.
+
+    Attributes
+    ----------
+    x : ndarray, shape (n, k)
+        The solutions, in the precision of the input.
+    results : tuple of Result
+        One per column; their ``x`` are views of the columns above.
+    lams : ndarray, shape (k,)
+        Level of every column: lam itself, or the factor on it where the penalty carries a vector.
+    seconds : float
+        Wall time of all columns together.
+    tol : float
+        What the certificates were compared with.
+
+    Examples
+    --------
+    >>> import numpy as np, sparseinv as si
+    >>> batch = si.solve_many(np.eye(2), np.array([[2.0, 0.1], [1.0, 3.0]]), si.L1(0.5))
+    >>> batch.x
+    array([[1.5, 0. ],
+           [0.5, 2.5]])
+    >>> batch.success, batch[1].support
+    (True, array([1]))
+    """
+
+    x: Array
+    results: tuple[Result, ...]
+    lams: Array
+    seconds: float
+    tol: float = field(default=0.0, repr=False)
+
+    @property
+    def status(self) -> tuple[Status, ...]:
+        """How the run of every column ended."""
+        return tuple(result.status for result in self.results)
+
+    @property
+    def certificates(self) -> tuple[Certificate, ...]:
+        """The certificate of every column: kind, value, relative."""
+        return tuple(result.certificate for result in self.results)
+
+    @property
+    def relative(self) -> Array:
+        """certificate.relative of every column, shape (k,)."""
+        return np.array([result.certificate.relative for result in self.results])
+
+    @property
+    def objective(self) -> Array:
+        """The objective of every column, shape (k,)."""
+        return np.array([result.objective for result in self.results])
+
+    @property
+    def n_iter(self) -> Array:
+        """Iterations of every column, shape (k,)."""
+        return np.array([result.n_iter for result in self.results], dtype=np.int64)
+
+    @property
+    def converged(self) -> Array:
+        """Whether every column's certificate meets the tolerance, shape (k,)."""
+        return np.array([result.success for result in self.results], dtype=bool)
+
+    @property
+    def success(self) -> bool:
+        """Whether all certificates meet the tolerance."""
+        return bool(self.converged.all())
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def __getitem__(self, j: int) -> Result:
+        return self.results[j]
+
+    def __iter__(self) -> Iterator[Result]:
+        return iter(self.results)
+
+    def __repr__(self) -> str:
+        total, done = len(self.results), int(self.converged.sum())
+        if total == 0:
+            return "Batch: no right-hand side"
+        worst = int(np.argmax(np.nan_to_num(self.relative, nan=np.inf)))
+        lines = [
+            f"{done} of {total} right-hand sides converged in {self.seconds:.3g} s",
+            f"  worst       column {worst}: {self.results[worst].certificate}",
+        ]
+        if done < total:
+            first = int(np.argmin(self.converged))
+            lines.append(f"  column {first}    {self.results[first].message} (tol = {self.tol:.1e})")
+        return "\n".join(lines)
+
+
 class Interrupted(KeyboardInterrupt):
     """Carry the best result so far out of a run that was interrupted with Ctrl-C.
 
@@ -303,7 +399,7 @@ class Interrupted(KeyboardInterrupt):
     array([1.5, 0. ])
     """
 
-    def __init__(self, result: Result, path: Path | None = None) -> None:
+    def __init__(self, result: Any, path: Path | None = None) -> None:
         super().__init__("interrupted; the best point so far and its certificate are in .result")
         self.result = result
         self.path = path

@@ -178,3 +178,32 @@ class PathBar(Bar):
         if now - self._shown >= 0.1 or progress.number == progress.total:
             text = f"level {progress.number} of {progress.total}, lam {progress.lam:.3g}"
             self._show(now, 100.0 * progress.number / progress.total, text)
+
+
+class ColumnBar:
+    """Show how many of the right-hand sides are done: tqdm where it is installed, plain text otherwise."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._done = total, 0
+        try:
+            from tqdm.auto import tqdm
+
+            self._bar: Any = tqdm(total=total, unit=" columns")
+        except ImportError:
+            self._bar = None
+
+    def add(self, count: int) -> None:
+        """Count more columns as done."""
+        self._done += count
+        if self._bar is None:
+            text = f"{self._done} of {self._total} columns"
+            print(f"\r{text}", end="", file=sys.stderr, flush=True)
+        else:
+            self._bar.update(count)
+
+    def close(self) -> None:
+        """Leave the line."""
+        if self._bar is None:
+            print(file=sys.stderr)
+        else:
+            self._bar.close()

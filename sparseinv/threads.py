@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache
+from threading import Event, Lock
 from typing import Any
 
 
@@ -42,18 +44,63 @@ def single_threaded_lapack() -> Iterator[None]:
 
 @contextmanager
 def single_threaded_blas() -> Iterator[None]:
-    """Hold every BLAS to one thread while threads of our own share the cores.
+    """Hold every BLAS to one thread while threads of our own work on independent problems.
 
     One thread also fixes the order of additions, so that results do not depend on how many cores there are.
     """
     import scipy.linalg  # noqa: F401  (loads the library that is to be held)
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1, user_api="blas"):
+    with threadpool_limits(limits=1, user_api="blas"):
         yield
 
 
 def available_cores() -> int:
-    """Return how many cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else (os.cpu_count() or 1)
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def spread(tasks: Iterable[Any], work: Callable[[Any], None], n_threads: int, stop: Event) -> bool:
+    """Call ``work(task)`` for all tasks in n_threads threads (0: in this one); return whether Ctrl-C came.
+
+    After Ctrl-C, or once ``stop`` is set, tasks in hand are finished and no more are begun. An exception
+    in a task ends the others likewise and is then raised.
+    """
+    queue, lock = iter(tasks), Lock()
+
+    def take() -> None:
+        while not stop.is_set():
+            with lock:
+                task = next(queue, None)
+            if task is None:
+                return
+            try:
+                work(task)
+            except BaseException:
+                stop.set()
+                raise
+
+    if n_threads == 0:
+        try:
+            take()
+        except KeyboardInterrupt:
+            return True
+        return False
+    interrupted = False
+    with ThreadPoolExecutor(n_threads, thread_name_prefix="sparseinv") as pool:
+        try:
+            running = [pool.submit(take) for _ in range(n_threads)]
+            while wait(running, timeout=0.1).not_done:  # short, so that Ctrl-C is seen on every platform
+                pass
+        except KeyboardInterrupt:
+            stop.set()
+            interrupted = True
+    for future in running:
+        error = future.exception()
+        if isinstance(error, KeyboardInterrupt):
+            interrupted = True
+        elif error is not None:
+            raise error
+    return interrupted

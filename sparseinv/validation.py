@@ -95,6 +95,40 @@ def right_hand_side(b: Any, m: int) -> Array:
     return np.ascontiguousarray(array)
 
 
+def right_hand_sides(B: Any, m: int) -> Array:
+    """Return B as a finite matrix with m rows, one right-hand side a column."""
+    array = numeric(B, "B")
+    if array.ndim != 2 or array.shape[0] != m:
+        hint = "; pass B.T" if array.ndim == 2 and array.shape[1] == m else ""
+        if array.ndim == 1 and array.size == m:
+            hint = "; pass B[:, None], or use solve"
+        raise ValueError(f"B has shape {array.shape}, but A has {m} rows: ({m}, k) is needed{hint}")
+    finite(array, "B")
+    return array
+
+
+def start_matrix(X0: Any, n: int, k: int, *, complex_allowed: bool) -> Array:
+    """Return X0 as a finite matrix with n rows and k columns."""
+    array = numeric(X0, "X0")
+    if array.shape != (n, k):
+        raise ValueError(f"X0 has shape {array.shape}, but x has shape ({n}, {k}), like B a column each")
+    if np.iscomplexobj(array) and not complex_allowed:
+        raise ValueError("X0 is complex, but A and B are real; pass X0.real")
+    finite(array, "X0")
+    return array
+
+
+def column_levels(lams: Any, k: int) -> Array:
+    """Return lams as a vector of k levels >= 0, one per right-hand side."""
+    if isinstance(lams, (str, bytes)):
+        raise TypeError(f"lams is {lams!r}, but one number per column of B is needed")
+    levels = lambdas(lams, "lams")
+    if not isinstance(levels, np.ndarray) or levels.size != k:
+        shape = np.shape(lams)
+        raise ValueError(f"lams has shape {shape}, but B has {k} columns: one level each, ({k},), is needed")
+    return levels
+
+
 def start_vector(x0: Any, n: int, *, complex_allowed: bool) -> Array:
     """Return a writable copy of x0 as a finite vector of n entries."""
     array = numeric(x0, "x0")

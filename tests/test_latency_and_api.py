@@ -22,14 +22,16 @@ ROOT = Path(__file__).resolve().parent.parent
 # every name that users may rely on: adding or removing one is a decision to be made on purpose
 PUBLIC = {
     "functions": [
-        "solve", "solve_path", "iterate", "certify", "lam_max", "rescale_problem", "estimate_sigma",
-        "select_lam",
+        "solve", "solve_path", "solve_many", "iterate", "certify", "lam_max", "rescale_problem",
+        "estimate_sigma", "select_lam",
     ],
     "penalties": ["Penalty", "L0", "L1", "L2", "ElasticNet", "GroupL1"],
     "solvers": ["Solver", "ISTA", "FISTA", "CoordinateDescent", "WorkingSet", "Ridge", "IRLS", "IRL1"],
     "operators": ["Operator", "as_operator", "adjoint_test", "norm_bound"],
     "selectors": ["CrossValidation"],
-    "answers": ["Certificate", "Interrupted", "Kind", "Path", "Progress", "Result", "Selection", "Status"],
+    "answers": [
+        "Batch", "Certificate", "Interrupted", "Kind", "Path", "Progress", "Result", "Selection", "Status",
+    ],
     "version": ["__version__"],
 }
 PUBLIC_NAMES = {name for names in PUBLIC.values() for name in names}
@@ -123,6 +125,7 @@ calls = {
     "solve": lambda: si.solve(A, b, si.L1(0.5)).success,
     "solve_path": lambda: si.solve_path(A, b, si.L1(), n_lams=3).success,
     "select_lam": lambda: si.select_lam(A, b, si.L1(), si.CrossValidation(3), n_lams=3).lam > 0,
+    "solve_many": lambda: si.solve_many(A, np.stack([b, -b], axis=1), si.L1(0.5)).success,
     "iterate": lambda: next(si.iterate(A, b, si.L1(0.5))).n_iter == 0,
     "certify": lambda: si.certify(A, b, si.L1(0.5), np.zeros(20)).value > 0,
     "lam_max": lambda: si.lam_max(A, b, si.L1()) > 0,

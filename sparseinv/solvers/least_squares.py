@@ -39,9 +39,9 @@ class DirectSystem:
         self._gram: Array | None = None
 
     def solve(self, w: Array, b: Array | None = None) -> Array:
-        """Return the minimiser for the weights w, shape (n,)."""
+        """Return the minimiser for the weights w, shape (n,); b may hold one right-hand side a column."""
         b = self.problem.b if b is None else b
-        x = np.zeros(self.problem.n, dtype=self.problem.dtype)
+        x = np.zeros((self.problem.n, *b.shape[1:]), dtype=self.problem.dtype)
         weighted, loose = np.flatnonzero((w > 0) & np.isfinite(w)), np.flatnonzero(w == 0)
         basis = _orthonormal(self.matrix[:, loose]) if loose.size else None
         if weighted.size:
@@ -60,6 +60,8 @@ class DirectSystem:
             A = A - basis @ (basis.conj().T @ A)
             b = b - basis @ (basis.conj().T @ b)
         tall = A.shape[1] <= A.shape[0]
+        per_row = (-1,) + (1,) * (b.ndim - 1)
+        weights = w.reshape(per_row)
         if tall:
             if everything and basis is None:
                 if self._gram is None:
@@ -70,19 +72,21 @@ class DirectSystem:
             # scaling to unit diagonal keeps weights of 1e-12 and 1e12 in one factorisation apart
             diagonal = np.sqrt(np.diag(gram).real + w)
             inverse = _inverse(gram / np.outer(diagonal, diagonal), w / diagonal**2)
+            diagonal = diagonal.reshape(per_row)
             x = inverse(A.conj().T @ b / diagonal) / diagonal
         else:
             D = 1.0 / w
             inverse = _inverse((A * D) @ A.conj().T, np.ones(A.shape[0]))
+            D = D.reshape(per_row)
             x = D * (A.conj().T @ inverse(b))
         for _ in range(2):
-            g = A.conj().T @ (A @ x - b) + w * x
+            g = A.conj().T @ (A @ x - b) + weights * x
             if tall:
                 step = inverse(g / diagonal) / diagonal
             else:
                 step = D * g - D * (A.conj().T @ inverse(A @ (D * g)))
             trial = x - step
-            if not _energy(A, b, w, trial) < _energy(A, b, w, x):
+            if not _energy(A, b, weights, trial) < _energy(A, b, weights, x):
                 break
             x = trial
         return np.asarray(x)
