@@ -36,11 +36,27 @@ def difference(terms, y, z, p, d, live):
     for j in range(z.size):
         v = y[j] - z[j]
         d[j] = v
-        if v != 0.0 or p[j] != 0.0:
-            total += v.real * v.real + v.imag * v.imag
-            live[count] = j
-            count += 1
+        total += v.real * v.real + v.imag * v.imag
+        live[count] = j
+        count += int((v != 0.0) | (p[j] != 0.0))
     return count, total
+
+
+@kernel()
+def gather(terms, barrier, live, count, z, d, p, vectors, numbers):
+    """Copy what `along` needs of single coefficients next to one another."""
+    _, l1, l2, nonnegative, _, _ = terms
+    for i in range(count):
+        j = live[i]
+        v = z[j]
+        size = abs(v)
+        vectors[0, i] = v
+        vectors[1, i] = d[j]
+        vectors[2, i] = p[j]
+        numbers[0, i] = l1[j]
+        numbers[1, i] = l2[j]
+        level = barrier if nonnegative and v.real < 0.0 else l1[j]
+        numbers[2, i] = size * (level + 0.5 * l2[j] * size)
 
 
 @kernel(fastmath=REDUCE)
@@ -104,16 +120,9 @@ def along_groups(terms, live, count, tiny, z, d, p, a, c):
     return value, ga, gc, haa, hac, hcc
 
 
-@kernel()
-def along(terms, barrier, live, count, tiny, z, d, p, a, c):
-    """Return R(u) - R(z) at u = z + a d + c p, its two slopes and three second derivatives.
-
-    Blocks of size at most ``tiny`` sit at the kink and add no derivatives. A coefficient that must not be
-    negative has the level ``barrier`` below zero.
-    """
-    _, l1, l2, nonnegative, _, starts = terms
-    if starts.size > 0:
-        return along_groups(terms, live, count, tiny, z, d, p, a, c)
+@kernel(fastmath=REDUCE)
+def along_real(barrier, count, tiny, vectors, numbers, a, c):
+    """Do what `along` does for real coefficients, in a loop without branches."""
     value = 0.0
     ga = 0.0
     gc = 0.0
@@ -121,39 +130,68 @@ def along(terms, barrier, live, count, tiny, z, d, p, a, c):
     hac = 0.0
     hcc = 0.0
     for i in range(count):
-        j = live[i]
-        v, s, t = z[j], d[j], p[j]
-        u = v + a * s + c * t
-        size = abs(u)
-        start = abs(v)
-        before = l1[j]
-        level = l1[j]
-        if nonnegative:
-            if v.real < 0.0:
-                before = barrier
-            if u.real < 0.0:
-                level = barrier
-        value += level * size - before * start + 0.5 * l2[j] * (size - start) * (size + start)
-        if size > tiny:
-            slope = level / size
-            weight = slope + l2[j]
-            ga += weight * (u.real * s.real + u.imag * s.imag)
-            gc += weight * (u.real * t.real + u.imag * t.imag)
-            # only the part across u bends the modulus; there is none for real numbers
-            across = (s.real * u.imag - s.imag * u.real) / size
-            beside = (t.real * u.imag - t.imag * u.real) / size
-            haa += slope * across * across + l2[j] * (s.real * s.real + s.imag * s.imag)
-            hac += slope * across * beside + l2[j] * (s.real * t.real + s.imag * t.imag)
-            hcc += slope * beside * beside + l2[j] * (t.real * t.real + t.imag * t.imag)
+        s, t, ridge = vectors[1, i].real, vectors[2, i].real, numbers[1, i]
+        u = vectors[0, i].real + a * s + c * t
+        below = barrier if barrier > 0.0 else numbers[0, i]
+        level = numbers[0, i] if u >= 0.0 else below
+        sign = (1.0 if u > tiny else 0.0) - (1.0 if u < -tiny else 0.0)
+        value += level * abs(u) + 0.5 * ridge * u * u - numbers[2, i]
+        slope = level * sign + ridge * u
+        ga += slope * s
+        gc += slope * t
+        haa += ridge * s * s
+        hac += ridge * s * t
+        hcc += ridge * t * t
+    return value, ga, gc, haa, hac, hcc
+
+
+@kernel(fastmath=REDUCE)
+def along_complex(count, tiny, vectors, numbers, a, c):
+    """Do what `along` does for complex coefficients."""
+    value = 0.0
+    ga = 0.0
+    gc = 0.0
+    haa = 0.0
+    hac = 0.0
+    hcc = 0.0
+    for i in range(count):
+        s, t, ridge = vectors[1, i], vectors[2, i], numbers[1, i]
+        u = vectors[0, i] + a * s + c * t
+        size = np.sqrt(u.real * u.real + u.imag * u.imag)
+        value += size * (numbers[0, i] + 0.5 * ridge * size) - numbers[2, i]
+        over = 1.0 / size if size > tiny else 0.0
+        slope = numbers[0, i] * over
+        ga += (slope + ridge) * (u.real * s.real + u.imag * s.imag)
+        gc += (slope + ridge) * (u.real * t.real + u.imag * t.imag)
+        # only the part across u bends the modulus
+        across = (s.real * u.imag - s.imag * u.real) * over
+        beside = (t.real * u.imag - t.imag * u.real) * over
+        haa += slope * across * across + ridge * (s.real * s.real + s.imag * s.imag)
+        hac += slope * across * beside + ridge * (s.real * t.real + s.imag * t.imag)
+        hcc += slope * beside * beside + ridge * (t.real * t.real + t.imag * t.imag)
     return value, ga, gc, haa, hac, hcc
 
 
 @kernel()
-def search(terms, barrier, live, count, z, d, p, products, rounds):
+def along(terms, barrier, live, count, tiny, z, d, p, vectors, numbers, a, c):
+    """Return R(u) - R(z) at u = z + a d + c p, its two slopes and three second derivatives.
+
+    Blocks of size at most ``tiny`` sit at the kink and add no slope. A coefficient that must not be
+    negative has the level ``barrier`` below zero.
+    """
+    if terms[5].size > 0:
+        return along_groups(terms, live, count, tiny, z, d, p, a, c)
+    if np.iscomplexobj(z):
+        return along_complex(count, tiny, vectors, numbers, a, c)
+    return along_real(barrier if terms[3] else 0.0, count, tiny, vectors, numbers, a, c)
+
+
+@kernel()
+def search(terms, barrier, live, count, z, d, p, vectors, numbers, products, safe, rounds):
     """Minimise the objective over z + a d + c p by Newton steps from (1, 0); return (a, c).
 
-    ``products`` are those of `image_products`. The objective there is not above that at z: where no
-    Newton step and not even a = 1 descend, a is halved.
+    ``products`` are those of `image_products`. z + a d with a <= min(1, safe) is below z for sure:
+    the steps begin there where (1, 0) is above z.
     """
     rd, rp, dd, dp, pp = products
     order, starts = terms[4], terms[5]
@@ -162,10 +200,18 @@ def search(terms, barrier, live, count, z, d, p, products, rounds):
         b = live[i]
         tiny = max(tiny, abs(z[order[starts[b]] if starts.size > 0 else b]))
     tiny *= KINK
+    if starts.size == 0:
+        gather(terms, barrier, live, count, z, d, p, vectors, numbers)
     a = 1.0
     c = 0.0
-    value, ga, gc, haa, hac, hcc = along(terms, barrier, live, count, tiny, z, d, p, a, c)
+    value, ga, gc, haa, hac, hcc = along(terms, barrier, live, count, tiny, z, d, p, vectors, numbers, a, c)
     value += rd + 0.5 * dd
+    if not value <= 0.0:
+        a = min(1.0, safe)
+        value, ga, gc, haa, hac, hcc = along(
+            terms, barrier, live, count, tiny, z, d, p, vectors, numbers, a, c
+        )
+        value += a * rd + 0.5 * a * a * dd
     for _ in range(rounds):
         ga += rd + a * dd + c * dp
         gc += rp + a * dp + c * pp
@@ -186,7 +232,9 @@ def search(terms, barrier, live, count, z, d, p, products, rounds):
         while t > 1e-3:
             u = a + t * sa
             v = c + t * sc
-            trial, ga, gc, haa, hac, hcc = along(terms, barrier, live, count, tiny, z, d, p, u, v)
+            trial, ga, gc, haa, hac, hcc = along(
+                terms, barrier, live, count, tiny, z, d, p, vectors, numbers, u, v
+            )
             trial += u * rd + v * rp + 0.5 * (u * u * dd + 2.0 * u * v * dp + v * v * pp)
             if trial < value:
                 found = True
@@ -194,15 +242,10 @@ def search(terms, barrier, live, count, z, d, p, products, rounds):
             t *= 0.5
         if not found:
             break
-        done = value - trial <= 1e-4 * abs(trial)
+        done = value - trial <= 1e-6 * abs(trial)
         a, c, value = u, v, trial
         if done:
             break
-    while value > 0.0 and a > 1e-6:
-        a *= 0.5
-        c *= 0.5
-        value = along(terms, barrier, live, count, tiny, z, d, p, a, c)[0]
-        value += a * rd + c * rp + 0.5 * (a * a * dd + 2.0 * a * c * dp + c * c * pp)
     return a, c
 
 
@@ -237,18 +280,21 @@ def move_image(a, c, r, Ad, Ap):
 
 @kernel(fastmath=REDUCE)
 def renew(g, new):
-    """Copy new into g; return the squared distance between the two."""
+    """Copy new into g; return the squared distance between the two and the largest square in new."""
     total = 0.0
+    largest = 0.0
     for j in range(g.size):
-        v = new[j] - g[j]
-        g[j] = new[j]
+        w = new[j]
+        v = w - g[j]
+        g[j] = w
         total += v.real * v.real + v.imag * v.imag
-    return total
+        largest = max(largest, w.real * w.real + w.imag * w.imag)
+    return total, largest
 
 
 @kernel(fastmath=REDUCE)
 def free_gap(terms, x, r, v, g, b, step):
-    """Return the duality gap at x, r = A x - b, for the best multiple of -v, where g = A^H v.
+    """Return the duality gap at x, r = A x - b, for a multiple of -v, where g = A^H v.
 
     An unpenalised coefficient, which no multiple makes feasible, is charged the gain of a step of the
     length ``step``: an estimate, where the rest is a bound.
@@ -261,6 +307,7 @@ def free_gap(terms, x, r, v, g, b, step):
         bv -= b[i].real * v[i].real + b[i].imag * v[i].imag
     ratio = 0.0  # most that a correlation exceeds its level
     grouped = starts.size > 0
+    soft = False
     for k in range(starts.size - 1 if grouped else x.size):
         if grouped:
             square = 0.0
@@ -269,14 +316,17 @@ def free_gap(terms, x, r, v, g, b, step):
                 square += w.real * w.real + w.imag * w.imag
         else:
             if l2[k] > 0.0:
+                soft = True
                 continue
             w = g[k]
             square = w.real * w.real + w.imag * w.imag
             if nonnegative and w.real > 0.0:
                 square = 0.0
-        if l1[k] > 0.0 and square > (ratio * l1[k]) ** 2:
+        limit = ratio * l1[k]
+        if square > limit * limit and l1[k] > 0.0:
             ratio = np.sqrt(square) / l1[k]
-    s = max(bv, 0.0) / vv if vv > 0.0 else 1.0
+    # with a ridge the best multiple has no closed form, but 1 is as good in the end
+    s = max(bv, 0.0) / vv if vv > 0.0 and not soft else 1.0
     if s * ratio > 1.0:
         s = 1.0 / ratio
     gap = 0.0
