@@ -300,7 +300,9 @@ def test_callbacks_see_every_certificate():
 
 
 @pytest.mark.parametrize(
-    "solver", ["auto", si.FISTA(), si.ISTA(), si.WorkingSet(), si.IRLS(), si.IRL1()], ids=str
+    "solver",
+    ["auto", si.FISTA(), si.BarzilaiBorwein(), si.ISTA(), si.WorkingSet(), si.IRLS(), si.IRL1()],
+    ids=str,
 )
 def test_a_callback_cannot_corrupt_a_run(solver):
     A, b, lam = lasso()
@@ -421,6 +423,8 @@ def recovering(k):
 FAILING = [
     (si.L1(2.0), si.FISTA()),
     (si.L1(2.0), si.FISTA(monotone=True)),
+    (si.L1(2.0), si.BarzilaiBorwein()),
+    (si.GroupL1(2.0, groups=np.arange(50) // 5), si.BarzilaiBorwein()),
     (si.L1(2.0), si.IRLS()),
     (si.L1(2.0), si.IRL1()),
     (si.L2(0.5), si.Ridge()),
@@ -813,7 +817,9 @@ class Certified(Absolute):
 
 
 @pytest.mark.parametrize("kind", ["dense", "csc", "operator"])
-@pytest.mark.parametrize("solver", ["auto", si.FISTA(), si.ISTA(), si.FISTA(monotone=True)], ids=str)
+@pytest.mark.parametrize(
+    "solver", ["auto", si.FISTA(), si.BarzilaiBorwein(), si.ISTA(), si.FISTA(monotone=True)], ids=str
+)
 def test_own_penalty_with_a_conjugate(kind, solver):
     A, b, lam = lasso()
     given = {"dense": A, "csc": sp.csc_array(A), "operator": MatrixFree(A)}[kind]

@@ -23,7 +23,17 @@ ROOT = Path(__file__).resolve().parent.parent
 PUBLIC = {
     "functions": ["solve", "iterate", "certify", "lam_max", "rescale_problem", "estimate_sigma"],
     "penalties": ["Penalty", "L0", "L1", "L2", "ElasticNet", "GroupL1"],
-    "solvers": ["Solver", "ISTA", "FISTA", "CoordinateDescent", "WorkingSet", "Ridge", "IRLS", "IRL1"],
+    "solvers": [
+        "Solver",
+        "ISTA",
+        "FISTA",
+        "BarzilaiBorwein",
+        "CoordinateDescent",
+        "WorkingSet",
+        "Ridge",
+        "IRLS",
+        "IRL1",
+    ],
     "operators": ["Operator", "as_operator", "adjoint_test", "norm_bound"],
     "answers": ["Certificate", "Interrupted", "Kind", "Progress", "Result", "Selection", "Status"],
     "version": ["__version__"],
