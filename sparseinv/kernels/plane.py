@@ -187,11 +187,11 @@ def along(terms, barrier, live, count, tiny, z, d, p, vectors, numbers, a, c):
 
 
 @kernel()
-def search(terms, barrier, live, count, z, d, p, vectors, numbers, products, safe, rounds):
+def search(terms, barrier, live, count, z, d, p, vectors, numbers, products, safe, flat, rounds):
     """Minimise the objective over z + a d + c p by Newton steps from (1, 0); return (a, c).
 
     ``products`` are those of `image_products`. z + a d with a <= min(1, safe) is below z for sure:
-    the steps begin there where (1, 0) is above z.
+    the steps begin there where (1, 0) is above z. Directions that are parallel up to ``flat`` count as one.
     """
     rd, rp, dd, dp, pp = products
     order, starts = terms[4], terms[5]
@@ -219,7 +219,7 @@ def search(terms, barrier, live, count, z, d, p, vectors, numbers, products, saf
         hac += dp
         hcc += pp
         det = haa * hcc - hac * hac
-        if det > 1e-12 * haa * hcc:
+        if det > flat * haa * hcc:
             sa = (hac * gc - hcc * ga) / det
             sc = (hac * ga - haa * gc) / det
         elif haa > 0.0:

@@ -26,7 +26,12 @@ _LEVEL = 0.3  # factor between two levels of the continuation
 _LOOSE = 0.1  # gap, relative to the objective, at which a level ends
 _ROUNDS = 4  # Newton steps in the plane
 _AGAIN = 0.5  # a free gap that a certificate did not confirm is offered again at this fraction
-_REFRESH = 500  # iterations after which the residual is formed anew
+_FLAT, _FLAT_SINGLE = 1e-12, 1e-4  # 1 - cos^2 below which two directions are taken for parallel
+_REFRESH = 100  # iterations after which the residual is formed anew
+_REFRESH_SINGLE = 10  # the same where products are in single precision
+_NOISE, _NOISE_SINGLE = 1e-14, 1e-6  # error of a product, relative to its norm
+_DOUBT = 1e-2  # error of the image of the last movement, relative to it, at which both are dropped
+_IDLE_SINGLE = 100  # iterations there without a better gap that are taken for the floor
 _WINDOW = 10  # objectives that a step of a penalty known by its prox may rise to
 _SHRINK = 0.3  # smallest factor on such a step that was too long
 _PATIENCE = 4  # certificates within which the gap must halve
@@ -53,9 +58,12 @@ class PlaneState(State):
     count: int = 0  # entries of live
     safe: float = 1.0  # z + min(1, safe) d is not above z
     step: float = 1.0  # length of the proximal step
+    doubt: float = 0.0  # how wrong Ap may be, in norm
     level: float = 1.0  # factor on the penalty while the problem is approached; 1 is the problem itself
     barrier: float = 0.0  # level of a nonnegative coefficient below zero
     offered: float = math.inf  # free gap that was offered to the driver last
+    lowest: float = math.inf  # lowest free gap
+    idle: int = 0  # iterations since
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -97,7 +105,7 @@ class BarzilaiBorwein(Solver):
     within 40 iterations. Convex penalties only.
 
     Cost: one product with A and one with A^H per iteration, the duality gap included, one more with A
-    every 500 iterations; set-up one product with A^H. Storage 9 vectors (n,) and 5 vectors (m,).
+    every 100 iterations; set-up one product with A^H. Storage 9 vectors (n,) and 5 vectors (m,).
 
     References
     ----------
@@ -169,6 +177,10 @@ class BarzilaiBorwein(Solver):
             if not moved:
                 return Outcome.FLOOR
             gap = _free_gap(problem, problem.penalty, state)
+            state.idle = 0 if gap < 0.99 * state.lowest else state.idle + 1
+            state.lowest = min(state.lowest, gap)
+            if state.idle >= _IDLE_SINGLE and _single(problem):
+                return Outcome.FLOOR
             if gap <= min(target, _AGAIN * state.offered):
                 state.offered = gap
                 break
@@ -176,6 +188,11 @@ class BarzilaiBorwein(Solver):
 
 
 # --- penalties that the kernels know ------------------------------------------------------------------
+
+
+def _single(problem: Problem) -> bool:
+    """Tell whether products are made in single precision, so that what follows by linearity drifts."""
+    return bool(getattr(problem.operator.inner, "single", False))
 
 
 def _present(problem: Problem, state: PlaneState) -> Any:
@@ -194,14 +211,18 @@ def _search(problem: Problem, state: PlaneState) -> None:
     from sparseinv.kernels import plane
 
     penalty = _present(problem, state)
-    terms = penalty.terms
+    terms, single = penalty.terms, _single(problem)
+    flat, noise = (_FLAT_SINGLE, _NOISE_SINGLE) if single else (_FLAT, _NOISE)
     a, c = plane.search(
         terms, state.barrier, state.live, state.count, state.z, state.d, state.p, state.vectors,
-        state.numbers, state.products, state.safe, _ROUNDS,
+        state.numbers, state.products, state.safe, flat, _ROUNDS,
     )  # fmt: skip
     moved = plane.move(terms, state.live, state.count, a, c, state.z, state.d, state.p)
     image = plane.move_image(a, c, state.rz, state.Ad, state.Ap)
-    if state.n_iter % _REFRESH == 0:
+    state.doubt = abs(a) * noise * math.sqrt(state.products[2]) + abs(c) * state.doubt
+    if state.doubt > _DOUBT * math.sqrt(image):
+        state.p[:], state.Ap[:], state.doubt = 0.0, 0.0, 0.0
+    if state.n_iter % (_REFRESH_SINGLE if single else _REFRESH) == 0:
         state.rz[:] = problem.residual(state.z)
     change, largest = plane.renew(state.g, problem.gradient(state.rz))
     state.step = _length(moved, image, change, state.step)
@@ -272,7 +293,7 @@ def _run_plain(problem: Problem, state: PlainState, gap: float, count: int) -> O
 def _descend(problem: Problem, state: PlainState) -> float:
     """Take a proximal step from x, shortened until the nonmonotone test holds."""
     # what rounding alone can do to 1/2 ||r||^2 rejects no step
-    crumb = 1e-6 if getattr(problem.operator.inner, "single", False) else 1e-12
+    crumb = 1e-6 if _single(problem) else 1e-12
     ceiling = (1.0 + crumb) * max(state.window) - state.window[-1]
     while True:
         x = problem.penalty.prox(state.x - state.step * state.g, state.step)

@@ -116,9 +116,7 @@ class WorkingSet(Solver):
             top = penalty.lam_max(-g, None)
             level = top * _LEVEL if np.isfinite(top) else 1.0
             level = 1.0 if level < _SNAP else level
-        state = WorkingSetState(
-            x, r, active=active, member=member, correlations=correlations, level=level
-        )
+        state = WorkingSetState(x, r, active=active, member=member, correlations=correlations, level=level)
         state.dual = DualPair(r, g)
         return state
 
