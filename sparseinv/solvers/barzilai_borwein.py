@@ -25,6 +25,7 @@ _CHECK_EVERY = 10  # iterations between two certificates, unless the free gap me
 _LEVEL = 0.3  # factor between two levels of the continuation
 _LOOSE = 0.1  # gap, relative to the objective, at which a level ends
 _ROUNDS = 4  # Newton steps in the plane
+_FAR = 1e3  # free gap over the tolerance from which on only every fourth iteration forms it
 _AGAIN = 0.5  # a free gap that a certificate did not confirm is offered again at this fraction
 _FLAT, _FLAT_SINGLE = 1e-12, 1e-4  # 1 - cos^2 below which two directions are taken for parallel
 _REFRESH = 100  # iterations after which the residual is formed anew
@@ -60,6 +61,7 @@ class PlaneState(State):
     step: float = 1.0  # length of the proximal step
     doubt: float = 0.0  # how wrong Ap may be, in norm
     level: float = 1.0  # factor on the penalty while the problem is approached; 1 is the problem itself
+    tilted: Any = None  # the penalty at that level
     barrier: float = 0.0  # level of a nonnegative coefficient below zero
     offered: float = math.inf  # free gap that was offered to the driver last
     lowest: float = math.inf  # lowest free gap
@@ -158,6 +160,7 @@ class BarzilaiBorwein(Solver):
             top = _LEVEL * float(problem.penalty.lam_max(-g, None))
             if 1.0 < top < math.inf:
                 state.level, state.settled = top, False
+                state.tilted = problem.penalty.tilted(top)
         return state
 
     def step(self, problem: Problem, state: Any, budget: Budget) -> Outcome:
@@ -172,10 +175,12 @@ class BarzilaiBorwein(Solver):
             moved = _proximal_step(problem, state)
             if state.level > 1.0:
                 if not moved:
-                    _lower(state)
+                    _lower(problem, state)
                 continue
             if not moved:
                 return Outcome.FLOOR
+            if state.lowest > _FAR * target and state.n_iter % 4 and not _single(problem):
+                continue
             gap = _free_gap(problem, problem.penalty, state)
             state.idle = 0 if gap < 0.99 * state.lowest else state.idle + 1
             state.lowest = min(state.lowest, gap)
@@ -197,7 +202,7 @@ def _single(problem: Problem) -> bool:
 
 def _present(problem: Problem, state: PlaneState) -> Any:
     """Return the penalty of the present level."""
-    return problem.penalty.tilted(state.level) if state.level > 1.0 else problem.penalty
+    return problem.penalty if state.tilted is None else state.tilted
 
 
 def _free_gap(problem: Problem, penalty: Any, state: PlaneState) -> float:
@@ -208,7 +213,7 @@ def _free_gap(problem: Problem, penalty: Any, state: PlaneState) -> float:
 
 def _search(problem: Problem, state: PlaneState) -> None:
     """Move z to the minimum in the plane; form the gradient there, the next step length and level."""
-    from sparseinv.kernels import plane
+    from sparseinv.kernels import descent, plane
 
     penalty = _present(problem, state)
     terms, single = penalty.terms, _single(problem)
@@ -228,15 +233,16 @@ def _search(problem: Problem, state: PlaneState) -> None:
     state.step = _length(moved, image, change, state.step)
     state.barrier = max(state.barrier, 2.0 * math.sqrt(largest))
     if state.level > 1.0:
-        value = 0.5 * squared(state.r) + float(penalty.value(state.x))
+        value = 0.5 * descent.norm2(state.r) + descent.penalty_value(terms, state.x)
         if _free_gap(problem, penalty, state) <= _LOOSE * value:
-            _lower(state)
+            _lower(problem, state)
 
 
-def _lower(state: PlaneState) -> None:
+def _lower(problem: Problem, state: PlaneState) -> None:
     """Go on to the next level."""
     state.level = max(1.0, state.level * _LEVEL)
     state.settled = state.level <= 1.0
+    state.tilted = None if state.settled else problem.penalty.tilted(state.level)
 
 
 def _proximal_step(problem: Problem, state: PlaneState) -> bool:
