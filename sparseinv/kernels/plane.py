@@ -2,7 +2,8 @@
 
 ``terms`` is the convex penalty as in `sparseinv.kernels.descent`. With image inner products known, the
 objective at z + a d + c p costs no product with A. Only blocks (coordinates or groups) that move are
-visited; ``live[:count]`` lists them. No kernel allocates.
+visited; ``live[:count]`` lists them. No kernel allocates. Sums that may be reassociated stand in loops of
+their own: next to a store, their order would depend on where the arrays happen to lie in memory.
 """
 
 from __future__ import annotations
@@ -68,8 +69,9 @@ def image_products(r, Ad, Ap, r_y):
     dp = 0.0
     pp = 0.0
     for i in range(r.size):
+        r_y[i] = r[i] + Ad[i]
+    for i in range(r.size):
         u, v, w = r[i], Ad[i], Ap[i]
-        r_y[i] = u + v
         rd += u.real * v.real + u.imag * v.imag
         rp += u.real * w.real + u.imag * w.imag
         dd += v.real * v.real + v.imag * v.imag
@@ -249,7 +251,7 @@ def search(terms, barrier, live, count, z, d, p, vectors, numbers, products, saf
     return a, c
 
 
-@kernel(fastmath=REDUCE)
+@kernel()
 def move(terms, live, count, a, c, z, d, p):
     """Write a d + c p into p, add it to z; return ||p||^2."""
     order, starts = terms[4], terms[5]
@@ -269,12 +271,13 @@ def move(terms, live, count, a, c, z, d, p):
 @kernel(fastmath=REDUCE)
 def move_image(a, c, r, Ad, Ap):
     """Write a Ad + c Ap into Ap, add it to r; return ||Ap||^2."""
-    total = 0.0
     for i in range(r.size):
         v = a * Ad[i] + c * Ap[i]
         Ap[i] = v
         r[i] += v
-        total += v.real * v.real + v.imag * v.imag
+    total = 0.0
+    for i in range(r.size):
+        total += Ap[i].real * Ap[i].real + Ap[i].imag * Ap[i].imag
     return total
 
 
@@ -286,9 +289,10 @@ def renew(g, new):
     for j in range(g.size):
         w = new[j]
         v = w - g[j]
-        g[j] = w
         total += v.real * v.real + v.imag * v.imag
         largest = max(largest, w.real * w.real + w.imag * w.imag)
+    for j in range(g.size):
+        g[j] = new[j]
     return total, largest
 
 
