@@ -23,6 +23,7 @@ _HOME = {
     "GroupL1": "penalties",
     "ISTA": "solvers.proximal_gradient",
     "FISTA": "solvers.proximal_gradient",
+    "BarzilaiBorwein": "solvers.barzilai_borwein",
     "CoordinateDescent": "solvers.coordinate_descent",
     "Ridge": "solvers.ridge",
     "WorkingSet": "solvers.working_set",
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
     from sparseinv.selection.selector import select_lam as select_lam
     from sparseinv.selection.theory import lam_max as lam_max
     from sparseinv.selection.theory import rescale_problem as rescale_problem
+    from sparseinv.solvers.barzilai_borwein import BarzilaiBorwein as BarzilaiBorwein
     from sparseinv.solvers.base import Solver as Solver
     from sparseinv.solvers.coordinate_descent import CoordinateDescent as CoordinateDescent
     from sparseinv.solvers.proximal_gradient import FISTA as FISTA

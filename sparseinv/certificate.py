@@ -155,9 +155,7 @@ def _has_dual(penalty: Any) -> bool:
     return hasattr(penalty, "fenchel_young") or hasattr(penalty, "conjugate")
 
 
-def _gap(
-    problem: Problem, x: Array, r: Array, dual: DualPair | None, refit: bool, target: float
-) -> float:
+def _gap(problem: Problem, x: Array, r: Array, dual: DualPair | None, refit: bool, target: float) -> float:
     best = math.inf
     g = None
     if dual is not None and problem.unpenalised.size == 0:
@@ -243,5 +241,3 @@ def _coordinate_decrease(problem: Problem, x: Array, g: Array) -> float:
         after = 0.5 * d * np.abs(y - target) ** 2 + penalty.values(y)
         decrease = np.where(np.isinf(before) & np.isinf(after), 0.0, before - after)
     return float(np.maximum(decrease, 0.0).max(initial=0.0))
-
-

@@ -22,6 +22,7 @@ Array = np.ndarray[Any, Any]
 _PENALTIES = {"l0": "L0", "l1": "L1", "l2": "L2", "elasticnet": "ElasticNet", "groupl1": "GroupL1"}
 _SOLVERS = {
     "fista": "FISTA",
+    "bb": "BarzilaiBorwein",
     "ista": "ISTA",
     "cd": "CoordinateDescent",
     "workingset": "WorkingSet",

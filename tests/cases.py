@@ -24,6 +24,7 @@ SEED = int(os.environ.get("SPARSEINV_TEST_SEED", "20250118"))
 SOLVERS: dict[str, Callable[[], Any]] = {
     "auto": lambda: "auto",
     "FISTA": si.FISTA,
+    "BarzilaiBorwein": si.BarzilaiBorwein,
     "ISTA": si.ISTA,
     "CoordinateDescent": si.CoordinateDescent,
     "WorkingSet": si.WorkingSet,
@@ -70,6 +71,7 @@ class Case:
             for name, fits in {
                 "auto": True,
                 "FISTA": convex,
+                "BarzilaiBorwein": convex,
                 "ISTA": True,
                 "CoordinateDescent": self.explicit,
                 "WorkingSet": self.explicit and convex and separable and not self.plain.is_complex,
@@ -236,6 +238,7 @@ def _zoo(make: Callable[[], Case]) -> Callable[[], Case]:
 BUDGETS = {
     "auto": (200, 1000),
     "FISTA": (1000, 2500),
+    "BarzilaiBorwein": (500, 1200),
     "ISTA": (20000, 41000),
     "CoordinateDescent": (200, 1000),
     "WorkingSet": (60, 400),
@@ -243,7 +246,7 @@ BUDGETS = {
     "IRLS": (1000, 6000),
     "IRL1": (200, 1000),
 }
-#: the same for a matrix-free A, where auto and IRL1 run FISTA, and IRLS conjugate gradients
+#: the same for a matrix-free A, where auto and IRL1 run BarzilaiBorwein, and IRLS conjugate gradients
 MATRIX_FREE = (
     dict.fromkeys(("auto", "IRL1"), 1000),
     {"auto": 2500, "IRL1": 2500, "IRLS": 15000},
@@ -528,7 +531,7 @@ def _scaled_columns() -> Case:
     lam = _share(A / sizes, b, 0.1) * sizes
     return Case(
         "columns of 1e-6 to 1e6", A, b, si.L1(lam), plain(A, b, l1=lam),
-        slow=frozenset({"FISTA", "ISTA", "IRLS"}),
+        slow=frozenset({"FISTA", "BarzilaiBorwein", "ISTA", "IRLS"}),
     )  # fmt: skip
 
 
@@ -540,7 +543,7 @@ def _scaled_columns_l2() -> Case:
     lam = 0.5 * sizes**2
     return Case(
         "columns of 1e-6 to 1e6, L2", A, b, si.L2(lam), plain(A, b, l2=lam),
-        slow=frozenset({"FISTA", "ISTA"}),
+        slow=frozenset({"FISTA", "BarzilaiBorwein", "ISTA"}),
     )  # fmt: skip
 
 

@@ -222,7 +222,7 @@ def beyond_gradients():
 
 
 @pytest.mark.parametrize("kind", ["dense", "operator"])
-@pytest.mark.parametrize("solver", [si.FISTA(), si.ISTA()], ids=str)
+@pytest.mark.parametrize("solver", [si.FISTA(), si.BarzilaiBorwein(), si.ISTA()], ids=str)
 def test_columns_of_every_size_are_beyond_gradients_and_they_say_so(solver, kind):
     A, b, _ = lasso()
     A = A * np.geomspace(1e-6, 1e6, 50)
@@ -373,6 +373,7 @@ SOLVERS = {
     "ISTA": si.ISTA(),
     "FISTA": si.FISTA(),
     "FISTA monotone": si.FISTA(monotone=True),
+    "BarzilaiBorwein": si.BarzilaiBorwein(),
     "CoordinateDescent": si.CoordinateDescent(),
     "CoordinateDescent gram": si.CoordinateDescent(gram=True),
     "WorkingSet": si.WorkingSet(),
@@ -383,12 +384,20 @@ SOLVERS = {
 }
 PROXIMAL = ["auto", "ISTA", "FISTA", "CoordinateDescent"]
 ACCEPTED = {
-    "L1": [*PROXIMAL, "FISTA monotone", "CoordinateDescent gram", "WorkingSet", "IRLS", "IRL1"],
-    "L1 mixed": [*PROXIMAL, "WorkingSet", "IRLS", "IRL1"],
-    "L2": [*PROXIMAL, "WorkingSet", "Ridge", "Ridge iterative", "IRLS", "IRL1"],
+    "L1": [
+        *PROXIMAL,
+        "BarzilaiBorwein",
+        "FISTA monotone",
+        "CoordinateDescent gram",
+        "WorkingSet",
+        "IRLS",
+        "IRL1",
+    ],
+    "L1 mixed": [*PROXIMAL, "BarzilaiBorwein", "WorkingSet", "IRLS", "IRL1"],
+    "L2": [*PROXIMAL, "BarzilaiBorwein", "WorkingSet", "Ridge", "Ridge iterative", "IRLS", "IRL1"],
     "L0": ["auto", "ISTA", "CoordinateDescent", "CoordinateDescent gram", "IRLS", "IRL1"],
-    "ElasticNet": [*PROXIMAL, "WorkingSet", "IRLS", "IRL1"],
-    "GroupL1": [*PROXIMAL, "IRLS"],
+    "ElasticNet": [*PROXIMAL, "BarzilaiBorwein", "WorkingSet", "IRLS", "IRL1"],
+    "GroupL1": [*PROXIMAL, "BarzilaiBorwein", "IRLS"],
 }
 # b -> s b and A -> c A keep the problem when lam -> lam s^i c^j; an elastic net needs s = c
 POWERS = {"L1": (1, 1), "L1 mixed": (1, 1), "L2": (0, 2), "L0": (2, 0), "ElasticNet": (1, 1)}
@@ -559,7 +568,9 @@ def test_tolerance_is_relative_to_the_data_and_both_numbers_are_reported():
 
 
 @pytest.mark.parametrize("shape", [(30, 50), (50, 30)])
-@pytest.mark.parametrize("solver", ["auto", "FISTA", "CoordinateDescent", "WorkingSet", "IRLS"])
+@pytest.mark.parametrize(
+    "solver", ["auto", "FISTA", "BarzilaiBorwein", "CoordinateDescent", "WorkingSet", "IRLS"]
+)
 @pytest.mark.parametrize("ratio", [1e-6, 1e-9, 1e-12])
 def test_tiny_lambda(shape, solver, ratio):
     """B5: a level far below rounding is solved, or the status says that it is not."""
@@ -654,7 +665,7 @@ def test_one_row_or_one_column(name, kind, shape):
             assert result.x[0] == pytest.approx(alone, rel=1e-3), solver
 
 
-@pytest.mark.parametrize("solver", ["auto", "FISTA", "ISTA", "CoordinateDescent", "IRL1"])
+@pytest.mark.parametrize("solver", ["auto", "FISTA", "BarzilaiBorwein", "ISTA", "CoordinateDescent", "IRL1"])
 def test_a_warm_start_does_not_cost_more(solver):
     """B15, as far as it can be counted: starting at the solution needs no iteration to speak of."""
     A, b, lam = lasso()

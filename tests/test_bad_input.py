@@ -386,6 +386,7 @@ class Box(si.Penalty):
 
 REFUSALS = {
     "FISTA, L0": (si.FISTA(), si.L0(0.1), True, ["FISTA needs a convex penalty", "ISTA", "IRLS", "IRL1"]),
+    "BB, L0": (si.BarzilaiBorwein(), si.L0(0.1), True, ["BarzilaiBorwein needs a convex", "ISTA", "IRL1"]),
     "Ridge, L0": (si.Ridge(), si.L0(0.1), True, ["Ridge needs a pure L2 penalty", "ISTA", "IRLS", "IRL1"]),
     "Ridge, L1": (si.Ridge(), si.L1(0.1), True, ["Ridge needs a pure L2 penalty", "FISTA"]),
     "Ridge, signs": (si.Ridge(), si.L2(0.1, nonnegative=True), True, ["Ridge needs", "nonnegative", "FISTA"]),
@@ -598,7 +599,7 @@ CONVEX = {
 }
 PENALTIES = {**CONVEX, "L0": lambda lam, n: si.L0(lam)}
 SOLVERS = [
-    "auto", si.ISTA(), si.FISTA(), si.FISTA(monotone=True), si.CoordinateDescent(),
+    "auto", si.ISTA(), si.FISTA(), si.FISTA(monotone=True), si.BarzilaiBorwein(), si.CoordinateDescent(),
     si.CoordinateDescent(gram=True), si.WorkingSet(), si.Ridge(), si.Ridge(direct=False), si.IRLS(),
     si.IRL1(),
 ]  # fmt: skip

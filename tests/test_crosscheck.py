@@ -83,7 +83,7 @@ def may_run_short(case: Case, design: str, solver: str) -> bool:
         return True
     if solver == "ISTA":
         return design != "gaussian" or wide
-    if solver == "FISTA" or not case.explicit:
+    if solver in ("FISTA", "BarzilaiBorwein") or not case.explicit:
         return design in ("scaled", "rank-deficient") or (design == "correlated" and wide)
     if case.plain.groups is not None:
         return design != "gaussian"  # a block step sees one curvature for the whole group

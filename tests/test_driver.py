@@ -300,7 +300,9 @@ def test_callbacks_see_every_certificate():
 
 
 @pytest.mark.parametrize(
-    "solver", ["auto", si.FISTA(), si.ISTA(), si.WorkingSet(), si.IRLS(), si.IRL1()], ids=str
+    "solver",
+    ["auto", si.FISTA(), si.BarzilaiBorwein(), si.ISTA(), si.WorkingSet(), si.IRLS(), si.IRL1()],
+    ids=str,
 )
 def test_a_callback_cannot_corrupt_a_run(solver):
     A, b, lam = lasso()
@@ -421,6 +423,8 @@ def recovering(k):
 FAILING = [
     (si.L1(2.0), si.FISTA()),
     (si.L1(2.0), si.FISTA(monotone=True)),
+    (si.L1(2.0), si.BarzilaiBorwein()),
+    (si.GroupL1(2.0, groups=np.arange(50) // 5), si.BarzilaiBorwein()),
     (si.L1(2.0), si.IRLS()),
     (si.L1(2.0), si.IRL1()),
     (si.L2(0.5), si.Ridge()),
@@ -456,7 +460,7 @@ def test_the_call_that_failed_is_named(name):
     A, b, lam = lasso()
 
     def fault(call, which, out):
-        if call > 40 and which == name:
+        if call > 12 and which == name:
             out[3] = -np.inf
 
     result = si.solve(MatrixFree(A, fault), b, si.L1(lam), tol=1e-12)
@@ -466,8 +470,14 @@ def test_the_call_that_failed_is_named(name):
 
 def test_the_last_finite_point_is_close_to_where_the_failure_came():
     A, b, lam = lasso()
-    whole = si.solve(MatrixFree(A), b, si.L1(lam), tol=1e-10)
-    late = si.solve(MatrixFree(A, raising(whole.n_matvec + whole.n_rmatvec - 10)), b, si.L1(lam), tol=1e-10)
+    whole = si.solve(MatrixFree(A), b, si.L1(lam), solver=si.FISTA(), tol=1e-10)
+    late = si.solve(
+        MatrixFree(A, raising(whole.n_matvec + whole.n_rmatvec - 10)),
+        b,
+        si.L1(lam),
+        solver=si.FISTA(),
+        tol=1e-10,
+    )
     assert late.certificate.relative <= 1e-3
     assert np.allclose(late.x, whole.x, atol=0.1)
 
@@ -541,7 +551,7 @@ def test_interrupt_inside_a_product(penalty, solver):
     A, b, _ = lasso()
 
     def fault(call, name, out):
-        if call == 60:
+        if call == 16:
             raise KeyboardInterrupt
 
     with pytest.raises(si.Interrupted) as caught:
@@ -779,7 +789,7 @@ def test_iterate_refuses_at_once_and_makes_no_product_before():
 
 def test_iterate_raises_where_solve_reports():
     A, b, lam = lasso()
-    generator = si.iterate(MatrixFree(A, raising(60)), b, si.L1(lam))
+    generator = si.iterate(MatrixFree(A, raising(12)), b, si.L1(lam))
     assert not next(generator).x.any()
     with pytest.raises(ValueError, match=r"A\.r?matvec raised ZeroDivisionError: boom"):
         list(generator)
@@ -813,7 +823,9 @@ class Certified(Absolute):
 
 
 @pytest.mark.parametrize("kind", ["dense", "csc", "operator"])
-@pytest.mark.parametrize("solver", ["auto", si.FISTA(), si.ISTA(), si.FISTA(monotone=True)], ids=str)
+@pytest.mark.parametrize(
+    "solver", ["auto", si.FISTA(), si.BarzilaiBorwein(), si.ISTA(), si.FISTA(monotone=True)], ids=str
+)
 def test_own_penalty_with_a_conjugate(kind, solver):
     A, b, lam = lasso()
     given = {"dense": A, "csc": sp.csc_array(A), "operator": MatrixFree(A)}[kind]

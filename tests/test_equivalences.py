@@ -245,13 +245,15 @@ def test_descent_methods_never_rise(solver: Any) -> None:
 
 
 @pytest.mark.parametrize("name", PENALTIES)
-@pytest.mark.parametrize("solver", ["auto", "FISTA", "ISTA", "CoordinateDescent", "IRLS", "IRL1"])
+@pytest.mark.parametrize(
+    "solver", ["auto", "FISTA", "BarzilaiBorwein", "ISTA", "CoordinateDescent", "IRLS", "IRL1"]
+)
 def test_warm_starts(name: str, solver: str) -> None:
     """From the answer nothing is lost, from a neighbour it is never worse than a cold start."""
     A, b, lam = draw(500)
     penalty = PENALTIES[name](lam)
     method: Any = solver if solver == "auto" else getattr(si, solver)()
-    refused = {("L0", "FISTA"), ("nonnegative", "IRLS"), ("GroupL1", "IRL1")}
+    refused = {("L0", "FISTA"), ("L0", "BarzilaiBorwein"), ("nonnegative", "IRLS"), ("GroupL1", "IRL1")}
     if (name, solver) in refused:
         return
     cold = si.solve(A, b, penalty, solver=method, tol=1e-10, max_iter=20000)
@@ -284,7 +286,7 @@ def test_x0_is_not_written_to() -> None:
 # --- symmetries ---------------------------------------------------------------------------------------
 
 
-SOLVERS = {"auto": "auto", "FISTA": si.FISTA(), "IRLS": si.IRLS()}
+SOLVERS = {"auto": "auto", "FISTA": si.FISTA(), "BarzilaiBorwein": si.BarzilaiBorwein(), "IRLS": si.IRLS()}
 
 
 @pytest.mark.parametrize("solver", SOLVERS)

@@ -26,7 +26,17 @@ PUBLIC = {
         "estimate_sigma", "select_lam",
     ],
     "penalties": ["Penalty", "L0", "L1", "L2", "ElasticNet", "GroupL1"],
-    "solvers": ["Solver", "ISTA", "FISTA", "CoordinateDescent", "WorkingSet", "Ridge", "IRLS", "IRL1"],
+    "solvers": [
+        "Solver",
+        "ISTA",
+        "FISTA",
+        "BarzilaiBorwein",
+        "CoordinateDescent",
+        "WorkingSet",
+        "Ridge",
+        "IRLS",
+        "IRL1",
+    ],
     "operators": ["Operator", "as_operator", "adjoint_test", "norm_bound"],
     "selectors": ["CrossValidation"],
     "answers": [

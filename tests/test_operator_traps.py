@@ -435,7 +435,15 @@ def test_identity_that_returns_its_argument():
 COUNTED = {
     "L1": (
         si.L1(0.5),
-        ["auto", si.ISTA(), si.FISTA(), si.FISTA(norm=20.0), si.FISTA(monotone=True), si.IRLS()],
+        [
+            "auto",
+            si.ISTA(),
+            si.FISTA(),
+            si.BarzilaiBorwein(),
+            si.FISTA(norm=20.0),
+            si.FISTA(monotone=True),
+            si.IRLS(),
+        ],
     ),
     "L1 chosen": (si.L1(), ["auto", si.IRL1()]),
     "L1 mixed": (si.L1(np.r_[0.0, 0.0, np.inf, np.full(N - 3, 0.5)]), ["auto", si.ISTA(), si.IRL1()]),
@@ -717,7 +725,16 @@ def test_penalties_keep_their_own_copy():
 
 @pytest.mark.parametrize(
     "solver",
-    ["auto", si.ISTA(), si.FISTA(), si.CoordinateDescent(), si.WorkingSet(), si.IRLS(), si.IRL1()],
+    [
+        "auto",
+        si.ISTA(),
+        si.FISTA(),
+        si.BarzilaiBorwein(),
+        si.CoordinateDescent(),
+        si.WorkingSet(),
+        si.IRLS(),
+        si.IRL1(),
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("excluded", [False, True])
@@ -743,6 +760,7 @@ def test_read_only_everything():
     for solver in (
         "auto",
         si.FISTA(),
+        si.BarzilaiBorwein(),
         si.ISTA(),
         si.CoordinateDescent(gram=True),
         si.WorkingSet(),

@@ -463,9 +463,7 @@ def filter_columns(layout, index, l1, l2, nonnegative, r, sweeps, x):
             if not d > 0.0:
                 continue
             old = x[k]
-            new = shrink(
-                old - column_dot(layout, index[k], r) / d, 1.0 / d, 0.0, l1[k], l2[k], nonnegative
-            )
+            new = shrink(old - column_dot(layout, index[k], r) / d, 1.0 / d, 0.0, l1[k], l2[k], nonnegative)
             if new != old:
                 x[k] = new
                 column_add(layout, index[k], new - old, r)

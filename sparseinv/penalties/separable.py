@@ -15,6 +15,7 @@ Array = np.ndarray[Any, Any]
 
 _TINY = np.finfo(np.float64).tiny
 _NONE = np.empty(0, dtype=np.int64)
+_NO_LEVELS = np.empty(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +107,11 @@ class Separable(Penalty):
 
         correlation = Re<b, nu>, squared_norm = ||nu||^2; unpenalised coefficients are left out.
         """
+        if self.l1.size and self.l1.min() > 0.0 and not self.l2.any():  # the common case, without copies
+            size = self.magnitude(c)
+            with np.errstate(divide="ignore", over="ignore"):
+                limit = float(np.divide(self.l1, size, out=size).min())
+            return _concave_argmax(_NO_LEVELS, _NO_LEVELS, _NO_LEVELS, correlation, squared_norm, limit)
         free = ~self.excluded & ~self.unpenalised
         size, l1, l2 = self.magnitude(c)[free], self.l1[free], self.l2[free]
         hard = l2 == 0

@@ -6,6 +6,7 @@ import dataclasses
 
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
+from sparseinv.solvers.barzilai_borwein import BarzilaiBorwein
 from sparseinv.solvers.base import Solver
 from sparseinv.solvers.coordinate_descent import CoordinateDescent
 from sparseinv.solvers.least_squares import is_direct
@@ -33,7 +34,7 @@ def choose(problem: Problem) -> tuple[Solver, str]:
         return solver, "auto: columns in memory, real data, separable convex penalty"
     if problem.explicit:
         return solver, "auto: columns in memory, convex penalty"
-    return solver, "auto: matrix-free operator, convex penalty"
+    return solver, "auto: matrix-free operator, convex penalty, fewest products"
 
 
 def resolve(problem: Problem, solver: Solver | str) -> tuple[Solver, str]:
@@ -48,7 +49,7 @@ def resolve(problem: Problem, solver: Solver | str) -> tuple[Solver, str]:
 def _convex(problem: Problem) -> Solver:
     """Return the solver for the problem, or for a convex surrogate of it with the same levels."""
     if not problem.explicit:
-        return FISTA()
+        return BarzilaiBorwein()
     real = "c" not in (problem.operator.dtype.kind, problem.b.dtype.kind)
     return WorkingSet() if real and isinstance(problem.penalty, Separable) else CoordinateDescent()
 

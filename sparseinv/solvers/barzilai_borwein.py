@@ -1,0 +1,343 @@
+"""Proximal steps of Barzilai-Borwein length, each improved by a search in a plane that costs no product.
+
+One iteration takes one product with A (the image of the proximal step) and one with A^H (the gradient).
+All else follows by linearity: the objective anywhere in the plane of the step and the last movement, the
+residual of every point there, and a duality gap.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sparseinv.certificate import DualPair
+from sparseinv.problem import Problem, squared
+from sparseinv.solvers.base import Outcome, Solver, State, refuse, start_point
+from sparseinv.stopping import Budget
+
+Array = np.ndarray[Any, Any]
+
+# Tuned on counted products: partial cosine and Fourier transforms, random sparse maps, deconvolution.
+_CHECK_EVERY = 10  # iterations between two certificates, unless the free gap meets the tolerance before
+_LEVEL = 0.3  # factor between two levels of the continuation
+_LOOSE = 0.1  # gap, relative to the objective, at which a level ends
+_ROUNDS = 4  # Newton steps in the plane
+_FAR = 1e3  # free gap over the tolerance from which on only every fourth iteration forms it
+_AGAIN = 0.5  # a free gap that a certificate did not confirm is offered again at this fraction
+_FLAT, _FLAT_SINGLE = 1e-12, 1e-4  # 1 - cos^2 below which two directions are taken for parallel
+_REFRESH = 100  # iterations after which the residual is formed anew
+_REFRESH_SINGLE = 10  # the same where products are in single precision
+_NOISE, _NOISE_SINGLE = 1e-14, 1e-6  # error of a product, relative to its norm
+_DOUBT = 1e-2  # error of the image of the last movement, relative to it, at which both are dropped
+_IDLE_SINGLE = 100  # iterations there without a better gap that are taken for the floor
+_WINDOW = 10  # objectives that a step of a penalty known by its prox may rise to
+_SHRINK = 0.3  # smallest factor on such a step that was too long
+_PATIENCE = 4  # certificates within which the gap must halve
+_GREEDY = 1.3  # greedy FISTA's step times the Lipschitz constant
+_WILD = 5.0  # growth of greedy FISTA's movements at which its step shrinks
+_CALM = 0.96  # the factor by which it does
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class PlaneState(State):
+    """Carry a proximal point x, the point z that it was made from, and the last movement of z."""
+
+    z: Array  # point with the gradient g, shape (n,)
+    rz: Array  # A z - b
+    g: Array  # A^H rz
+    d: Array  # x - z
+    Ad: Array
+    p: Array  # last movement of z
+    Ap: Array
+    live: Array  # blocks in which d or p is not zero, in front
+    vectors: Array  # scratch of the search, shape (3, n)
+    numbers: Array  # the same, real
+    products: tuple[float, ...] = ()  # inner products of rz, Ad, Ap; empty where x is z
+    count: int = 0  # entries of live
+    safe: float = 1.0  # z + min(1, safe) d is not above z
+    step: float = 1.0  # length of the proximal step
+    doubt: float = 0.0  # how wrong Ap may be, in norm
+    level: float = 1.0  # factor on the penalty while the problem is approached; 1 is the problem itself
+    tilted: Any = None  # the penalty at that level
+    barrier: float = 0.0  # level of a nonnegative coefficient below zero
+    offered: float = math.inf  # free gap that was offered to the driver last
+    lowest: float = math.inf  # lowest free gap
+    idle: int = 0  # iterations since
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class PlainState(State):
+    """Carry what a penalty needs that is known by its prox alone."""
+
+    g: Array  # A^H r
+    step: float
+    window: list[float]  # last values of 1/2 ||r||^2
+    lipschitz: float = 0.0  # largest curvature seen
+    rejected: int = 0
+    target: float = math.inf  # half of the best gap when the patience began
+    waited: int = 0  # certificates since then
+    z: Any = None  # extrapolated point of greedy FISTA, None before the hand-over
+    rz: Any = None
+    gz: Any = None
+    first: float = 0.0  # its first movement, squared
+
+
+@dataclass(frozen=True, repr=False)
+class BarzilaiBorwein(Solver):
+    """Take proximal steps of Barzilai-Borwein length and search the plane of step and last movement.
+
+    d_k = prox(z_k - tau_k g_k, tau_k) - z_k, z_{k+1} = argmin F over z_k + a d_k + c (z_k - z_{k-1}).
+
+    Parameters
+    ----------
+    continuation : bool
+        Without x0, approach the problem through falling levels of lam.
+
+    Notes
+    -----
+    Made for matrix-free operators. The adaptive step tau_k (the residual one, ||d||_A^2 over its image,
+    or the mean of both) follows [1]_ and [2]_; the plane is that of [3]_, searched here by Newton's method
+    with inner products that are at hand, so that on a settled support the iteration becomes conjugate
+    gradients. No norm of A is needed and no step is rejected; F(z_k) never rises. The answer is the
+    proximal point, with exact zeros. A penalty of your own, known by value and prox, is treated with a
+    nonmonotone acceptance over ten values instead, and by greedy FISTA [4]_ once the gap no longer halves
+    within 40 iterations. Convex penalties only.
+
+    Cost: one product with A and one with A^H per iteration, the duality gap included, one more with A
+    every 100 iterations; set-up one product with A^H. Storage 9 vectors (n,) and 5 vectors (m,).
+
+    References
+    ----------
+    .. [1] S. Wright, R. Nowak, M. Figueiredo, Sparse reconstruction by separable approximation, IEEE
+       Trans. Signal Process. 57 (2009) 2479-2493, doi:10.1109/TSP.2009.2016892.
+    .. [2] B. Zhou, L. Gao, Y.-H. Dai, Gradient methods with adaptive step-sizes, Comput. Optim. Appl. 35
+       (2006) 69-86, doi:10.1007/s10589-006-6446-0.
+    .. [3] M. Zibulevsky, M. Elad, L1-L2 optimization in signal and image processing, IEEE Signal Process.
+       Mag. 27 (2010) 76-88, doi:10.1109/MSP.2010.936023.
+    .. [4] J. Liang, T. Luo, C.-B. Schoenlieb, Improving "fast iterative shrinkage-thresholding
+       algorithm": faster, smarter and greedier, SIAM J. Sci. Comput. 44 (2022),
+       doi:10.48550/arXiv.1811.01430.
+
+    Examples
+    --------
+    >>> import numpy as np, sparseinv as si
+    >>> si.solve(np.eye(2), np.array([2.0, 0.1]), si.L1(0.5), solver=si.BarzilaiBorwein()).x
+    array([1.5, 0. ])
+    """
+
+    continuation: bool = True
+
+    def check(self, problem: Problem) -> None:
+        """Refuse nonconvex penalties."""
+        if not problem.penalty.convex:
+            raise refuse(self, "needs a convex penalty", "ISTA, CoordinateDescent, IRLS or IRL1")
+
+    def start(self, problem: Problem, x0: Array | None) -> PlaneState | PlainState:
+        """Return the state at x0 (zero by default)."""
+        problem.operator.phase = "setup"
+        x = start_point(problem, x0)
+        r = problem.residual(x)
+        g = problem.gradient(r).copy()
+        size, length = squared(r), squared(g)
+        # not below 1 / ||A||^2, free, and right for an A with orthonormal rows
+        step = size / length if size > 0.0 and length > 0.0 else 1.0
+        if problem.penalty.terms is None:
+            plain = PlainState(x, r, g=g, step=step, window=[0.5 * size])
+            plain.dual = DualPair(r, g)
+            return plain
+        state = PlaneState(
+            x, r, z=x.copy(), rz=r.copy(), g=g, d=np.zeros_like(x), Ad=np.zeros_like(r),
+            p=np.zeros_like(x), Ap=np.zeros_like(r), live=np.empty(problem.n, dtype=np.int64),
+            vectors=np.empty((3, problem.n), dtype=problem.dtype), numbers=np.empty((3, problem.n)),
+            step=step,
+        )  # fmt: skip
+        state.barrier = 2.0 * float(np.abs(g).max(initial=0.0))
+        state.dual = DualPair(state.rz, state.g)
+        if self.continuation and x0 is None:
+            top = _LEVEL * float(problem.penalty.lam_max(-g, None))
+            if 1.0 < top < math.inf:
+                state.level, state.settled = top, False
+                state.tilted = problem.penalty.tilted(top)
+        return state
+
+    def step(self, problem: Problem, state: Any, budget: Budget) -> Outcome:
+        """Run ten iterations, or fewer where the free gap meets the tolerance."""
+        count = min(_CHECK_EVERY, budget.iterations)
+        if isinstance(state, PlainState):
+            return _run_plain(problem, state, budget.gap, count)
+        target = budget.tol * problem.scale
+        for _ in range(count):
+            if state.products:
+                _search(problem, state)
+            moved = _proximal_step(problem, state)
+            if state.level > 1.0:
+                if not moved:
+                    _lower(problem, state)
+                continue
+            if not moved:
+                return Outcome.FLOOR
+            if state.lowest > _FAR * target and state.n_iter % 4 and not _single(problem):
+                continue
+            gap = _free_gap(problem, problem.penalty, state)
+            state.idle = 0 if gap < 0.99 * state.lowest else state.idle + 1
+            state.lowest = min(state.lowest, gap)
+            if state.idle >= _IDLE_SINGLE and _single(problem):
+                return Outcome.FLOOR
+            if gap <= min(target, _AGAIN * state.offered):
+                state.offered = gap
+                break
+        return Outcome.MOVED
+
+
+# --- penalties that the kernels know ------------------------------------------------------------------
+
+
+def _single(problem: Problem) -> bool:
+    """Tell whether products are made in single precision, so that what follows by linearity drifts."""
+    return bool(getattr(problem.operator.inner, "single", False))
+
+
+def _present(problem: Problem, state: PlaneState) -> Any:
+    """Return the penalty of the present level."""
+    return problem.penalty if state.tilted is None else state.tilted
+
+
+def _free_gap(problem: Problem, penalty: Any, state: PlaneState) -> float:
+    from sparseinv.kernels.plane import free_gap
+
+    return float(free_gap(penalty.terms, state.x, state.r, state.rz, state.g, problem.b, state.step))
+
+
+def _search(problem: Problem, state: PlaneState) -> None:
+    """Move z to the minimum in the plane; form the gradient there, the next step length and level."""
+    from sparseinv.kernels import descent, plane
+
+    penalty = _present(problem, state)
+    terms, single = penalty.terms, _single(problem)
+    flat, noise = (_FLAT_SINGLE, _NOISE_SINGLE) if single else (_FLAT, _NOISE)
+    a, c = plane.search(
+        terms, state.barrier, state.live, state.count, state.z, state.d, state.p, state.vectors,
+        state.numbers, state.products, state.safe, flat, _ROUNDS,
+    )  # fmt: skip
+    moved = plane.move(terms, state.live, state.count, a, c, state.z, state.d, state.p)
+    image = plane.move_image(a, c, state.rz, state.Ad, state.Ap)
+    state.doubt = abs(a) * noise * math.sqrt(state.products[2]) + abs(c) * state.doubt
+    if state.doubt > _DOUBT * math.sqrt(image):
+        state.p[:], state.Ap[:], state.doubt = 0.0, 0.0, 0.0
+    if state.n_iter % (_REFRESH_SINGLE if single else _REFRESH) == 0:
+        state.rz[:] = problem.residual(state.z)
+    change, largest = plane.renew(state.g, problem.gradient(state.rz))
+    state.step = _length(moved, image, change, state.step)
+    state.barrier = max(state.barrier, 2.0 * math.sqrt(largest))
+    if state.level > 1.0:
+        value = 0.5 * descent.norm2(state.r) + descent.penalty_value(terms, state.x)
+        if _free_gap(problem, penalty, state) <= _LOOSE * value:
+            _lower(problem, state)
+
+
+def _lower(problem: Problem, state: PlaneState) -> None:
+    """Go on to the next level."""
+    state.level = max(1.0, state.level * _LEVEL)
+    state.settled = state.level <= 1.0
+    state.tilted = None if state.settled else problem.penalty.tilted(state.level)
+
+
+def _proximal_step(problem: Problem, state: PlaneState) -> bool:
+    """Form x from z, and its image; return False where x and z are equal to rounding."""
+    from sparseinv.kernels import descent, plane
+
+    terms = _present(problem, state).terms
+    descent.forward_backward(terms, state.z, state.g, state.step, state.x)
+    state.count, length = plane.difference(terms, state.x, state.z, state.p, state.d, state.live)
+    state.n_iter += 1
+    if not length > 1e-32 * squared(state.z):
+        state.x[:], state.r[:] = state.z, state.rz
+        state.products = ()
+        return False
+    state.Ad[:] = problem.operator.matvec(state.d)
+    state.products = plane.image_products(state.rz, state.Ad, state.Ap, state.r)
+    image = state.products[2]
+    state.safe = length / (state.step * image) if image > 0.0 else 1.0
+    return True
+
+
+def _length(moved: float, image: float, change: float, before: float) -> float:
+    """Return the adaptive Barzilai-Borwein step after a movement d: ||d||^2, ||A d||^2, ||A^H A d||^2."""
+    if not image > 0.0:
+        return 10.0 * before  # A does not see the movement: nothing limits the step
+    if not change > 0.0:
+        return before
+    steepest, residual = moved / image, image / change
+    return residual if 2.0 * residual > steepest else steepest - 0.5 * residual
+
+
+# --- penalties known by value and prox ----------------------------------------------------------------
+
+
+def _run_plain(problem: Problem, state: PlainState, gap: float, count: int) -> Outcome:
+    """Iterate with the user's prox; hand over to greedy FISTA where the gap no longer halves."""
+    state.waited += 1
+    if gap <= state.target:
+        state.target, state.waited = 0.5 * gap, 0
+    tired = state.waited >= _PATIENCE or state.rejected > 2 * max(state.n_iter, _CHECK_EVERY)
+    if state.z is None and tired and state.lipschitz > 0.0:
+        state.z, state.rz, state.gz = state.x, state.r, state.g
+        state.step = _GREEDY / state.lipschitz
+    advance = _descend if state.z is None else _extrapolate
+    for _ in range(count):
+        moved = advance(problem, state)
+        state.n_iter += 1
+        state.dual = DualPair(state.r, state.g)
+        if not moved > 1e-32 * squared(state.x):
+            return Outcome.FLOOR
+    return Outcome.MOVED
+
+
+def _descend(problem: Problem, state: PlainState) -> float:
+    """Take a proximal step from x, shortened until the nonmonotone test holds."""
+    # what rounding alone can do to 1/2 ||r||^2 rejects no step
+    crumb = 1e-6 if _single(problem) else 1e-12
+    ceiling = (1.0 + crumb) * max(state.window) - state.window[-1]
+    while True:
+        x = problem.penalty.prox(state.x - state.step * state.g, state.step)
+        r = problem.residual(x)
+        moved, image = squared(x - state.x), squared(r - state.r)
+        # written so that a NaN ends the loop
+        if not 0.5 * (image - moved / state.step) > ceiling:
+            break
+        state.rejected += 1
+        state.step = max(_SHRINK * state.step, 0.9 * moved / image)
+    g = problem.gradient(r).copy()
+    if moved > 0.0:
+        state.lipschitz = max(state.lipschitz, image / moved)
+        state.step = _length(moved, image, squared(g - state.g), state.step)
+    state.x, state.r, state.g = np.ascontiguousarray(x, dtype=problem.dtype), r, g
+    state.window = [*state.window[1 - _WINDOW :], 0.5 * squared(r)]
+    return moved
+
+
+def _extrapolate(problem: Problem, state: PlainState) -> float:
+    """Take a step of greedy FISTA from z = x + (x - before); all but the new x follows by linearity."""
+    x = np.ascontiguousarray(
+        problem.penalty.prox(state.z - state.step * state.gz, state.step), dtype=problem.dtype
+    )
+    r = problem.residual(x)
+    g = problem.gradient(r).copy()
+    moved, away = squared(x - state.x), squared(x - state.z)
+    if away > 1e-24 * squared(x):
+        curvature = squared(r - state.rz) / away
+        if curvature > state.lipschitz:
+            state.lipschitz = 1.02 * curvature
+            state.step = min(state.step, _GREEDY / state.lipschitz)
+    state.first = state.first or moved
+    if moved > _WILD**2 * state.first:
+        state.step = max(1.0 / state.lipschitz, _CALM * state.step)
+    if float(np.vdot(state.z - x, x - state.x).real) >= 0.0:
+        state.z, state.rz, state.gz = x, r, g
+    else:
+        state.z, state.rz, state.gz = 2.0 * x - state.x, 2.0 * r - state.r, 2.0 * g - state.g
+    state.x, state.r, state.g = x, r, g
+    return max(moved, away)
