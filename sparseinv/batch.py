@@ -32,6 +32,7 @@ Array = np.ndarray[Any, Any]
 
 _RIDGE_WIDTH = 256  # right-hand sides per factorisation of a ridge problem
 
+
 @dataclass(eq=False)
 class Columns:
     """The right-hand sides, what they share, and the answers so far.
@@ -290,9 +291,7 @@ def one_by_one(columns: Columns, part: range) -> None:
         columns.keep(j, solve_one(columns, j))
 
 
-def solve_one(
-    columns: Columns, j: int, selection: Selection | None = None, spent: int = 0
-) -> Result:
+def solve_one(columns: Columns, j: int, selection: Selection | None = None, spent: int = 0) -> Result:
     """Solve column j by the solver given, or chosen for it; spent: iterations done elsewhere."""
     problem, penalty = columns.column(j, selection)
     start = columns.start(j)

@@ -138,9 +138,7 @@ class SharedGram:
         C = np.asfortranarray(self.matrix.rmatmat(R))
         objective, gap = np.zeros(tried.size), np.full(tried.size, np.inf)
         if self.problem.unpenalised.size == 0:
-            judge_traces(
-                X, R, C, data, self.unit1, self.unit2, factors, self.nonnegative, objective, gap
-            )
+            judge_traces(X, R, C, data, self.unit1, self.unit2, factors, self.nonnegative, objective, gap)
         certificates: list[Certificate | None] = []
         for c in range(tried.size):
             certificate = None

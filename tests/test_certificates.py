@@ -23,8 +23,8 @@ from reference import (
 )
 from sparseinv import Kind
 from sparseinv.certificate import certify_problem
-from sparseinv.operators.adapt import as_operator
 from sparseinv.nonnegative import nonnegative_fit
+from sparseinv.operators.adapt import as_operator
 from sparseinv.problem import Problem
 
 Array = np.ndarray[Any, Any]

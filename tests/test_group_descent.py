@@ -83,9 +83,7 @@ def test_norm_of_the_minimiser(dtype, decades):
         found = descent.block_norm(s, 0, k, lam, z, slope)
         assert found == pytest.approx(norm_by_bisection(s, c, lam), rel=1e-13), (trial, s, c, lam)
         # A -> 2^20 A, lam -> 2^20 lam
-        grown = descent.block_norm(
-            np.ldexp(s, 40), 0, k, lam * 2.0**20, z * 2.0**-20, slope * 2.0**20
-        )
+        grown = descent.block_norm(np.ldexp(s, 40), 0, k, lam * 2.0**20, z * 2.0**-20, slope * 2.0**20)
         assert grown == found * 2.0**-20
 
 

@@ -22,8 +22,15 @@ ROOT = Path(__file__).resolve().parent.parent
 # every name that users may rely on: adding or removing one is a decision to be made on purpose
 PUBLIC = {
     "functions": [
-        "solve", "solve_path", "solve_many", "iterate", "certify", "lam_max", "rescale_problem",
-        "estimate_sigma", "select_lam",
+        "solve",
+        "solve_path",
+        "solve_many",
+        "iterate",
+        "certify",
+        "lam_max",
+        "rescale_problem",
+        "estimate_sigma",
+        "select_lam",
     ],
     "penalties": ["Penalty", "L0", "L1", "L2", "ElasticNet", "GroupL1"],
     "solvers": [
@@ -40,7 +47,15 @@ PUBLIC = {
     "operators": ["Operator", "as_operator", "adjoint_test", "norm_bound"],
     "selectors": ["CrossValidation"],
     "answers": [
-        "Batch", "Certificate", "Interrupted", "Kind", "Path", "Progress", "Result", "Selection", "Status",
+        "Batch",
+        "Certificate",
+        "Interrupted",
+        "Kind",
+        "Path",
+        "Progress",
+        "Result",
+        "Selection",
+        "Status",
     ],
     "version": ["__version__"],
 }

@@ -235,17 +235,18 @@ def test_l0_paths_are_not_above_single_solves(key):
 # --- cost ---------------------------------------------------------------------------------------------
 
 
-def test_a_path_costs_less_than_its_levels():
+@pytest.mark.parametrize("solver", [si.FISTA(), si.BarzilaiBorwein()], ids=str)
+def test_a_path_costs_less_than_its_levels(solver):
     A, b = data(14, m=60, n=120)
     path_of, alone = Products(A), Products(A)
-    path = si.solve_path(path_of, b, si.L1(), n_lams=10, ratio=0.05)
+    path = si.solve_path(path_of, b, si.L1(), n_lams=10, ratio=0.05, solver=solver)
     for t in path.lams:
-        si.solve(alone, b, si.L1(t))
+        si.solve(alone, b, si.L1(t), solver=solver)
     assert path_of.forward + path_of.adjoint < 0.8 * (alone.forward + alone.adjoint)
     # counted products are those made; set-up is paid by the first level, a start from a state by none
     assert (path.n_matvec, path.n_rmatvec) == (path_of.forward, path_of.adjoint)
     assert path[0].products.setup >= 4
-    assert [r.products.setup for r in path][2:] == [0] * 8
+    assert max(r.products.setup for r in path.results[2:]) <= (0 if solver == si.FISTA() else 2)
 
 
 def test_the_gram_matrix_is_formed_once():
@@ -459,4 +460,5 @@ def test_operators_compose():
     path = si.solve_path(Restriction(30, rows) @ si.as_operator(A), b[rows], si.L1(), n_lams=4, tol=1e-8)
     assert path.success
     for t, result in zip(path.lams, path, strict=True):
-        assert judged_gap(plain(A[rows], b[rows], l1=t), result.x) <= 1.1e-8 * 0.5 * (b[rows] @ b[rows])
+        exact = si.solve(A[rows], b[rows], si.L1(t), tol=1e-13)
+        assert result.objective - exact.objective <= 1.1e-8 * 0.5 * (b[rows] @ b[rows])

@@ -391,8 +391,7 @@ def test_shared_data_is_named_by_tests_and_examples_only():
     hits = [
         str(path.relative_to(ROOT))
         for path in text_files()
-        if path.relative_to(ROOT).parts[0] not in {"tests", "examples"}
-        and neighbour in read(path)
+        if path.relative_to(ROOT).parts[0] not in {"tests", "examples"} and neighbour in read(path)
     ]
     assert not hits
 
@@ -408,9 +407,7 @@ def test_module_sizes():
     stale = [
         name
         for name, (_, reason) in LONG_MODULES.items()
-        if not reason
-        or not (PACKAGE / name).is_file()
-        or len(read(PACKAGE / name).splitlines()) <= MAX_LINES
+        if not reason or not (PACKAGE / name).is_file() or len(read(PACKAGE / name).splitlines()) <= MAX_LINES
     ]
     assert not problems, "\n".join(problems)
     assert not stale, f"no longer long, or without a reason: {stale}"

@@ -24,6 +24,7 @@ from sparseinv.stopping import History, PathBar, PathProgress, Stopping
 Array = np.ndarray[Any, Any]
 
 # a run that ended so leaves a state from which the next level may go on
+_LEAST_MISFIT = 1e-3  # of the objective: what a loose tolerance is relative to, at least
 _WHOLE = (Status.CONVERGED, Status.MAX_ITER, Status.PRECISION_FLOOR)
 
 
@@ -107,7 +108,7 @@ class Follower:
         state: Any = None
         method: Solver | None = None
         ended: Status | None = None
-        at, misfit = problem, 1.0
+        at, misfit = problem, _LEAST_MISFIT  # nothing is known of the misfit at the first level
         try:
             for t in lams:
                 if results and time.perf_counter() - began >= self.stopping.max_time:
@@ -218,7 +219,7 @@ def _misfit(problem: Problem, result: Result) -> float:
     total = result.objective / result.certificate.scale if 0.0 < result.certificate.scale < math.inf else 1.0
     x = problem.units.working(result.x)
     share = problem.relative(float(problem.penalty.value(x)))
-    return float(np.clip(total - share, 1e-3 * total, 1.0))
+    return float(np.clip(total - share, _LEAST_MISFIT * total, 1.0))
 
 
 def _goes_on(drive: Run, result: Result) -> bool:

@@ -163,6 +163,12 @@ class BarzilaiBorwein(Solver):
                 state.tilted = problem.penalty.tilted(top)
         return state
 
+    def resume(self, problem: Problem, state: Any) -> PlaneState | PlainState:
+        """Go on from the last x with the step length at hand: one product with A and one with A^H."""
+        fresh = self.start(problem, state.x.copy())
+        fresh.step = state.step
+        return fresh
+
     def step(self, problem: Problem, state: Any, budget: Budget) -> Outcome:
         """Run ten iterations, or fewer where the free gap meets the tolerance."""
         count = min(_CHECK_EVERY, budget.iterations)

@@ -54,11 +54,7 @@ class SupportFactor:
         kept = self.base[place] == live if self.base.size else np.zeros(live.size, dtype=bool)
         came, stayed = live[~kept], place[kept]
         changed = came.size + self.base.size - stayed.size
-        if (
-            self._factor is None
-            or (changed and live.size <= _SMALL)
-            or changed > _CHANGED * self.base.size
-        ):
+        if self._factor is None or (changed and live.size <= _SMALL) or changed > _CHANGED * self.base.size:
             if not self._factorise(gram, ridge, live):
                 return None
             return np.asarray(dpotrs(self._factor, c, lower=1)[0])
