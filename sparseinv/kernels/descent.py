@@ -443,22 +443,34 @@ def gram_descent(gram, count, terms, x, g, sweeps, ratio):
 
 
 @kernel(fastmath=REDUCE)
-def filter_columns(layout, index, l1, l2, nonnegative, r, sweeps, x):
-    """Sweep over the columns ``index`` only, x starting at zero; r is kept current, norms are formed here."""
+def column_square(layout, j):
+    """Return ||a_j||^2 of a real column."""
     dense, data, _, indptr = layout
-    squares = np.zeros(index.size)
-    for k in range(index.size):
-        j = index[k]
-        total = 0.0
-        if indptr.size == 0:
-            for i in range(r.size):
-                total += dense[i, j] * dense[i, j]
-        else:
-            for i in range(indptr[j], indptr[j + 1]):
-                total += data[i] * data[i]
-        squares[k] = total
-    for _ in range(sweeps):
+    total = 0.0
+    if indptr.size == 0:
+        for i in range(dense.shape[0]):
+            total += dense[i, j] * dense[i, j]
+    else:
+        for i in range(indptr[j], indptr[j + 1]):
+            total += data[i] * data[i]
+    return total
+
+
+@kernel(fastmath=REDUCE)
+def descend_columns(layout, index, l1, l2, nonnegative, r, sweeps, ratio, x, squares):
+    """Sweep over the columns ``index`` only; x, l1, l2 and squares are theirs, r = A x - b is kept current.
+
+    Entries of squares below zero are formed here. Ends once no change of A x exceeds ``ratio`` times the
+    largest of the first sweep. Returns (that largest change, the one of the last sweep, sweeps done).
+    """
+    first = 0.0
+    worst = 0.0
+    done = 0
+    for s in range(sweeps):
+        worst = 0.0
         for k in range(index.size):
+            if squares[k] < 0.0:
+                squares[k] = column_square(layout, index[k])
             d = squares[k]
             if not d > 0.0:
                 continue
@@ -467,6 +479,13 @@ def filter_columns(layout, index, l1, l2, nonnegative, r, sweeps, x):
             if new != old:
                 x[k] = new
                 column_add(layout, index[k], new - old, r)
+                worst = max(worst, abs(new - old) * np.sqrt(d))
+        done += 1
+        if s == 0:
+            first = worst
+        if worst <= ratio * first:
+            break
+    return first, worst, done
 
 
 @kernel()

@@ -30,6 +30,11 @@ _INNER_LOOSE, _INNER_TIGHT = 0.3, 0.1  # inner gap over outer gap, above and at 
 _NEAR = 0.5  # columns with |a_j^T r| above this share of their level are watched between full passes
 _WATCHED = 200  # watched columns, at least
 _LOCAL_ROUNDS = 1
+_TALL = 3  # rows over columns from which sweeps are tried before a Gram matrix is formed
+_DESCEND_SWEEPS = 12  # sweeps per round there
+_DESCEND_RATIO = 1e-2  # a round ends when changes have fallen by this factor
+_DESCEND_ALL = 0.3  # share of the columns from which all are swept over
+_DESCEND_SLOW = 0.4  # factor per sweep above which the Gram matrix takes over
 _WATCHED_SHARE = 0.3  # share of the columns up to which they are watched from one level of a path to the next
 _RESUMED = 1e-8  # relative gap on the active columns there
 _STALL = 0.7  # a round at the final level that keeps more than this share of the gap has stalled
@@ -45,6 +50,8 @@ class WorkingSetState(State):
     correlations: Array  # A^T b
     level: float  # factor on the penalty; 1 is the problem itself
     factor: float = _LEVEL  # between this level and the next
+    watched: Array | None = None  # mask of the columns swept over while there is no Gram matrix
+    squares: Array | None = None  # their ||a_j||^2, -1 where not yet formed
     gap: float = np.inf  # relative gap after the last full pass at the final level
     rounds: int = 0  # rounds at the final level
 
@@ -106,9 +113,7 @@ class WorkingSet(Solver):
         level = 1.0
         if first.any():
             index = np.flatnonzero(first)
-            active.extend(index, correlations[index])
-            active.x[:] = x[index]
-            active.g[:] = active.gram[: active.k, : active.k] @ active.x - active.q[: active.k]
+            active.start(index, correlations[index], x[index])
             member[index] = True
             if x0 is None:
                 active.newton(0.0)
@@ -121,6 +126,10 @@ class WorkingSet(Solver):
             level = 1.0 if level < _SNAP else level
         state = WorkingSetState(x, r, active=active, member=member, correlations=correlations, level=level)
         state.dual = DualPair(r, g)
+        if problem.m >= _TALL * problem.n and not first.any():
+            state.level = 1.0
+            state.watched = np.zeros(problem.n, dtype=bool)
+            state.squares = np.full(problem.n, -1.0)
         return state
 
     def resume(self, problem: Problem, state: WorkingSetState) -> WorkingSetState:
@@ -129,6 +138,8 @@ class WorkingSet(Solver):
         One Newton step with the signs held fixed follows the path of solutions; the columns that were
         near their level are looked at before the product with A^T that certifies the new point.
         """
+        if state.watched is not None:
+            self._materialise(state)
         before = state.active.problem.penalty
         if state.active.k > _LARGEST or not state.active.follow(problem):
             return self.start(problem, state.x.copy())
@@ -167,6 +178,8 @@ class WorkingSet(Solver):
     def _round(self, problem: Problem, state: WorkingSetState, budget: Budget) -> Outcome:
         assert state.dual is not None
         state.n_iter += 1
+        if state.watched is not None:
+            return self._descend(problem, state, budget)
         if state.active.k > _LARGEST:
             return self._sweep(problem, state)
         active, g = state.active, state.dual.Ahv
@@ -207,6 +220,61 @@ class WorkingSet(Solver):
         unchanged = final and np.array_equal(before, state.x)
         return Outcome.FLOOR if unchanged else Outcome.MOVED
 
+    def _descend(self, problem: Problem, state: WorkingSetState, budget: Budget) -> Outcome:
+        """Sweep over the columns that matter until their changes are small, then look at all columns.
+
+        On tall matrices, whose columns are far from parallel, a few sweeps cost less than a Gram matrix;
+        where they turn out to converge slowly, the Gram matrix takes over.
+        """
+        assert state.dual is not None
+        assert state.watched is not None
+        penalty = problem.penalty
+        pressed = penalty.magnitude(-state.dual.Ahv) > penalty.l1
+        grown = bool((pressed & (state.x == 0.0)).any())
+        state.watched |= pressed & ~penalty.excluded
+        if state.watched.mean() > _DESCEND_ALL:
+            state.watched = ~penalty.excluded
+        state.x, state.r = state.x.copy(), state.r.copy()
+        # the gap of the scaled residual falls in proportion to the changes
+        ratio = _DESCEND_RATIO if grown else max(1e-8, min(_DESCEND_RATIO, 0.1 * budget.tol / budget.gap))
+        state.rounds += 1
+        if state.rounds == 1:  # most of what comes in at first goes again
+            self._sweep_over(problem, state, np.flatnonzero(state.watched), 1, 0.0)
+            self._sweep_over(problem, state, np.flatnonzero(state.x), 2, 0.0)
+        if grown:
+            self._sweep_over(problem, state, np.flatnonzero(state.watched), 1, 0.0)
+        first, last, done = self._sweep_over(problem, state, np.flatnonzero(state.x), _DESCEND_SWEEPS, ratio)
+        state.dual = DualPair(state.r, problem.gradient(state.r))
+        if done > 1 and last > _DESCEND_SLOW ** (done - 1) * first:
+            self._materialise(state)
+        return Outcome.FLOOR if not grown and first <= 1e-16 * np.linalg.norm(problem.b) else Outcome.MOVED
+
+    @staticmethod
+    def _sweep_over(
+        problem: Problem, state: WorkingSetState, index: Array, sweeps: int, ratio: float
+    ) -> tuple[float, float, int]:
+        """Sweep over some columns; return (first change of A x, last one, sweeps)."""
+        from sparseinv.kernels.descent import descend_columns
+
+        assert state.squares is not None
+        penalty = problem.penalty
+        x, squares = state.x[index], state.squares[index]
+        first, last, done = descend_columns(
+            problem.layout, index, penalty.l1[index], penalty.l2[index], penalty.nonnegative, state.r,
+            sweeps, ratio, x, squares,
+        )  # fmt: skip
+        state.x[index], state.squares[index] = x, squares
+        problem.operator.charge(forward=round(done * index.size / max(problem.n, 1)))
+        return first, last, done
+
+    @staticmethod
+    def _materialise(state: WorkingSetState) -> None:
+        """Go over to the Gram matrix of the columns that are not zero."""
+        index = np.flatnonzero(state.x)
+        state.watched = state.squares = None
+        state.active.start(index, state.correlations[index], state.x[index])
+        state.member[index] = True
+
     def _sweep(self, problem: Problem, state: WorkingSetState) -> Outcome:
         """Descend by coordinates where the active set has outgrown a Gram matrix."""
         from sparseinv.kernels.descent import coordinate_descent
@@ -237,15 +305,15 @@ class WorkingSet(Solver):
 
     def _admit(self, problem: Problem, state: WorkingSetState, index: Array) -> None:
         """Sweep over the newcomers alone; those that become non-zero join the active set."""
-        from sparseinv.kernels.descent import filter_columns
+        from sparseinv.kernels.descent import descend_columns
 
         if index.size == 0:
             return
         penalty = problem.penalty
         x = np.zeros(index.size)
-        filter_columns(
+        descend_columns(
             problem.layout, index, state.level * penalty.l1[index], penalty.l2[index], penalty.nonnegative,
-            state.r.copy(), _FILTER_SWEEPS, x,
+            state.r.copy(), _FILTER_SWEEPS, 0.0, x, np.full(index.size, -1.0),
         )  # fmt: skip
         self._join(state, index[x != 0])
 
