@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sparseinv.certificate import DualPair, certify_problem
+from sparseinv.operators.matrix import SparseMatrix
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
 from sparseinv.solvers.active_columns import ActiveColumns
@@ -38,7 +39,8 @@ _DESCEND_SLOW = 0.4  # factor per sweep above which the Gram matrix takes over
 _WATCHED_SHARE = 0.3  # share of the columns up to which they are watched from one level of a path to the next
 _RESUMED = 1e-8  # relative gap on the active columns there
 _STALL = 0.7  # a round at the final level that keeps more than this share of the gap has stalled
-_LARGEST = 6000  # beyond this many active columns a Gram matrix no longer pays
+# active columns beyond which sweeps cost less than a Gram matrix and its factors: dense A, CSC
+_LARGEST, _LARGEST_SPARSE = 5000, 2000
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -53,6 +55,7 @@ class WorkingSetState(State):
     watched: Array | None = None  # mask of the columns swept over while there is no Gram matrix
     squares: Array | None = None  # their ||a_j||^2, -1 where not yet formed
     gap: float = np.inf  # relative gap after the last full pass at the final level
+    sweeping: bool = False  # the active set has outgrown a Gram matrix
     rounds: int = 0  # rounds at the final level
 
 
@@ -110,21 +113,22 @@ class WorkingSet(Solver):
         member = penalty.excluded.copy()  # an excluded column never joins
         x = start_point(problem, x0)
         first = (penalty.unpenalised | (x != 0)) & ~penalty.excluded
-        level = 1.0
-        if first.any():
+        level, sweeping = 1.0, int(first.sum()) > _largest(problem)
+        if first.any() and not sweeping:
             index = np.flatnonzero(first)
             active.start(index, correlations[index], x[index])
             member[index] = True
             if x0 is None:
                 active.newton(0.0)
                 x[index] = active.x
-        r = active.residual() if first.any() else -problem.b
+        r = problem.residual(x) if x.any() else -problem.b
         g = problem.gradient(r) if first.any() else -correlations
         if x0 is None:
             top = penalty.lam_max(-g, None)
             level = top * _LEVEL if np.isfinite(top) else 1.0
             level = 1.0 if level < _SNAP else level
         state = WorkingSetState(x, r, active=active, member=member, correlations=correlations, level=level)
+        state.sweeping = sweeping
         state.dual = DualPair(r, g)
         if problem.m >= _TALL * problem.n and not first.any():
             state.level = 1.0
@@ -141,7 +145,7 @@ class WorkingSet(Solver):
         if state.watched is not None:
             self._materialise(state)
         before = state.active.problem.penalty
-        if state.active.k > _LARGEST or not state.active.follow(problem):
+        if state.sweeping or not state.active.follow(problem):
             return self.start(problem, state.x.copy())
         with single_threaded_lapack():
             return self._follow(problem, state, before)
@@ -180,7 +184,7 @@ class WorkingSet(Solver):
         state.n_iter += 1
         if state.watched is not None:
             return self._descend(problem, state, budget)
-        if state.active.k > _LARGEST:
+        if state.sweeping:
             return self._sweep(problem, state)
         active, g = state.active, state.dual.Ahv
         gap = budget.gap
@@ -188,9 +192,10 @@ class WorkingSet(Solver):
             gap = certify_problem(problem, state.x, r=state.r, dual=state.dual).relative
         final = state.level <= 1.0
         absolute = problem.scale
-        joined = -active.k
-        self._admit(problem, state, self._violators(problem, state, g))
-        joined += active.k
+        before = active.k
+        if not self._admit(problem, state, self._violators(problem, state, g)):
+            return self._sweep(problem, state)
+        joined = active.k - before
         if final:
             target = max(_INNER_TIGHT * gap, 0.3 * budget.tol) * absolute
             state.rounds += 1
@@ -215,9 +220,9 @@ class WorkingSet(Solver):
             # with as many non-zeros as rows in sight every level brings in and drops many columns
             crowding = 0.0 if joined == 0 and flips == 0.0 else np.count_nonzero(active.x) / max(problem.m, 1)
             state.factor = max(state.factor, min(_CROWDED, _FASTEST + _CROWDING * crowding))
-        before = state.x
+        last = state.x
         self._adopt(problem, state)
-        unchanged = final and np.array_equal(before, state.x)
+        unchanged = final and np.array_equal(last, state.x)
         return Outcome.FLOOR if unchanged else Outcome.MOVED
 
     def _descend(self, problem: Problem, state: WorkingSetState, budget: Budget) -> Outcome:
@@ -303,25 +308,30 @@ class WorkingSet(Solver):
             found = found[np.argpartition(rank, limit)[:limit]]
         return found[np.argsort(pressure[found])[::-1]]
 
-    def _admit(self, problem: Problem, state: WorkingSetState, index: Array) -> None:
-        """Sweep over the newcomers alone; those that become non-zero join the active set."""
+    def _admit(self, problem: Problem, state: WorkingSetState, index: Array) -> bool:
+        """Sweep over the newcomers alone; those that become non-zero join the active set if it has room."""
         from sparseinv.kernels.descent import descend_columns
 
         if index.size == 0:
-            return
+            return True
         penalty = problem.penalty
         x = np.zeros(index.size)
         descend_columns(
             problem.layout, index, state.level * penalty.l1[index], penalty.l2[index], penalty.nonnegative,
             state.r.copy(), _FILTER_SWEEPS, 0.0, x, np.full(index.size, -1.0),
         )  # fmt: skip
-        self._join(state, index[x != 0])
+        return self._join(state, index[x != 0])
 
     @staticmethod
-    def _join(state: WorkingSetState, index: Array) -> None:
+    def _join(state: WorkingSetState, index: Array) -> bool:
+        """Add columns to the active set; tell whether it had room."""
+        if state.active.k + index.size > _largest(state.active.problem):
+            state.sweeping = True
+            return False
         if index.size:
             state.active.extend(index, state.correlations[index])
             state.member[index] = True
+        return True
 
     def _close_nearby(self, problem: Problem, state: WorkingSetState, g: Array, target: float) -> None:
         """Repeat on the columns that were near the boundary before spending a full pass."""
@@ -351,3 +361,7 @@ class WorkingSet(Solver):
         problem.operator.charge(adjoint=round(watched.size / problem.n))
         size = problem.penalty.magnitude(-out)
         return watched[size > problem.penalty.l1[watched] * (1.0 + 1e-9)]
+
+
+def _largest(problem: Problem) -> int:
+    return _LARGEST_SPARSE if isinstance(problem.operator.inner, SparseMatrix) else _LARGEST
