@@ -23,6 +23,7 @@ _LEVEL = 0.5  # first factor between two levels on the way down to the penalty i
 _FASTEST, _SLOWEST = 0.3, 0.8  # range of that factor
 _CROWDING, _CROWDED = 8.0, 0.7  # the factor rises with the non-zeros per row, up to this
 _FEW, _MANY = 0.03, 0.12  # shares of flipped signs at which the descent is sped up or slowed down
+_DIRECT = 400  # the first level is low enough for as many columns to exceed it at x = 0
 _SNAP = 1.1  # a level below this counts as 1
 _NEWCOMERS = 400  # columns looked at per round, at least
 _FILTER_SWEEPS = 3  # sweeps over newcomers alone; those left at zero do not enter the Gram matrix
@@ -125,7 +126,7 @@ class WorkingSet(Solver):
         g = problem.gradient(r) if first.any() else -correlations
         if x0 is None:
             top = penalty.lam_max(-g, None)
-            level = top * _LEVEL if np.isfinite(top) else 1.0
+            level = min(top * _LEVEL, self._crowded(problem, g)) if np.isfinite(top) else 1.0
             level = 1.0 if level < _SNAP else level
         state = WorkingSetState(x, r, active=active, member=member, correlations=correlations, level=level)
         state.sweeping = sweeping
@@ -135,6 +136,16 @@ class WorkingSet(Solver):
             state.watched = np.zeros(problem.n, dtype=bool)
             state.squares = np.full(problem.n, -1.0)
         return state
+
+    @staticmethod
+    def _crowded(problem: Problem, g: Array) -> float:
+        """Return the level that _DIRECT columns exceed at x = 0."""
+        penalty = problem.penalty
+        if problem.n <= _DIRECT:
+            return 1.0
+        size = penalty.magnitude(-g)
+        ratio = np.divide(size, penalty.l1, out=np.zeros(size.size), where=penalty.l1 > 0)
+        return float(np.partition(ratio, -_DIRECT)[-_DIRECT])
 
     def resume(self, problem: Problem, state: WorkingSetState) -> WorkingSetState:
         """Go on after the levels of the penalty have changed, with the columns and the factor at hand.
