@@ -98,7 +98,9 @@ def test_memory_measures_both_kinds(tmp_path, capsys):
         assert row["matrix"] < row["before"] <= row["after"]
         assert row["share"] == pytest.approx((row["after"] - row["before"]) / row["matrix"], abs=1e-3)
     assert record["met"] == all(row["share"] <= memory.LIMIT for row in record["rows"])
-    assert "C-ordered" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "a C-ordered dense A costs one copy of A more" in said
+    assert f"A is {12 * memory.PER_COLUMN / 8 + 0.5:.1f} of them" in said
 
 
 @pytest.mark.parametrize("order", ["F", "C"])
