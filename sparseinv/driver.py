@@ -251,8 +251,10 @@ class Run:
         hurried = status in (Status.MAX_TIME, Status.INTERRUPTED)
         x = best.x if best is not None else start_point(problem, self._x0)
         if state is not None and (status is Status.CONVERGED or (hurried and self._is_better(state))):
-            x = state.x.copy()  # a run that goes on from this state writes into it
+            x = state.x
         outer = problem.units.solution(x)
+        if state is not None and outer is state.x:  # a run that goes on from this state writes into it
+            outer = x.copy()
         if not np.isfinite(outer).all():
             status, self.detail = Status.NUMERICAL_FAILURE, "x overflows in the units of A and b."
         elif single:

@@ -397,7 +397,8 @@ def _random(size: int, dtype: Any, rng: np.random.Generator) -> Array:
 def _exponent(values: Array) -> int:
     if values.size == 0:
         return 0
-    largest = max(float(np.abs(values.real).max()), float(np.abs(values.imag).max()))
+    parts = (values.real, values.imag) if values.dtype.kind == "c" else (values,)
+    largest = max(max(float(part.max()), -float(part.min())) for part in parts)
     return math.frexp(largest)[1] if largest > 0 else 0
 
 

@@ -54,6 +54,20 @@ def is_single(values: Any) -> bool:
 def finite(array: Array, name: str) -> float:
     """Refuse NaN and infinity, with the position of the first one; return the largest modulus (of a part)."""
     flat = array.reshape(-1, order="A") if array.flags.forc else array.ravel()
+    largest, at = scan(flat)
+    if at is not None:
+        shape = array.shape
+        column_major = array.flags.f_contiguous and not array.flags.c_contiguous
+        where = np.unravel_index(at, shape[::-1])[::-1] if column_major else np.unravel_index(at, shape)
+        position = ", ".join(str(int(i)) for i in where)
+        raise ValueError(
+            f"{name} contains {flat[at]} at {name}[{position}]; remove or replace it before solving"
+        )
+    return largest
+
+
+def scan(flat: Array) -> tuple[float, int | None]:
+    """Return the largest modulus (of a part) and the place of the first NaN or infinity, block by block."""
     parts = 2 if flat.dtype.kind == "c" else 1
     numbers = flat.view(flat.real.dtype) if parts == 2 else flat
     largest = 0.0
@@ -62,16 +76,9 @@ def finite(array: Array, name: str) -> float:
         # one pass tells both: a NaN makes the maximum a NaN
         size = max(float(block.max()), -float(block.min()))
         if not size <= _HUGE:
-            at = (start + int(np.argmin(np.isfinite(block)))) // parts
-            shape = array.shape
-            column_major = array.flags.f_contiguous and not array.flags.c_contiguous
-            where = np.unravel_index(at, shape[::-1])[::-1] if column_major else np.unravel_index(at, shape)
-            position = ", ".join(str(int(i)) for i in where)
-            raise ValueError(
-                f"{name} contains {flat[at]} at {name}[{position}]; remove or replace it before solving"
-            )
+            return size, (start + int(np.argmin(np.isfinite(block)))) // parts
         largest = max(largest, size)
-    return largest
+    return largest, None
 
 
 def dense_matrix(A: Any) -> tuple[Array, float]:

@@ -142,15 +142,14 @@ def _sparse(A: Any) -> SparseMatrix:
     if not canonical or not csc.has_canonical_format:
         csc = csc.copy() if csc.data is getattr(A, "data", None) or A.format == "csc" else csc
         csc.sum_duplicates()
-    bad = ~np.isfinite(csc.data)
-    if bad.any():
-        at = int(np.argmax(bad))
+    largest, at = validation.scan(csc.data)
+    if at is not None:
         column = int(np.searchsorted(csc.indptr, at, side="right")) - 1
         raise ValueError(
             f"A contains {csc.data[at]} at A[{int(csc.indices[at])}, {column}]; "
             "remove or replace it before solving"
         )
-    return SparseMatrix(csc)
+    return SparseMatrix(csc, largest)
 
 
 def adjoint_test(A: Any, *, rng: Any = None, tol: float | None = None) -> float:

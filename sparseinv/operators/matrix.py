@@ -13,6 +13,8 @@ Array = np.ndarray[Any, Any]
 
 _SPARSE = 0.25  # share of non-zeros in x up to which a product reads only their columns
 _BLOCK = 256  # columns copied at a time for that
+_ENTRIES = 1 << 20  # entries of a sparse matrix squared at a time
+_QUICK = 50_000  # entries of a sparse matrix that are multiplied faster than a few columns are picked
 
 
 class Layout(NamedTuple):
@@ -134,10 +136,13 @@ class SparseMatrix(ExplicitMatrix):
     ----------
     A : scipy.sparse array or matrix, shape (m, n)
         Any format; float64 or complex128, finite.
+    largest : float, optional
+        The largest modulus of a real or imaginary part, where it is known.
     """
 
-    def __init__(self, A: Any) -> None:
+    def __init__(self, A: Any, largest: float | None = None) -> None:
         super().__init__(A.shape, A.dtype)
+        self._largest = largest
         wide = max(A.shape[0], A.nnz) > np.iinfo(np.int32).max
         kind = np.int64 if wide else np.int32
         self.array = A
@@ -150,7 +155,7 @@ class SparseMatrix(ExplicitMatrix):
         self._transpose = A.T  # a CSR view: A^H y runs over the same arrays
 
     def _matvec(self, x: Array) -> Array:
-        live = _few(x)
+        live = _few(x) if self.array.nnz > _QUICK else None
         return np.asarray(self.array @ x if live is None else self.array[:, live] @ x[live])
 
     def _rmatvec(self, y: Array) -> Array:
@@ -172,11 +177,17 @@ class SparseMatrix(ExplicitMatrix):
 
     def column_norms(self) -> Array:
         """Return the Euclidean column norms."""
-        squares = np.zeros(self.shape[1])
-        filled = np.diff(self.array.indptr) > 0
-        if filled.any():
-            moduli = self.array.data.real**2 + self.array.data.imag**2
-            squares[filled] = np.add.reduceat(moduli, self.array.indptr[:-1][filled])
+        squares, data, pointers = np.zeros(self.shape[1]), self.array.data, self.array.indptr
+        first, n = 0, self.shape[1]
+        while first < n:  # by blocks of columns, so that no array of all entries is made
+            last = int(np.searchsorted(pointers, int(pointers[first]) + _ENTRIES, side="right")) - 1
+            last = min(max(last, first + 1), n)
+            part = data[pointers[first] : pointers[last]]
+            moduli = part.real**2 + part.imag**2 if part.dtype.kind == "c" else part**2
+            filled = first + np.flatnonzero(np.diff(pointers[first : last + 1]))
+            if filled.size:
+                squares[filled] = np.add.reduceat(moduli, pointers[filled] - pointers[first])
+            first = last
         return np.sqrt(squares)
 
     def gram(self, index: Array | None = None) -> Array:
@@ -196,7 +207,9 @@ class SparseMatrix(ExplicitMatrix):
 
     def max_abs(self) -> float:
         """Return the largest modulus of a real or imaginary part."""
-        return _max_abs(self.array.data)
+        if self._largest is None:
+            self._largest = _max_abs(self.array.data)
+        return self._largest
 
 
 def _few(x: Array) -> Array | None:
