@@ -189,6 +189,7 @@ class Problem:
     ) -> None:
         self.m, self.n = operator.shape
         self._held: tuple[Array, Array] | None = None  # the last r and A^H r of a matrix in memory
+        self._image: tuple[Array, Array] | None = None  # the last x and A x - b of a matrix in memory
         self.rng = validation.generator(rng)
         self.b = b
         self.penalty: Any = penalty.bind(self.n)  # in the user's units, like b, until `probe` is called
@@ -244,6 +245,7 @@ class Problem:
         other = self.with_penalty(penalty.in_units(units.b_exponent, units.a_exponent) if scales else penalty)
         other.units, other.operator = units, CountedOperator(self.operator.inner, self.operator._exponent)
         other.b = np.ascontiguousarray(ldexp(b, -units.b_exponent).astype(self.dtype))
+        other._image = None
         other.scale = 0.5 * squared(other.b)
         return other
 
@@ -260,10 +262,16 @@ class Problem:
         return dense, data, indices, indptr
 
     def residual(self, x: Array) -> Array:
-        """Return r = A x - b: one product with A."""
+        """Return r = A x - b: one product with A, none if x is the one of the last call (A in memory)."""
+        held = self._image
+        if held is not None and np.array_equal(held[0], x):
+            return held[1].copy()
         if not x.any():
             return -self.b
-        return np.ascontiguousarray(self.operator.matvec(x) - self.b, dtype=self.dtype)
+        r = np.ascontiguousarray(self.operator.matvec(x) - self.b, dtype=self.dtype)
+        if self.explicit:
+            self._image = (np.array(x), r.copy())
+        return r
 
     def gradient(self, r: Array) -> Array:
         """Return g = A^H r: one product with A^H, none if r is the one of the last call (A in memory)."""
@@ -277,6 +285,15 @@ class Problem:
         if self.explicit:
             self._held = (np.array(r), g.copy())
         return g
+
+    def vouches(self, x: Array, r: Array | None, v: Array, Ahv: Array) -> bool:
+        """Tell whether r and A^H v are what the last `residual(x)` and `gradient(v)` returned, bit by bit."""
+        image, held = self._image, self._held
+        return (
+            image is not None and held is not None and r is not None
+            and np.array_equal(image[1], r) and np.array_equal(held[0], v)
+            and np.array_equal(image[0], x) and np.array_equal(held[1], Ahv)
+        )  # fmt: skip
 
     def objective(self, x: Array, r: Array) -> float:
         """Return 1/2 ||r||^2 + R(x) for r = A x - b, in working units."""

@@ -140,7 +140,7 @@ class WorkingSet(Solver):
         assert state.dual is not None
         penalty, active = problem.penalty, state.active
         state.level, state.gap, state.rounds = 1.0, np.inf, 0
-        active.newton(1.0)
+        flips, before_k = active.newton(1.0), active.k
         # what moves as fast as its level falls can reach it at the new one (the strong rule)
         with np.errstate(invalid="ignore"):
             reach = penalty.magnitude(-state.dual.Ahv) + np.maximum(before.l1 - penalty.l1, 0.0)
@@ -148,7 +148,8 @@ class WorkingSet(Solver):
         if 0 < watched.size <= max(_WATCHED, _WATCHED_SHARE * problem.n):
             state.r = active.residual()
             self._admit(problem, state, self._pressed(problem, watched, state.r))
-        active.minimise(1.0, _RESUMED * problem.scale, 2)
+        if flips or active.k > before_k or active.gap(1.0) > _RESUMED * problem.scale:
+            active.minimise(1.0, _RESUMED * problem.scale, 2)
         self._adopt(problem, state)
         return state
 
@@ -156,7 +157,7 @@ class WorkingSet(Solver):
         """Take the coefficients of the active columns over, and look at all columns."""
         state.x = np.zeros(problem.n)
         state.x[state.active.index] = state.active.x
-        state.r = state.active.residual()
+        state.r = problem.residual(state.x)  # remembered there, so that the last certificate is free
         state.dual = DualPair(state.r, problem.gradient(state.r))
 
     def step(self, problem: Problem, state: WorkingSetState, budget: Budget) -> Outcome:
