@@ -1,4 +1,4 @@
-"""Folds of a tall matrix without its rows: for every x, ``||A_f x - b_f|| = ||R_f x - c_f||`` with n + 1 rows.
+"""Folds of a tall matrix without its rows: for all x ``||A_f x - b_f|| = ||R_f x - c_f||``, n + 1 rows.
 
 One Gram matrix of (A, b) per fold is formed from the rows that it leaves out. Those of the other folds add
 up, without cancellation, to the Gram matrix of the rows that it keeps, whose Cholesky factor is R_f.
@@ -53,8 +53,9 @@ class FoldGrams:
         assert isinstance(inner, DenseMatrix)
         self.parts = [inner.rows(part) for part in rows]
         self._grams = [part.array.T @ part.array for part in self.parts]
-        self._products = [part.array.T @ problem.b[index] for part, index in zip(self.parts, rows, strict=True)]
-        self._squares = [float(problem.b[index] @ problem.b[index]) for index in rows]
+        left = [problem.b[part] for part in rows]
+        self._products = [part.array.T @ b for part, b in zip(self.parts, left, strict=True)]
+        self._squares = [float(b @ b) for b in left]
 
     def kept(self, k: int) -> tuple[Array, Array, float]:
         """Return (A^T A, A^T b, ||b||^2) of the rows that fold k keeps."""
