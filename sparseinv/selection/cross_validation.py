@@ -72,7 +72,8 @@ class CrossValidation(Selector):
     The folds use the lambdas of the problem on all rows, unscaled: in the sum convention the best lam
     of L2 and L0 does not depend on the number of rows, that of L1 grows like its square root.
     Packages that divide the misfit by m scale lam by the share of rows instead.
-    Cost: ``folds`` paths. Explicit matrices are cut by rows, and folds run in threads with one BLAS thread
+    Cost: ``folds`` paths; on tall dense real matrices (m_f >= 3 n) those of (n + 1) x n factors, for one
+    Gram matrix of all rows. Other explicit matrices are cut by rows. Folds run in threads with one BLAS thread
     each; a matrix-free A is followed by a `Restriction`, one fold after another, because nothing is
     known about its being thread-safe. The choice is the same for every number of threads.
 
