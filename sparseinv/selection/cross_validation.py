@@ -72,9 +72,9 @@ class CrossValidation(Selector):
     The folds use the lambdas of the problem on all rows, unscaled: in the sum convention the best lam
     of L2 and L0 does not depend on the number of rows, that of L1 grows like its square root.
     Packages that divide the misfit by m scale lam by the share of rows instead.
-    Cost: ``folds`` paths; on tall dense real matrices (m_f >= 3 n) those of (n + 1) x n factors, for one
-    Gram matrix of all rows. Other explicit matrices are cut by rows. Folds run in threads with one BLAS thread
-    each; a matrix-free A is followed by a `Restriction`, one fold after another, because nothing is
+    Cost: ``folds`` paths; those of (n + 1) x n factors, for one Gram matrix of all rows, where A is dense and
+    real with at least max(3, folds) n rows in every fold's share. Other explicit matrices are cut by rows.
+    Folds run in threads with one BLAS thread each; a matrix-free A is followed by a `Restriction`, one fold after another, because nothing is
     known about its being thread-safe. The choice is the same for every number of threads.
 
     References
@@ -207,7 +207,8 @@ def _run_folds(selector: CrossValidation, task: Task, rows: list[Array]) -> list
         threads = min(available_cores() if task.n_threads is None else task.n_threads, len(rows))
     grams = None
     if pays(task.problem, rows):
-        grams = FoldGrams(task.problem, rows)
+        with single_threaded_blas():  # so that the sums do not depend on the number of cores
+            grams = FoldGrams(task.problem, rows)
         task.problem.operator.charge(adjoint=task.problem.n)
     stop = threading.Event()
 
