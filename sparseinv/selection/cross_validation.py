@@ -73,9 +73,9 @@ class CrossValidation(Selector):
     of L2 and L0 does not depend on the number of rows, that of L1 grows like its square root.
     Packages that divide the misfit by m scale lam by the share of rows instead.
     Cost: ``folds`` paths; those of (n + 1) x n factors, for one Gram matrix of all rows, where A is dense and
-    real with at least max(3, folds) n rows in every fold's share. Other explicit matrices are cut by rows.
-    Folds run in threads with one BLAS thread each; a matrix-free A is followed by a `Restriction`, one fold after another, because nothing is
-    known about its being thread-safe. The choice is the same for every number of threads.
+    real with at least max(3, folds) n rows without any one fold. Other explicit matrices are cut by rows.
+    Folds run in threads with one BLAS thread each; a matrix-free A is followed by a `Restriction`, one fold
+    after another, because nothing is known about its being thread-safe. The choice is the same for every number of threads.
 
     References
     ----------
