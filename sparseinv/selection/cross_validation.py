@@ -75,7 +75,8 @@ class CrossValidation(Selector):
     Cost: ``folds`` paths; those of (n + 1) x n factors, for one Gram matrix of all rows, where A is dense and
     real with at least max(3, folds) n rows without any one fold. Other explicit matrices are cut by rows.
     Folds run in threads with one BLAS thread each; a matrix-free A is followed by a `Restriction`, one fold
-    after another, because nothing is known about its being thread-safe. The choice is the same for every number of threads.
+    after another, because nothing is known about its being thread-safe. The choice is the same for every
+    number of threads.
 
     References
     ----------
