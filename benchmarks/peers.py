@@ -161,7 +161,8 @@ def adelie_path(A, b, lams, tol):
 def our_cv(A, b, lams, tol):
     import sparseinv as si
 
-    chosen = si.select_lam(A, b, si.L1(), si.CrossValidation(5), lams=lams, tol=tol)
+    rule = si.CrossValidation(5)
+    chosen = si.select_lam(A, b, si.L1(), rule, lams=lams, tol=tol, n_threads=threads())
     return float(chosen.lam), chosen.result.x
 
 

@@ -72,6 +72,7 @@ class Run:
         if self._previous is not None:
             self._x0 = self._previous.x.copy()
         self._best: _Best | None = None
+        self._last: Certificate | None = None
         self._lowest = math.inf  # smallest certificate.relative so far
         self._idle = 0  # certificates since the last progress
         self._nonzeros = -1
@@ -148,6 +149,7 @@ class Run:
         )
         if certificate is None:
             return
+        self._last = certificate
         spent = problem.operator.products.total
         self.history.add(state.n_iter, self.seconds, certificate.objective, certificate.relative, spent)
         stalled = self._remember(state, certificate)
@@ -264,11 +266,15 @@ class Run:
         refit = status in (Status.CONVERGED, Status.PRECISION_FLOOR) or self._refit_is_cheap(x)
         tol, local = self.stopping.tol, self.solver.local_kind
         try:
-            dual = None
+            dual, certificate = None, None
             if state is not None and status is Status.CONVERGED and state.dual is not None:
-                # a product of our own: what a solver says about its dual vector proves nothing
-                dual = DualPair(state.dual.v, problem.gradient(state.dual.v))
-            certificate = certify_problem(problem, x, dual=dual, refit=refit, target=tol, local=local)
+                if not single and problem.vouches(x, state.r, state.dual.v, state.dual.Ahv):
+                    certificate = self._last  # judged with products of our own already
+                else:
+                    # a product of our own: what a solver says about its dual vector proves nothing
+                    dual = DualPair(state.dual.v, problem.gradient(state.dual.v))
+            if certificate is None:
+                certificate = certify_problem(problem, x, dual=dual, refit=refit, target=tol, local=local)
             if dual is not None and certificate.relative > tol:
                 certificate = certify_problem(problem, x, refit=refit, target=tol, local=local)
         except OperatorFailure as failure:

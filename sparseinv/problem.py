@@ -20,10 +20,12 @@ from sparseinv.operators.adapt import check_adjoint, golub_kahan
 from sparseinv.operators.base import Operator
 from sparseinv.operators.matrix import ExplicitMatrix, ldexp
 from sparseinv.penalties.base import Penalty
+from sparseinv.product_span import ProductSpan
 
 Array = np.ndarray[Any, Any]
 
 _WIDE = 100  # exponents of A beyond +-100 are taken out, because squares must not over- or underflow
+_READ = 0.5  # share of the columns from which on one product is cheaper than reading them singly
 _BASIS_BYTES = 1 << 30  # columns of unpenalised coefficients are laid out densely up to this size
 
 
@@ -189,6 +191,9 @@ class Problem:
     ) -> None:
         self.m, self.n = operator.shape
         self._held: tuple[Array, Array] | None = None  # the last r and A^H r of a matrix in memory
+        self._bound: tuple[Array, Array, Array] | None = None  # the last r, bound and mask of exact entries
+        self._span: ProductSpan | None = None
+        self._image: tuple[Array, Array] | None = None  # the last x and A x - b of a matrix in memory
         self.rng = validation.generator(rng)
         self.b = b
         self.penalty: Any = penalty.bind(self.n)  # in the user's units, like b, until `probe` is called
@@ -244,6 +249,7 @@ class Problem:
         other = self.with_penalty(penalty.in_units(units.b_exponent, units.a_exponent) if scales else penalty)
         other.units, other.operator = units, CountedOperator(self.operator.inner, self.operator._exponent)
         other.b = np.ascontiguousarray(ldexp(b, -units.b_exponent).astype(self.dtype))
+        other._image = None
         other.scale = 0.5 * squared(other.b)
         return other
 
@@ -260,10 +266,16 @@ class Problem:
         return dense, data, indices, indptr
 
     def residual(self, x: Array) -> Array:
-        """Return r = A x - b: one product with A."""
+        """Return r = A x - b: one product with A, none if x is the one of the last call (A in memory)."""
+        held = self._image
+        if held is not None and np.array_equal(held[0], x):
+            return held[1].copy()
         if not x.any():
             return -self.b
-        return np.ascontiguousarray(self.operator.matvec(x) - self.b, dtype=self.dtype)
+        r = np.ascontiguousarray(self.operator.matvec(x) - self.b, dtype=self.dtype)
+        if self.explicit:
+            self._image = (np.array(x), r.copy())
+        return r
 
     def gradient(self, r: Array) -> Array:
         """Return g = A^H r: one product with A^H, none if r is the one of the last call (A in memory)."""
@@ -277,6 +289,37 @@ class Problem:
         if self.explicit:
             self._held = (np.array(r), g.copy())
         return g
+
+    def gradient_bound(self, r: Array, exact: Array, level: Array) -> tuple[Array, Array]:
+        """Return (g, estimate) for r: g as good as A^T r in a dual point, and an estimate of A^T r.
+
+        Both equal A^T r where ``exact`` is True and wherever ``|a_j^T r|`` might reach level_j; elsewhere g_j
+        is a bound below that level. Where columns are few, or most must be read, this is `gradient`. Real A.
+        """
+        if self.layout[3].size or not ProductSpan.pays(self.m, self.n):
+            g = self.gradient(r)
+            return g, g
+        if self._span is None:
+            self._span = ProductSpan(self.column_norms, self.m)
+        g, estimate, read = self._span.bound(r, exact, level, self.penalty.nonnegative)
+        index = np.flatnonzero(read)
+        if index.size > _READ * self.n:
+            g = self.gradient(r)
+            self._span.add(r, g)
+            return g, g
+        self.operator.charge(adjoint=self._span.read(self.layout, index, r, g, estimate))
+        self._bound = (r.copy(), g.copy(), read)
+        return g, estimate
+
+    def vouches(self, x: Array, r: Array | None, v: Array, Ahv: Array) -> bool:
+        """Tell whether r and A^H v, or bounds that do as well at x, are products of our own, bit by bit."""
+        image, held, bound = self._image, self._held, self._bound
+        if image is None or r is None or not (np.array_equal(image[1], r) and np.array_equal(image[0], x)):
+            return False
+        if held is not None and np.array_equal(held[0], v):
+            return np.array_equal(held[1], Ahv)
+        same = bound is not None and np.array_equal(bound[0], v) and np.array_equal(bound[1], Ahv)
+        return bound is not None and same and bool(bound[2][x != 0].all())
 
     def objective(self, x: Array, r: Array) -> float:
         """Return 1/2 ||r||^2 + R(x) for r = A x - b, in working units."""

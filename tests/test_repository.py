@@ -22,7 +22,7 @@ PACKAGE = ROOT / "sparseinv"
 # A room may import from the layers above it. Rooms of one layer joined by "," may import one another
 # (without cycles), rooms joined by "|" may not. A longer name wins over its folder.
 LAYERS = """
-validation, threads, kernels, nonnegative
+validation, threads, kernels, nonnegative, product_span
 operators | penalties
 problem
 dual_points

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -41,26 +42,30 @@ class Separable(Penalty):
         """Arrays for the kernels."""
         return (self.l0, self.l1, self.l2, self.nonnegative, _NONE, _NONE)
 
-    @property
+    @cached_property
     def excluded(self) -> Array:
         """Mask of the coefficients held at zero."""
         return np.isinf(self.l0) | np.isinf(self.l1) | np.isinf(self.l2)
 
-    @property
+    @cached_property
     def unpenalised(self) -> Array:
         """Mask of the coefficients without any level."""
         return (self.l0 == 0) & (self.l1 == 0) & (self.l2 == 0)
 
-    @property
+    @cached_property
     def convex(self) -> bool:
         """Whether R is convex: no finite l0 level is left."""
         return not bool(((self.l0 > 0) & ~self.excluded).any())
 
-    @property
+    @cached_property
     def quadratic(self) -> bool:
         """Whether R is a ridge penalty, so that one linear system gives the answer."""
         free = ~self.excluded
         return not self.nonnegative and not bool((self.l0[free] > 0).any() or (self.l1[free] > 0).any())
+
+    @cached_property
+    def _smooth(self) -> bool:
+        return bool(self.l2.any())
 
     def magnitude(self, c: Array) -> Array:
         """Return the part of a correlation that can push a coefficient away from zero."""
@@ -79,7 +84,13 @@ class Separable(Penalty):
 
     def value(self, x: Array) -> float:
         """Return R(x)."""
-        return float(self.values(x).sum())
+        live = np.flatnonzero(x)
+        part, size = x[live], np.abs(x[live])
+        if self.nonnegative and (part.real < 0).any():
+            return np.inf
+        with np.errstate(over="ignore"):
+            terms = self.l0[live] + size * (self.l1[live] + 0.5 * self.l2[live] * size)
+        return float(terms.sum())
 
     def prox(self, v: Array, step: Any) -> Array:
         """Return the minimiser of |x_j - v_j|^2 / 2 + step_j R_j(x_j), coordinate by coordinate."""
@@ -107,7 +118,7 @@ class Separable(Penalty):
 
         correlation = Re<b, nu>, squared_norm = ||nu||^2; unpenalised coefficients are left out.
         """
-        if self.l1.size and self.l1.min() > 0.0 and not self.l2.any():  # the common case, without copies
+        if self.l1.size and not self._smooth and self.l1.min() > 0.0:  # the common case, without copies
             size = self.magnitude(c)
             with np.errstate(divide="ignore", over="ignore"):
                 limit = float(np.divide(self.l1, size, out=size).min())
@@ -121,7 +132,10 @@ class Separable(Penalty):
 
     def fenchel_young(self, x: Array, c: Array) -> float:
         """Return sum_j R_j(x_j) + R_j*(c_j) - Re(conj(x_j) c_j) for feasible c; every term is >= 0."""
-        touched = (x != 0) | (self.l2 > 0)
+        touched = x != 0
+        broken = bool(self.excluded[touched].any()) or (self.nonnegative and bool((x.real < 0).any()))
+        if self._smooth:
+            touched |= self.l2 > 0
         index = np.flatnonzero(touched & ~self.excluded)
         xs, cs, l1, l2 = x[index], c[index], self.l1[index], self.l2[index]
         size = np.abs(xs)
@@ -129,7 +143,6 @@ class Separable(Penalty):
         smooth = np.divide(over**2, 2.0 * l2, out=np.zeros_like(over), where=l2 > 0)
         terms = size * (l1 + 0.5 * l2 * size) + smooth - (np.conj(xs) * cs).real
         gap = float(np.maximum(terms, 0.0).sum())
-        broken = bool((self.excluded & (x != 0)).any()) or (self.nonnegative and bool((x.real < 0).any()))
         return np.inf if broken else gap
 
     def lam_max(self, c: Array, norms: Array | None) -> float:
@@ -176,6 +189,8 @@ class Separable(Penalty):
 
 
 def _level(values: Array, exponent: int) -> Array:
+    if exponent == 0 or not values.any():
+        return values
     with np.errstate(over="ignore", under="ignore"):
         out = np.ldexp(values, exponent)
     # a positive level stays positive: underflow must not unpenalise a coefficient

@@ -20,6 +20,7 @@ from sparseinv.operators.matrix import ExplicitMatrix, ldexp
 from sparseinv.operators.sampling import Restriction
 from sparseinv.problem import CountedOperator, OperatorFailure, Problem
 from sparseinv.result import Interrupted, Selection, Status
+from sparseinv.selection.fold_gram import FoldGrams, pays
 from sparseinv.selection.path import Follower, unit_penalty
 from sparseinv.selection.selector import Selector, Task
 from sparseinv.stopping import Stopping
@@ -71,9 +72,11 @@ class CrossValidation(Selector):
     The folds use the lambdas of the problem on all rows, unscaled: in the sum convention the best lam
     of L2 and L0 does not depend on the number of rows, that of L1 grows like its square root.
     Packages that divide the misfit by m scale lam by the share of rows instead.
-    Cost: ``folds`` paths. Explicit matrices are cut by rows, and folds run in threads with one BLAS thread
-    each; a matrix-free A is followed by a `Restriction`, one fold after another, because nothing is
-    known about its being thread-safe. The choice is the same for every number of threads.
+    Cost: ``folds`` paths; those of (n + 1) x n factors, for one Gram matrix of all rows, where A is dense and
+    real with at least max(3, folds) n rows without any one fold. Other explicit matrices are cut by rows.
+    Folds run in threads with one BLAS thread each; a matrix-free A is followed by a `Restriction`, one fold
+    after another, because nothing is known about its being thread-safe. The choice is the same for every
+    number of threads.
 
     References
     ----------
@@ -203,6 +206,11 @@ def _run_folds(selector: CrossValidation, task: Task, rows: list[Array]) -> list
     threads = 1
     if explicit:
         threads = min(available_cores() if task.n_threads is None else task.n_threads, len(rows))
+    grams = None
+    if pays(task.problem, rows):
+        with single_threaded_blas():  # so that the sums do not depend on the number of cores
+            grams = FoldGrams(task.problem, rows)
+        task.problem.operator.charge(adjoint=task.problem.n)
     stop = threading.Event()
 
     def watch(_: Any) -> None:
@@ -217,7 +225,7 @@ def _run_folds(selector: CrossValidation, task: Task, rows: list[Array]) -> list
             task.method, Stopping(0.0, max_time=limit), task.max_iter, callback=watch, watch=watch,
             loose=selector.tol,
         )  # fmt: skip
-        return _run_fold(follower, task, rows[k])
+        return _run_fold(follower, task, rows[k], None if grams is None else (grams, k))
 
     if threads == 1:
         with single_threaded_blas() if explicit else nullcontext():
@@ -233,12 +241,8 @@ def _run_folds(selector: CrossValidation, task: Task, rows: list[Array]) -> list
             raise
 
 
-def _run_fold(follower: Follower, task: Task, out: Array) -> _Fold:
-    kept = np.setdiff1d(np.arange(task.problem.m), out, assume_unique=True)
-    problem = Problem(
-        _rows(task.operator, kept), task.b[kept], unit_penalty(task.penalty), check_operator=False
-    )
-    _refuse_lost_rank(task.problem, problem, out)
+def _run_fold(follower: Follower, task: Task, out: Array, gram: tuple[FoldGrams, int] | None) -> _Fold:
+    problem = _fold_problem(task, out, gram)
     try:
         path = follower.follow(problem, task.penalty, task.lams, time.perf_counter())
     except Interrupted:
@@ -247,7 +251,7 @@ def _run_fold(follower: Follower, task: Task, out: Array) -> _Fold:
         if result.status is Status.NUMERICAL_FAILURE:
             raise OperatorFailure(f"{result.detail} (on a fold of the cross-validation)")
     done = next((k for k, result in enumerate(path) if result.status in _MISSING), len(path))
-    seen = CountedOperator(_rows(task.operator, out))
+    seen = CountedOperator(_rows(task.operator, out) if gram is None else gram[0].parts[gram[1]])
     predicted = seen.matmat(path.X)
     # in working units, so that squares of extreme data neither overflow nor vanish
     exponent = task.problem.units.b_exponent
@@ -255,10 +259,25 @@ def _run_fold(follower: Follower, task: Task, out: Array) -> _Fold:
     products = seen.products.total
     if task.problem.explicit:  # a fold's rows make a part of a product
         products = round(products * out.size / task.problem.m)
+    share = problem.m / (task.problem.m - out.size)  # of the rows, where they were reduced
     return _Fold(
         (np.abs(differences) ** 2).sum(axis=0), done, sum(not r.success for r in path.results[:done]),
-        path.n_matvec + products, path.n_rmatvec,
+        round(share * path.n_matvec) + products, round(share * path.n_rmatvec),
     )  # fmt: skip
+
+
+def _fold_problem(task: Task, out: Array, gram: tuple[FoldGrams, int] | None) -> Problem:
+    """Return the problem on the rows that are kept, or one with the same objective and fewer rows."""
+    penalty = unit_penalty(task.penalty)
+    reduced = None if gram is None else gram[0].reduced(gram[1])
+    if reduced is not None:
+        b = ldexp(reduced[1], task.problem.units.b_exponent)
+        if np.isfinite(b).all():
+            return Problem(reduced[0], b, penalty)
+    kept = np.setdiff1d(np.arange(task.problem.m), out, assume_unique=True)
+    problem = Problem(_rows(task.operator, kept), task.b[kept], penalty, check_operator=False)
+    _refuse_lost_rank(task.problem, problem, out)
+    return problem
 
 
 def _rows(operator: Operator, index: Array) -> Operator:

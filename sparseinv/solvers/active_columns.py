@@ -163,6 +163,14 @@ class ActiveColumns:
                 break
         return float(gap), flips
 
+    def gap(self, level: float) -> float:
+        """Return the duality gap on the active columns."""
+        from sparseinv.kernels.descent import gram_gap
+
+        k = self.k
+        l1, nonnegative = level * self.l1[:k], self.problem.penalty.nonnegative
+        return float(gram_gap(k, self._x, self._g, self.q, self.b2, l1, self.l2[:k], nonnegative))
+
     def value(self, x: Array, g: Array, level: float) -> float:
         """Return the objective less 1/2 ||b||^2, for g = G x - q."""
         k = self.k

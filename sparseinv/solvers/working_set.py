@@ -58,6 +58,7 @@ class WorkingSetState(State):
     gap: float = np.inf  # relative gap after the last full pass at the final level
     sweeping: bool = False  # the active set has outgrown a Gram matrix
     rounds: int = 0  # rounds at the final level
+    estimate: Array | None = None  # of A^T r on a path, where dual.Ahv may hold bounds
 
 
 @dataclass(frozen=True, repr=False)
@@ -166,24 +167,30 @@ class WorkingSet(Solver):
         assert state.dual is not None
         penalty, active = problem.penalty, state.active
         state.level, state.gap, state.rounds = 1.0, np.inf, 0
-        active.newton(1.0)
+        flips, before_k = active.newton(1.0), active.k
         # what moves as fast as its level falls can reach it at the new one (the strong rule)
         with np.errstate(invalid="ignore"):
-            reach = penalty.magnitude(-state.dual.Ahv) + np.maximum(before.l1 - penalty.l1, 0.0)
+            g = state.dual.Ahv if state.estimate is None else state.estimate
+            reach = penalty.magnitude(-g) + np.maximum(before.l1 - penalty.l1, 0.0)
             watched = np.flatnonzero((reach > penalty.l1) & ~state.member)
         if 0 < watched.size <= max(_WATCHED, _WATCHED_SHARE * problem.n):
             state.r = active.residual()
             self._admit(problem, state, self._pressed(problem, watched, state.r))
-        active.minimise(1.0, _RESUMED * problem.scale, 2)
-        self._adopt(problem, state)
+        if flips or active.k > before_k or active.gap(1.0) > _RESUMED * problem.scale:
+            active.minimise(1.0, _RESUMED * problem.scale, 2)
+        self._adopt(problem, state, follows=True)
         return state
 
-    def _adopt(self, problem: Problem, state: WorkingSetState) -> None:
+    def _adopt(self, problem: Problem, state: WorkingSetState, follows: bool = False) -> None:
         """Take the coefficients of the active columns over, and look at all columns."""
         state.x = np.zeros(problem.n)
         state.x[state.active.index] = state.active.x
-        state.r = state.active.residual()
-        state.dual = DualPair(state.r, problem.gradient(state.r))
+        state.r = problem.residual(state.x)  # remembered there, so that the last certificate is free
+        if follows or state.estimate is not None:
+            g, state.estimate = problem.gradient_bound(state.r, state.x != 0, problem.penalty.l1)
+        else:
+            g = problem.gradient(state.r)
+        state.dual = DualPair(state.r, g)
 
     def step(self, problem: Problem, state: WorkingSetState, budget: Budget) -> Outcome:
         """Add the columns that violate optimality, minimise over the active ones, check all columns."""
@@ -216,7 +223,7 @@ class WorkingSet(Solver):
             if stalled and flips > 0.0 and reached > target:
                 active.semismooth(1.0, target)
                 active.minimise(1.0, target, 2)
-            self._close_nearby(problem, state, g, target)
+            self._close_nearby(problem, state, g if state.estimate is None else state.estimate, target)
         else:
             active.minimise(state.level, _INNER_LOOSE * gap * absolute, _INNER_ROUNDS)
             state.level *= state.factor
