@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +33,8 @@ _LOCAL_ROUNDS = 1
 _WATCHED_SHARE = 0.3  # share of the columns up to which they are watched from one level of a path to the next
 _RESUMED = 1e-8  # relative gap on the active columns there
 _STALL = 0.7  # a round at the final level that keeps more than this share of the gap has stalled
+_LARGEST_LAZY = 3000  # the same where the columns of A were written down one by one
+_FEW_PRODUCTS = 20  # columns looked at per round where each costs a product, at least
 _LARGEST = 6000  # beyond this many active columns a Gram matrix no longer pays
 
 
@@ -47,6 +49,7 @@ class WorkingSetState(State):
     factor: float = _LEVEL  # between this level and the next
     gap: float = np.inf  # relative gap after the last full pass at the final level
     rounds: int = 0  # rounds at the final level
+    rest: Any = None  # state of the fallback once it has taken over
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,13 +83,11 @@ class WorkingSet(Solver):
     array([1.5, 0. ])
     """
 
-    default_max_iter: ClassVar[int] = 500
+    fallback: Solver | None = None
 
     def check(self, problem: Problem) -> None:
         """Refuse what is not real, convex, separable and in memory."""
-        others = "CoordinateDescent, FISTA"
-        if not problem.explicit:
-            raise refuse(self, "needs columns of A in memory (dense or CSC)", "FISTA, ISTA, IRLS or Ridge")
+        others = "CoordinateDescent, FISTA" if problem.explicit else "BarzilaiBorwein, FISTA"
         if not isinstance(problem.penalty, Separable):
             raise refuse(self, f"does not treat {type(problem.penalty).__name__}", others)
         if not problem.penalty.convex:
@@ -104,6 +105,13 @@ class WorkingSet(Solver):
         x = start_point(problem, x0)
         first = (penalty.unpenalised | (x != 0)) & ~penalty.excluded
         level = 1.0
+        if active.lazy is not None and first.any():
+            count = int(first.sum())
+            if count > _LARGEST_LAZY or active.lazy.affordable(np.flatnonzero(first)).size < count:
+                active.lazy.full = True
+                state = WorkingSetState(x, active=active, member=member, correlations=correlations, level=1.0)
+                self._hand_over(problem, state, x0)
+                return state
         if first.any():
             index = np.flatnonzero(first)
             active.extend(index, correlations[index])
@@ -129,6 +137,11 @@ class WorkingSet(Solver):
         One Newton step with the signs held fixed follows the path of solutions; the columns that were
         near their level are looked at before the product with A^T that certifies the new point.
         """
+        if state.rest is not None:
+            assert self.fallback is not None
+            state.rest = self.fallback.resume(problem, state.rest)
+            self._take_over(state)
+            return state
         before = state.active.problem.penalty
         if state.active.k > _LARGEST or not state.active.follow(problem):
             return self.start(problem, state.x.copy())
@@ -145,9 +158,11 @@ class WorkingSet(Solver):
         with np.errstate(invalid="ignore"):
             reach = penalty.magnitude(-state.dual.Ahv) + np.maximum(before.l1 - penalty.l1, 0.0)
             watched = np.flatnonzero((reach > penalty.l1) & ~state.member)
+        if active.lazy is not None:
+            watched = active.lazy.known(watched)
         if 0 < watched.size <= max(_WATCHED, _WATCHED_SHARE * problem.n):
             state.r = active.residual()
-            self._admit(problem, state, self._pressed(problem, watched, state.r))
+            self._admit(problem, state, self._pressed(problem, state, watched, state.r))
         active.minimise(1.0, _RESUMED * problem.scale, 2)
         self._adopt(problem, state)
         return state
@@ -161,6 +176,13 @@ class WorkingSet(Solver):
 
     def step(self, problem: Problem, state: WorkingSetState, budget: Budget) -> Outcome:
         """Add the columns that violate optimality, minimise over the active ones, check all columns."""
+        lazy = state.active.lazy
+        if lazy is not None and state.rest is None and (lazy.full or state.active.k > _LARGEST_LAZY):
+            if self.fallback is None:
+                return Outcome.EXHAUSTED
+            self._hand_over(problem, state, state.x)
+        if state.rest is not None:
+            return self._go_on(problem, state, budget)
         with single_threaded_lapack():
             return self._round(problem, state, budget)
 
@@ -222,13 +244,36 @@ class WorkingSet(Solver):
         state.dual = DualPair(state.r, problem.gradient(state.r))
         return Outcome.FLOOR if change <= 1e-16 * np.linalg.norm(problem.b) else Outcome.MOVED
 
+    def _hand_over(self, problem: Problem, state: WorkingSetState, x: Array | None) -> None:
+        """Let the fallback, if there is one, go on from x, and give the columns up."""
+        if self.fallback is not None:
+            state.rest = self.fallback.start(problem, None if x is None else x.copy())
+            state.active = ActiveColumns(problem)
+            self._take_over(state)
+
+    def _go_on(self, problem: Problem, state: WorkingSetState, budget: Budget) -> Outcome:
+        assert self.fallback is not None
+        before = state.rest.n_iter
+        outcome = self.fallback.step(problem, state.rest, budget)
+        self._take_over(state)
+        state.n_iter += state.rest.n_iter - before
+        return outcome
+
+    @staticmethod
+    def _take_over(state: WorkingSetState) -> None:
+        """Show the driver the point of the fallback."""
+        rest = state.rest
+        state.x, state.r, state.dual, state.settled = rest.x, rest.r, rest.dual, rest.settled
+
     def _violators(self, problem: Problem, state: WorkingSetState, g: Array) -> Array:
         """Return the inactive columns that violate optimality most, at the present level."""
         penalty = problem.penalty
         pressure = penalty.magnitude(-g) - state.level * penalty.l1
         pressure[state.member] = -np.inf
         found = np.flatnonzero(pressure > 0.0)
-        limit = max(_NEWCOMERS, int(np.count_nonzero(state.active.x)))
+        lazy = state.active.lazy
+        fewest = _NEWCOMERS if lazy is None or lazy.closed else _FEW_PRODUCTS
+        limit = max(fewest, int(np.count_nonzero(state.active.x)))
         if found.size > limit:
             with np.errstate(divide="ignore"):
                 rank = -pressure[found] / np.maximum(penalty.l1[found], 1e-300)
@@ -239,12 +284,15 @@ class WorkingSet(Solver):
         """Sweep over the newcomers alone; those that become non-zero join the active set."""
         from sparseinv.kernels.descent import filter_columns
 
+        if state.active.lazy is not None:
+            index = state.active.lazy.affordable(index)
         if index.size == 0:
             return
         penalty = problem.penalty
         x = np.zeros(index.size)
+        matrix, place = state.active.matrix(index)
         filter_columns(
-            problem.layout, index, state.level * penalty.l1[index], penalty.l2[index], penalty.nonnegative,
+            matrix.layout, place, state.level * penalty.l1[index], penalty.l2[index], penalty.nonnegative,
             state.r.copy(), _FILTER_SWEEPS, x,
         )  # fmt: skip
         self._join(state, index[x != 0])
@@ -263,8 +311,10 @@ class WorkingSet(Solver):
         limit = _WATCHED + 3 * int(np.count_nonzero(active.x))
         if watched.size > limit:
             watched = watched[np.argpartition(-size[watched], limit)[:limit]]
+        if active.lazy is not None:
+            watched = active.lazy.known(watched)
         for _ in range(_LOCAL_ROUNDS):
-            pressed = self._pressed(problem, watched, active.residual())
+            pressed = self._pressed(problem, state, watched, active.residual())
             if pressed.size == 0:
                 return
             self._join(state, pressed)
@@ -272,14 +322,17 @@ class WorkingSet(Solver):
             active.minimise(1.0, target, _INNER_ROUNDS)
 
     @staticmethod
-    def _pressed(problem: Problem, watched: Array, r: Array) -> Array:
+    def _pressed(problem: Problem, state: WorkingSetState, watched: Array, r: Array) -> Array:
         """Return those of the watched columns that violate optimality at r."""
         from sparseinv.kernels.descent import selected_gradient
 
+        if state.active.lazy is not None:
+            watched = state.active.lazy.affordable(watched)
         if watched.size == 0:
             return watched
         out = np.empty(watched.size)
-        selected_gradient(problem.layout, watched, r, out)
+        matrix, place = state.active.matrix(watched)
+        selected_gradient(matrix.layout, place, r, out)
         problem.operator.charge(adjoint=round(watched.size / problem.n))
         size = problem.penalty.magnitude(-out)
         return watched[size > problem.penalty.l1[watched] * (1.0 + 1e-9)]
