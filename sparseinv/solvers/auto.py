@@ -29,9 +29,10 @@ def choose(problem: Problem) -> tuple[Solver, str]:
         return ISTA(), f"auto: {name} is a penalty known by its prox, convexity not declared"
     if not penalty.convex:
         return complete(IRL1(), problem), "auto: nonconvex penalty, approached through reweighted L1"
-    if _closed(problem):
-        why = "auto: matrix-free operator with columns in closed form, separable convex penalty"
-        return complete(WorkingSet(), problem), why
+    if not problem.explicit and _real(problem) and isinstance(penalty, Separable):
+        closed = problem.operator.inner.closed_columns
+        how = "columns in closed form" if closed else "first-order steps, columns where those stall"
+        return complete(WorkingSet(), problem), f"auto: matrix-free operator, separable convex penalty, {how}"
     solver = _convex(problem)
     if isinstance(solver, WorkingSet):
         return solver, "auto: columns in memory, real data, separable convex penalty"
@@ -60,18 +61,12 @@ def _real(problem: Problem) -> bool:
     return "c" not in (problem.operator.dtype.kind, problem.b.dtype.kind)
 
 
-def _closed(problem: Problem) -> bool:
-    """Tell whether the columns of a matrix-free A cost no products and a working set can use them."""
-    closed = problem.operator.inner.closed_columns and not problem.explicit
-    return closed and _real(problem) and isinstance(problem.penalty, Separable)
-
-
 def complete(solver: Solver, problem: Problem) -> Solver:
     """Return the solver with the inner solver it needs."""
     if isinstance(solver, IRL1) and solver.inner is None:
         solver = dataclasses.replace(solver, inner=_convex(problem))
-    if isinstance(solver, WorkingSet) and solver.fallback is None and not problem.explicit:
-        solver = dataclasses.replace(solver, fallback=BarzilaiBorwein())
+    if isinstance(solver, WorkingSet) and solver.first_order is None and not problem.explicit:
+        solver = dataclasses.replace(solver, first_order=BarzilaiBorwein())
     if isinstance(solver, (IRLS, IRL1)) and solver.polish is None:
         proximal = FISTA() if problem.penalty.convex else ISTA()
         solver = dataclasses.replace(solver, polish=CoordinateDescent() if problem.explicit else proximal)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from sparseinv.operators.matrix import DenseMatrix, ExplicitMatrix, SparseMatrix
 from sparseinv.problem import CountedOperator, Problem
+from sparseinv.stopping import Budget
 
 Array = np.ndarray[Any, Any]
 
@@ -16,6 +19,9 @@ _BLOCK_BYTES = 1 << 24  # columns are asked for in dense blocks of at most this 
 _BLOCK = 256  # and of at most so many
 _SPARSE = 0.1  # share of non-zeros in the first block up to which columns are kept in sparse form
 _GROWTH = 1.5  # arrays grow by this factor
+_WAIT = 60  # products without half the gap before a first-order method is given up for columns
+_SPARE = 60  # columns beside the support that the rest of a run takes
+_ADVANTAGE = 2.0  # the factor by which columns must be expected to need fewer products
 
 
 class LazyColumns:
@@ -111,3 +117,21 @@ def _longer(array: Array, size: int) -> Array:
     out = np.zeros((max(size, int(_GROWTH * array.shape[0])), *array.shape[1:]), dtype=array.dtype)
     out[: array.shape[0]] = array
     return out
+
+
+@dataclass(slots=True)
+class Patience:
+    """Tell when a first-order method is expected to take more products than the columns of its support."""
+
+    target: float = math.inf  # half of the gap that counts as progress
+    since: int = 0  # products spent when it was reached
+
+    def exhausted(self, budget: Budget, spent: int, nonzeros: int) -> bool:
+        """Judge by the gap, the products so far and the size of the support."""
+        if budget.gap <= self.target:
+            self.target, self.since = 0.5 * budget.gap, spent
+        waited = spent - self.since
+        if waited < _WAIT or not math.isfinite(self.target):
+            return False
+        halvings = math.log2(max(2.0 * self.target / max(budget.tol, 1e-15), 2.0))
+        return waited * halvings > _ADVANTAGE * (nonzeros + _SPARE)

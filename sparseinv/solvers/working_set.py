@@ -11,6 +11,7 @@ from sparseinv.certificate import DualPair, certify_problem
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
 from sparseinv.solvers.active_columns import ActiveColumns
+from sparseinv.solvers.lazy_columns import Patience
 from sparseinv.solvers.base import Outcome, Solver, State, refuse, start_point
 from sparseinv.stopping import Budget
 from sparseinv.threads import single_threaded_lapack
@@ -49,7 +50,8 @@ class WorkingSetState(State):
     factor: float = _LEVEL  # between this level and the next
     gap: float = np.inf  # relative gap after the last full pass at the final level
     rounds: int = 0  # rounds at the final level
-    rest: Any = None  # state of the fallback once it has taken over
+    rest: Any = None  # state of the first-order method while it does the work
+    patience: Patience | None = None  # what it is allowed where columns may take over, None once they may not
 
 
 @dataclass(frozen=True, repr=False)
@@ -83,7 +85,7 @@ class WorkingSet(Solver):
     array([1.5, 0. ])
     """
 
-    fallback: Solver | None = None
+    first_order: Solver | None = None
 
     def check(self, problem: Problem) -> None:
         """Refuse what is not real, convex, separable and in memory."""
@@ -98,6 +100,21 @@ class WorkingSet(Solver):
     def start(self, problem: Problem, x0: Array | None) -> WorkingSetState:
         """Return the state at x0 (zero by default); reads A once."""
         problem.operator.phase = "setup"
+        if self.first_order is not None and not problem.explicit and not problem.operator.inner.closed_columns:
+            state = self._bare(problem, start_point(problem, x0))
+            self._hand_over(problem, state, x0)
+            if not getattr(problem.operator.inner, "single", False):
+                state.patience = Patience()
+            return state
+        return self._first(problem, x0)
+
+    @staticmethod
+    def _bare(problem: Problem, x: Array) -> WorkingSetState:
+        """Return a state without columns."""
+        none = np.empty(0)
+        return WorkingSetState(x, active=ActiveColumns(problem), member=none, correlations=none, level=1.0)
+
+    def _first(self, problem: Problem, x0: Array | None) -> WorkingSetState:
         penalty = problem.penalty
         correlations = problem.gradient(problem.b)
         active = ActiveColumns(problem)
@@ -108,8 +125,9 @@ class WorkingSet(Solver):
         if active.lazy is not None and first.any():
             count = int(first.sum())
             if count > _LARGEST_LAZY or active.lazy.affordable(np.flatnonzero(first)).size < count:
-                active.lazy.full = True
-                state = WorkingSetState(x, active=active, member=member, correlations=correlations, level=1.0)
+                state = self._bare(problem, x)
+                assert state.active.lazy is not None
+                state.active.lazy.full = True
                 self._hand_over(problem, state, x0)
                 return state
         if first.any():
@@ -138,8 +156,8 @@ class WorkingSet(Solver):
         near their level are looked at before the product with A^T that certifies the new point.
         """
         if state.rest is not None:
-            assert self.fallback is not None
-            state.rest = self.fallback.resume(problem, state.rest)
+            assert self.first_order is not None
+            state.rest = self.first_order.resume(problem, state.rest)
             self._take_over(state)
             return state
         before = state.active.problem.penalty
@@ -178,7 +196,7 @@ class WorkingSet(Solver):
         """Add the columns that violate optimality, minimise over the active ones, check all columns."""
         lazy = state.active.lazy
         if lazy is not None and state.rest is None and (lazy.full or state.active.k > _LARGEST_LAZY):
-            if self.fallback is None:
+            if self.first_order is None:
                 return Outcome.EXHAUSTED
             self._hand_over(problem, state, state.x)
         if state.rest is not None:
@@ -245,23 +263,37 @@ class WorkingSet(Solver):
         return Outcome.FLOOR if change <= 1e-16 * np.linalg.norm(problem.b) else Outcome.MOVED
 
     def _hand_over(self, problem: Problem, state: WorkingSetState, x: Array | None) -> None:
-        """Let the fallback, if there is one, go on from x, and give the columns up."""
-        if self.fallback is not None:
-            state.rest = self.fallback.start(problem, None if x is None else x.copy())
+        """Let the first-order method, if there is one, go on from x, and give the columns up."""
+        if self.first_order is not None:
+            state.rest = self.first_order.start(problem, None if x is None else x.copy())
             state.active = ActiveColumns(problem)
             self._take_over(state)
 
     def _go_on(self, problem: Problem, state: WorkingSetState, budget: Budget) -> Outcome:
-        assert self.fallback is not None
-        before = state.rest.n_iter
-        outcome = self.fallback.step(problem, state.rest, budget)
+        assert self.first_order is not None
+        before, spent = state.rest.n_iter, problem.operator.products.total
+        nonzeros = int(np.count_nonzero(state.x))
+        if state.patience is not None and state.settled and nonzeros <= _LARGEST_LAZY:
+            if state.patience.exhausted(budget, spent, nonzeros):
+                with single_threaded_lapack():
+                    return self._write_columns(problem, state)
+        outcome = self.first_order.step(problem, state.rest, budget)
         self._take_over(state)
         state.n_iter += state.rest.n_iter - before
         return outcome
 
+    def _write_columns(self, problem: Problem, state: WorkingSetState) -> Outcome:
+        """Go over from the first-order method to the columns of its support, each at a product."""
+        fresh = self._first(problem, state.x)
+        for name in ("x", "r", "dual", "active", "member", "correlations", "level", "rest"):
+            setattr(state, name, getattr(fresh, name))
+        state.patience = None
+        state.n_iter += 1
+        return Outcome.MOVED
+
     @staticmethod
     def _take_over(state: WorkingSetState) -> None:
-        """Show the driver the point of the fallback."""
+        """Show the driver the point of the first-order method."""
         rest = state.rest
         state.x, state.r, state.dual, state.settled = rest.x, rest.r, rest.dual, rest.settled
 
