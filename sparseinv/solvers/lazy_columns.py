@@ -17,11 +17,17 @@ Array = np.ndarray[Any, Any]
 BYTES = 1 << 29  # what the columns of one run may take; beyond it the run goes on without them
 _BLOCK_BYTES = 1 << 24  # columns are asked for in dense blocks of at most this size
 _BLOCK = 256  # and of at most so many
+_LONG = 1 << 16  # a column of more entries is no cheaper than a product by a fast transform
 _SPARSE = 0.1  # share of non-zeros in the first block up to which columns are kept in sparse form
 _GROWTH = 1.5  # arrays grow by this factor
 _WAIT = 60  # products without half the gap before a first-order method is given up for columns
 _SPARE = 60  # columns beside the support that the rest of a run takes
 _ADVANTAGE = 2.0  # the factor by which columns must be expected to need fewer products
+
+
+def are_cheap(problem: Problem) -> bool:
+    """Tell whether columns of A are at hand or cost far less than products."""
+    return problem.explicit or (problem.operator.inner.closed_columns and problem.m <= _LONG)
 
 
 class LazyColumns:
@@ -73,10 +79,7 @@ class LazyColumns:
 
     def _room(self) -> int:
         """Return how many more columns fit, judged by those at hand; they are held twice while active."""
-        if self._sparse:
-            each = 12.0 * int(self._indptr[self._k]) / self._k
-        else:
-            each = 8.0 * self._m
+        each = 12.0 * int(self._indptr[self._k]) / self._k if self._sparse else 8.0 * self._m
         return max(0, int(BYTES / max(2.0 * each, 1.0)) - self._k)
 
     def _matrix(self) -> ExplicitMatrix:
@@ -91,7 +94,7 @@ class LazyColumns:
     def _add(self, index: Array, columns: Array) -> None:
         rows = np.ascontiguousarray(columns.real.T, dtype=np.float64)
         if self._sparse is None:
-            self._sparse = np.count_nonzero(rows) <= _SPARSE * rows.size
+            self._sparse = bool(np.count_nonzero(rows) <= _SPARSE * rows.size)
         old, new = self._k, self._k + index.size
         if self._sparse:
             column, row = np.nonzero(rows)

@@ -11,8 +11,8 @@ from sparseinv.certificate import DualPair, certify_problem
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
 from sparseinv.solvers.active_columns import ActiveColumns
-from sparseinv.solvers.lazy_columns import Patience
 from sparseinv.solvers.base import Outcome, Solver, State, refuse, start_point
+from sparseinv.solvers.lazy_columns import Patience, are_cheap
 from sparseinv.stopping import Budget
 from sparseinv.threads import single_threaded_lapack
 
@@ -50,8 +50,8 @@ class WorkingSetState(State):
     factor: float = _LEVEL  # between this level and the next
     gap: float = np.inf  # relative gap after the last full pass at the final level
     rounds: int = 0  # rounds at the final level
-    rest: Any = None  # state of the first-order method while it does the work
-    patience: Patience | None = None  # what it is allowed where columns may take over, None once they may not
+    rest: Any = None  # state of the first-order method while that does the work
+    patience: Patience | None = None  # how long it may, None where columns can no longer take over
 
 
 @dataclass(frozen=True, repr=False)
@@ -64,9 +64,20 @@ class WorkingSet(Solver):
     fixed and an exact line search, then, where supports churn, a semismooth Newton augmented Lagrangian
     method. One product with A^T closes the round and certifies it.
 
+    Parameters
+    ----------
+    first_order : Solver or None
+        For a matrix-free A: the method that goes ahead where columns cost products, and takes over where
+        they need too much memory. None: BarzilaiBorwein (by way of `solve`).
+
     Notes
     -----
-    Real data, L1, L2 and elastic-net levels with zeros and infinities, nonnegative or not; dense and CSC.
+    Real data, L1, L2 and elastic-net levels with zeros and infinities, nonnegative or not; dense, CSC and
+    matrix-free. Columns of a matrix-free A are written down when they are first asked for, 512 MiB and
+    3000 active ones at most. Where they have a closed form (convolutions, selections, diagonals and what is
+    made of them) they are no products with A and are counted apart; elsewhere ``first_order`` runs until
+    it is expected to take more products than the columns of its support.
+
     The final Newton step is exact, so the gap usually drops to rounding level at once. Cost: about one
     pass over A per halving of the level plus two to five; m k^2 for the Gram matrix of k active columns,
     s^3 / 3 per Newton step on a support of s. Storage: A, the k active columns, k^2.
@@ -87,6 +98,13 @@ class WorkingSet(Solver):
 
     first_order: Solver | None = None
 
+    def __post_init__(self) -> None:
+        """Check the hyper-parameter."""
+        if self.first_order is not None and not isinstance(self.first_order, Solver):
+            raise TypeError(
+                f"first_order is {self.first_order!r}, but a solver such as BarzilaiBorwein() is needed"
+            )
+
     def check(self, problem: Problem) -> None:
         """Refuse what is not real, convex, separable and in memory."""
         others = "CoordinateDescent, FISTA" if problem.explicit else "BarzilaiBorwein, FISTA"
@@ -100,7 +118,7 @@ class WorkingSet(Solver):
     def start(self, problem: Problem, x0: Array | None) -> WorkingSetState:
         """Return the state at x0 (zero by default); reads A once."""
         problem.operator.phase = "setup"
-        if self.first_order is not None and not problem.explicit and not problem.operator.inner.closed_columns:
+        if self.first_order is not None and not are_cheap(problem):
             state = self._bare(problem, start_point(problem, x0))
             self._hand_over(problem, state, x0)
             if not getattr(problem.operator.inner, "single", False):
@@ -158,6 +176,7 @@ class WorkingSet(Solver):
         if state.rest is not None:
             assert self.first_order is not None
             state.rest = self.first_order.resume(problem, state.rest)
+            state.patience = None if state.patience is None else Patience()
             self._take_over(state)
             return state
         before = state.active.problem.penalty
@@ -273,10 +292,10 @@ class WorkingSet(Solver):
         assert self.first_order is not None
         before, spent = state.rest.n_iter, problem.operator.products.total
         nonzeros = int(np.count_nonzero(state.x))
-        if state.patience is not None and state.settled and nonzeros <= _LARGEST_LAZY:
-            if state.patience.exhausted(budget, spent, nonzeros):
-                with single_threaded_lapack():
-                    return self._write_columns(problem, state)
+        patience = state.patience if state.settled and nonzeros <= _LARGEST_LAZY else None
+        if patience is not None and patience.exhausted(budget, spent, nonzeros):
+            with single_threaded_lapack():
+                return self._write_columns(problem, state)
         outcome = self.first_order.step(problem, state.rest, budget)
         self._take_over(state)
         state.n_iter += state.rest.n_iter - before
