@@ -9,6 +9,7 @@ from sparseinv.problem import Problem
 from sparseinv.solvers.barzilai_borwein import BarzilaiBorwein
 from sparseinv.solvers.base import Solver
 from sparseinv.solvers.coordinate_descent import CoordinateDescent
+from sparseinv.solvers.lazy_columns import are_cheap
 from sparseinv.solvers.least_squares import is_direct
 from sparseinv.solvers.proximal_gradient import FISTA, ISTA
 from sparseinv.solvers.reweighted import IRL1, IRLS
@@ -52,9 +53,9 @@ def resolve(problem: Problem, solver: Solver | str) -> tuple[Solver, str]:
 
 def _convex(problem: Problem) -> Solver:
     """Return the solver for the problem, or for a convex surrogate of it with the same levels."""
-    if not problem.explicit:
-        return BarzilaiBorwein()
-    return WorkingSet() if _real(problem) and isinstance(problem.penalty, Separable) else CoordinateDescent()
+    if _real(problem) and isinstance(problem.penalty, Separable) and are_cheap(problem):
+        return complete(WorkingSet(), problem)
+    return CoordinateDescent() if problem.explicit else BarzilaiBorwein()
 
 
 def _real(problem: Problem) -> bool:
