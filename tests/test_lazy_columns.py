@@ -57,7 +57,7 @@ CLOSED = {
     "measured twice": lambda: VStack([Convolution(40, WAVELET), 0.3 * Convolution(40, numbers(5))]),
     "side by side": lambda: BlockDiagonal([Convolution(20, WAVELET), Diagonal(numbers(10))]),
     "sum": lambda: Convolution(40, WAVELET) + Diagonal(np.full(40, 0.1)),
-    "matrix of weighted spikes": lambda: DenseMatrix(np.asfortranarray(numbers(20, 40))) @ Diagonal(numbers(40)),
+    "weighted columns": lambda: DenseMatrix(np.asfortranarray(numbers(20, 40))) @ Diagonal(numbers(40)),
 }
 
 PENALTIES = {
@@ -347,3 +347,37 @@ def test_refusals():
     with pytest.raises(TypeError, match="first_order is 'FISTA'"):
         si.WorkingSet(first_order="FISTA")
     assert isinstance(si.solve(Convolution(40, wavelet), np.ones(40), si.L1(0.1)).solver, si.BarzilaiBorwein)
+
+
+class Shift(si.Operator):
+    """Move every sample by one; the user says that columns cost nothing."""
+
+    closed_columns = True
+
+    def __init__(self, n):
+        super().__init__((n, n))
+
+    def _matvec(self, x):
+        return np.roll(x, 1)
+
+    def _rmatvec(self, y):
+        return np.roll(y, -1)
+
+    def columns(self, index):
+        return np.asfortranarray(np.roll(np.eye(self.shape[0]), 1, axis=0)[:, index])
+
+
+def test_an_operator_of_your_own_can_say_closed():
+    result = si.solve(Shift(4), np.array([0.0, 3.0, 0.0, 1.0]), si.L1(0.5))
+    np.testing.assert_allclose(result.x, [2.5, 0.0, 0.5, 0.0], atol=1e-14)
+    assert result.products.columns == 2
+    assert result.n_matvec + result.n_rmatvec <= 8
+
+
+def test_reweighted_l1_uses_them():
+    A, b = trace(300)
+    mine = si.solve(A, b, si.L0(0.1))
+    steps = si.solve(A, b, si.L0(0.1), solver=si.IRL1(inner=si.BarzilaiBorwein()))
+    assert mine.products.columns > 0
+    assert mine.objective <= steps.objective * (1 + 1e-9)
+    assert mine.n_matvec + mine.n_rmatvec < 0.5 * (steps.n_matvec + steps.n_rmatvec)
