@@ -633,7 +633,8 @@ def _pylops() -> Case:
     lam = _share(A, b, 0.1)
     return Case(
         "PyLops", operator, b, si.L1(lam), plain(A, b, l1=lam), explicit=False,
-        slow=frozenset({"ISTA", "IRLS"}), iterations=dict.fromkeys(("auto", "FISTA", "IRL1", "WorkingSet"), 2000),
+        slow=frozenset({"ISTA", "IRLS"}),
+        iterations=dict.fromkeys(("auto", "FISTA", "IRL1", "WorkingSet"), 2000),
         products=dict.fromkeys(("auto", "FISTA", "IRL1", "WorkingSet"), 4500),
     )  # fmt: skip
 
