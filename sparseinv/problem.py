@@ -69,6 +69,7 @@ class Products:
     certificate: int = 0
     forward: int = 0
     adjoint: int = 0
+    columns: int = 0  # columns of a matrix-free A in closed form, which are no products
 
     @property
     def total(self) -> int:
@@ -120,8 +121,10 @@ class CountedOperator:
         return self._guard("rmatmat", Y)
 
     def columns(self, index: Array) -> Array:
-        """Return columns of A; for matrix-free maps this counts one product each."""
-        if not self.explicit:
+        """Return columns of A; for matrix-free maps one product each, counted apart in closed form."""
+        if self.inner.closed_columns and not self.explicit:
+            self.products.columns += len(index)
+        elif not self.explicit:
             self.charge(forward=len(index))
         return self._guard("columns", index)
 

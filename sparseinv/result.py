@@ -124,7 +124,8 @@ class Result:
     n_iter, n_matvec, n_rmatvec : int
         Iterations, products with A, products with A^H (set-up and certificates included).
     products : Products
-        The same products split into set-up, iterations and certificates.
+        The same products split into set-up, iterations and certificates; ``columns`` counts, apart from
+        them, the columns of a matrix-free A that were written down in closed form.
     seconds : float
         Wall time of the run.
     history : History
@@ -186,12 +187,13 @@ class Result:
 
     def __repr__(self) -> str:
         p = self.products
+        columns = f", {p.columns} columns in closed form" if p.columns else ""
         lines = [
             f"{self.status.name}: {self.certificate}",
             f"  objective   {self.objective:.9g}, {self.support.size} of {self.x.size} coefficients not zero",
             f"  solver      {self.solver!r}" + (f" ({self.reason})" if self.reason else ""),
             f"  cost        {self.n_iter} iterations, {self.n_matvec} products with A and {self.n_rmatvec} "
-            f"with A^H (set-up {p.setup}, certificates {p.certificate}), {self.seconds:.3g} s",
+            f"with A^H (set-up {p.setup}, certificates {p.certificate}){columns}, {self.seconds:.3g} s",
         ]
         if self.selection is not None:
             lines.append(f"  lam         {self.selection.lam:.6g}: {self.selection.rule}")

@@ -74,7 +74,7 @@ class Case:
                 "BarzilaiBorwein": convex,
                 "ISTA": True,
                 "CoordinateDescent": self.explicit,
-                "WorkingSet": self.explicit and convex and separable and not self.plain.is_complex,
+                "WorkingSet": convex and separable and not self.plain.is_complex,
                 "Ridge": quadratic and separable,
                 "IRLS": not self.plain.nonnegative,
                 "IRL1": separable,
@@ -246,10 +246,11 @@ BUDGETS = {
     "IRLS": (1000, 6000),
     "IRL1": (200, 1000),
 }
-#: the same for a matrix-free A, where auto and IRL1 run BarzilaiBorwein, and IRLS conjugate gradients
+#: the same for a matrix-free A, where auto, IRL1 and WorkingSet run BarzilaiBorwein, and IRLS conjugate
+#: gradients
 MATRIX_FREE = (
-    dict.fromkeys(("auto", "IRL1"), 1000),
-    {"auto": 2500, "IRL1": 2500, "IRLS": 15000},
+    dict.fromkeys(("auto", "IRL1", "WorkingSet"), 1000),
+    {"auto": 2500, "IRL1": 2500, "WorkingSet": 2500, "IRLS": 15000},
 )
 
 
@@ -632,8 +633,9 @@ def _pylops() -> Case:
     lam = _share(A, b, 0.1)
     return Case(
         "PyLops", operator, b, si.L1(lam), plain(A, b, l1=lam), explicit=False,
-        slow=frozenset({"ISTA", "IRLS"}), iterations=dict.fromkeys(("auto", "FISTA", "IRL1"), 2000),
-        products=dict.fromkeys(("auto", "FISTA", "IRL1"), 4500),
+        slow=frozenset({"ISTA", "IRLS"}),
+        iterations=dict.fromkeys(("auto", "FISTA", "IRL1", "WorkingSet"), 2000),
+        products=dict.fromkeys(("auto", "FISTA", "IRL1", "WorkingSet"), 4500),
     )  # fmt: skip
 
 

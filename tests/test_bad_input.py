@@ -392,7 +392,6 @@ REFUSALS = {
     "Ridge, signs": (si.Ridge(), si.L2(0.1, nonnegative=True), True, ["Ridge needs", "nonnegative", "FISTA"]),
     "Ridge, direct": (si.Ridge(direct=True), si.L2(0.1), True, ["direct=True needs A in memory", "Ridge()"]),
     "columns": (si.CoordinateDescent(), si.L1(0.1), True, ["needs columns of A in memory", "FISTA", "ISTA"]),
-    "set of columns": (si.WorkingSet(), si.L1(0.1), True, ["needs columns of A in memory", "FISTA", "ISTA"]),
     "set, L0": (si.WorkingSet(), si.L0(0.1), False, ["WorkingSet needs a convex penalty", "IRL1", "ISTA"]),
     "set, groups": (
         si.WorkingSet(),

@@ -413,7 +413,7 @@ def test_tolerance_zero_ends() -> None:
 def test_choice() -> None:
     A, b, lam = dense()
     result = si.solve(Products(A), b, si.L1(0.1 * lam))
-    assert isinstance(result.solver, si.BarzilaiBorwein)
+    assert isinstance(result.solver.first_order, si.BarzilaiBorwein)
     assert "matrix-free" in result.reason
     with pytest.raises(ValueError, match="BarzilaiBorwein needs a convex penalty"):
         si.solve(Products(A), b, si.L0(0.1), solver=SOLVER)

@@ -28,7 +28,7 @@ problem
 dual_points
 certificate
 result, stopping
-solvers.base, solvers.least_squares, solvers.support_factor, solvers.active_columns
+solvers.base, solvers.least_squares, solvers.support_factor, solvers.lazy_columns, solvers.active_columns
 solvers
 solvers.auto
 driver

@@ -39,6 +39,8 @@ class Adjoint(Operator):
         super().__init__((n, m), operator.dtype, dims=operator.dimsd, dimsd=operator.dims)
         self.operator = operator
         self.clinear = operator.clinear
+        # a product with an entrywise map costs no more than writing the column down
+        self.closed_columns = self.entrywise = operator.entrywise
 
     def _matvec(self, x: Array) -> Array:
         return self.operator.rmatvec(x)
@@ -100,6 +102,10 @@ class Composition(Operator):
         super().__init__(shape, dtype, dims=right.dims, dimsd=left.dimsd)
         self.left, self.right = left, right
         self.clinear = left.clinear and right.clinear
+        self.entrywise = left.entrywise and right.entrywise
+        self.closed_columns = (left.entrywise and right.closed_columns) or (
+            left.closed_columns and right.entrywise
+        )
 
     def _matvec(self, x: Array) -> Array:
         return self.left.matvec(self.right.matvec(x))
@@ -116,7 +122,11 @@ class Composition(Operator):
         return self.right.rmatmat(self.left.rmatmat(Y))
 
     def columns(self, index: Array) -> Array:
-        """Return A times columns of B."""
+        """Return A times columns of B, or multiples of columns of A where B only selects and weights."""
+        if self.right.entrywise and self.left.closed_columns and not self.left.entrywise:
+            entries = self.right.columns(index)
+            row = np.abs(entries).argmax(axis=0)
+            return np.asfortranarray(self.left.columns(row) * entries[row, np.arange(row.size)])
         return np.asfortranarray(self.left.matmat(self.right.columns(index)))
 
     def norm_bound(self) -> float | None:
@@ -155,6 +165,7 @@ class Scaled(Operator):
         super().__init__(operator.shape, dtype, dims=operator.dims, dimsd=operator.dimsd)
         self.operator = operator
         self.clinear = operator.clinear
+        self.closed_columns, self.entrywise = operator.closed_columns, operator.entrywise
 
     def _matvec(self, x: Array) -> Array:
         return self.factor * self.operator.matvec(x)
@@ -204,6 +215,7 @@ class _Blocks(Operator):
             dimsd=_joint_dims([p.dimsd for p in parts], down),
         )
         self.clinear = all(p.clinear for p in parts)
+        self.closed_columns = all(p.closed_columns for p in parts)
         self._blocks = tuple(zip(parts, rows, columns, strict=True))
         self._down, self._across = down, across
 

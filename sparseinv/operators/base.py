@@ -43,6 +43,10 @@ class Operator:
 
     #: whether columns lie in memory (dense or CSC), so that coordinate methods can use them
     explicit = False
+    #: whether `columns` writes columns down without products with A, each for the price of its length
+    closed_columns = False
+    #: whether no row and no column holds more than one entry (selections, diagonals)
+    entrywise = False
     #: False for maps that are linear over the reals only (their adjoint holds for real parts)
     clinear = True
     # NumPy must hand `array @ operator` and `scalar * operator` over to this class
@@ -84,7 +88,10 @@ class Operator:
         return _by_columns(self._rmatvec, Y, self.shape[1], np.result_type(Y, self.dtype))
 
     def columns(self, index: Array) -> Array:
-        """Return the columns ``index`` of A as an F-ordered (m, k) array; k products by default."""
+        """Return the columns ``index`` of A as an F-ordered (m, k) array; k products by default.
+
+        Set ``closed_columns = True`` where an override makes none: solvers then count them apart.
+        """
         index = np.asarray(index)
         out = np.empty((self.shape[0], index.size), dtype=np.result_type(self.dtype, float), order="F")
         unit = np.zeros(self.shape[1], dtype=out.dtype)

@@ -55,6 +55,8 @@ class Convolution(GridOperator):
     True
     """
 
+    closed_columns = True
+
     def __init__(
         self, dims: int | Sequence[int], wavelet: Any, offset: int | None = None, axis: int = -1
     ) -> None:

@@ -33,6 +33,7 @@ class ExplicitMatrix(Operator):
     """Share what dense and CSC matrices have in common."""
 
     explicit = True
+    closed_columns = True
     layout: Layout
     array: Any  # (m, n): F-ordered ndarray, or CSC
 
@@ -276,6 +277,9 @@ class Diagonal(Operator):
         Real or complex.
     """
 
+    closed_columns = True
+    entrywise = True
+
     def __init__(self, diagonal: Array) -> None:
         self.diagonal = np.asarray(diagonal)
         super().__init__((self.diagonal.size, self.diagonal.size), self.diagonal.dtype)
@@ -285,6 +289,13 @@ class Diagonal(Operator):
 
     def _rmatvec(self, y: Array) -> Array:
         return np.asarray(self.diagonal.conj() * y)
+
+    def columns(self, index: Array) -> Array:
+        """Return multiples of unit vectors."""
+        j = np.asarray(index)
+        out = np.zeros((self.shape[0], j.size), dtype=np.result_type(self.dtype, float), order="F")
+        out[j, np.arange(j.size)] = self.diagonal[j]
+        return out
 
     def norm_bound(self) -> float:
         """Return the largest modulus."""

@@ -51,6 +51,9 @@ class Restriction(GridOperator):
     (8, 12)
     """
 
+    closed_columns = True
+    entrywise = True
+
     def __init__(self, dims: int | Sequence[int], index: Any, axis: int | None = -1) -> None:
         grid = grid_dims(dims)
         if axis is None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from sparseinv.operators.matrix import ExplicitMatrix, SparseMatrix
 from sparseinv.problem import Problem
+from sparseinv.solvers.lazy_columns import LazyColumns
 from sparseinv.solvers.support_factor import SupportFactor
 
 Array = np.ndarray[Any, Any]
@@ -48,6 +49,7 @@ class ActiveColumns:
         self.gram = np.empty((0, 0), order="F")
         self._x = self._g = self.q = self.l1 = self.l2 = np.empty(0)
         self.factor = SupportFactor()
+        self.lazy = None if problem.explicit else LazyColumns(problem)
         self._rows = np.empty((0, problem.m))  # the active columns of a dense A, one a row
         self._sparse: Any = None  # the same for a sparse A, CSC
         self._grow(256)
@@ -88,6 +90,8 @@ class ActiveColumns:
             if not np.array_equal(before.l2, penalty.l2):
                 self.factor.forget()
             self.problem = problem
+            if self.lazy is not None:
+                self.lazy.operator = problem.operator
             self.l1[: self.k], self.l2[: self.k] = penalty.l1[self.index], penalty.l2[self.index]
         return same
 
@@ -114,8 +118,7 @@ class ActiveColumns:
 
     def _append(self, index: Array) -> Array:
         """Copy the columns beside those at hand; return the new columns of the Gram matrix."""
-        inner = self.problem.operator.inner
-        assert isinstance(inner, ExplicitMatrix)
+        inner, index = self.matrix(index)
         if isinstance(inner, SparseMatrix):
             fresh = inner.array[:, index]
             if self._sparse is None:
@@ -132,6 +135,14 @@ class ActiveColumns:
             self._rows = rows
         np.take(inner.array.T, index, axis=0, out=self._rows[old:new], mode="clip")
         return self._rows[:new] @ self._rows[old:new].T
+
+    def matrix(self, index: Array) -> tuple[ExplicitMatrix, Array]:
+        """Return (matrix, place): column index[i] of A is column place[i] of the matrix."""
+        if self.lazy is not None:
+            return self.lazy.take(index)
+        inner = self.problem.operator.inner
+        assert isinstance(inner, ExplicitMatrix)
+        return inner, index
 
     def residual(self) -> Array:
         """Return A_T x - b."""

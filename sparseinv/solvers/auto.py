@@ -9,6 +9,7 @@ from sparseinv.problem import Problem
 from sparseinv.solvers.barzilai_borwein import BarzilaiBorwein
 from sparseinv.solvers.base import Solver
 from sparseinv.solvers.coordinate_descent import CoordinateDescent
+from sparseinv.solvers.lazy_columns import are_cheap
 from sparseinv.solvers.least_squares import is_direct
 from sparseinv.solvers.proximal_gradient import FISTA, ISTA
 from sparseinv.solvers.reweighted import IRL1, IRLS
@@ -29,6 +30,10 @@ def choose(problem: Problem) -> tuple[Solver, str]:
         return ISTA(), f"auto: {name} is a penalty known by its prox, convexity not declared"
     if not penalty.convex:
         return complete(IRL1(), problem), "auto: nonconvex penalty, approached through reweighted L1"
+    if not problem.explicit and _real(problem) and isinstance(penalty, Separable):
+        closed = problem.operator.inner.closed_columns
+        how = "columns in closed form" if closed else "first-order steps, columns where those stall"
+        return complete(WorkingSet(), problem), f"auto: matrix-free operator, separable convex penalty, {how}"
     solver = _convex(problem)
     if isinstance(solver, WorkingSet):
         return solver, "auto: columns in memory, real data, separable convex penalty"
@@ -48,16 +53,21 @@ def resolve(problem: Problem, solver: Solver | str) -> tuple[Solver, str]:
 
 def _convex(problem: Problem) -> Solver:
     """Return the solver for the problem, or for a convex surrogate of it with the same levels."""
-    if not problem.explicit:
-        return BarzilaiBorwein()
-    real = "c" not in (problem.operator.dtype.kind, problem.b.dtype.kind)
-    return WorkingSet() if real and isinstance(problem.penalty, Separable) else CoordinateDescent()
+    if _real(problem) and isinstance(problem.penalty, Separable) and are_cheap(problem):
+        return complete(WorkingSet(), problem)
+    return CoordinateDescent() if problem.explicit else BarzilaiBorwein()
+
+
+def _real(problem: Problem) -> bool:
+    return "c" not in (problem.operator.dtype.kind, problem.b.dtype.kind)
 
 
 def complete(solver: Solver, problem: Problem) -> Solver:
     """Return the solver with the inner solver it needs."""
     if isinstance(solver, IRL1) and solver.inner is None:
         solver = dataclasses.replace(solver, inner=_convex(problem))
+    if isinstance(solver, WorkingSet) and solver.first_order is None and not problem.explicit:
+        solver = dataclasses.replace(solver, first_order=BarzilaiBorwein())
     if isinstance(solver, (IRLS, IRL1)) and solver.polish is None:
         proximal = FISTA() if problem.penalty.convex else ISTA()
         solver = dataclasses.replace(solver, polish=CoordinateDescent() if problem.explicit else proximal)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
 from sparseinv.solvers.active_columns import ActiveColumns
 from sparseinv.solvers.base import Outcome, Solver, State, refuse, start_point
+from sparseinv.solvers.lazy_columns import Patience, are_cheap
 from sparseinv.stopping import Budget
 from sparseinv.threads import single_threaded_lapack
 
@@ -42,6 +43,8 @@ _RESUMED = 1e-8  # relative gap on the active columns there
 _STALL = 0.7  # a round at the final level that keeps more than this share of the gap has stalled
 # active columns beyond which sweeps cost less than a Gram matrix and its factors: dense A, CSC
 _LARGEST, _LARGEST_SPARSE = 5000, 2000
+_LARGEST_LAZY = 3000  # the same where the columns of A were written down one by one
+_FEW_PRODUCTS = 20  # columns looked at per round where each costs a product, at least
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -59,6 +62,8 @@ class WorkingSetState(State):
     sweeping: bool = False  # the active set has outgrown a Gram matrix
     rounds: int = 0  # rounds at the final level
     estimate: Array | None = None  # of A^T r on a path, where dual.Ahv may hold bounds
+    rest: Any = None  # state of the first-order method while that does the work
+    patience: Patience | None = None  # how long it may, None where columns can no longer take over
 
 
 @dataclass(frozen=True, repr=False)
@@ -71,9 +76,20 @@ class WorkingSet(Solver):
     fixed and an exact line search, then, where supports churn, a semismooth Newton augmented Lagrangian
     method. One product with A^T closes the round and certifies it.
 
+    Parameters
+    ----------
+    first_order : Solver or None
+        For a matrix-free A: the method that goes ahead where columns cost products, and takes over where
+        they need too much memory. None: BarzilaiBorwein (by way of `solve`).
+
     Notes
     -----
-    Real data, L1, L2 and elastic-net levels with zeros and infinities, nonnegative or not; dense and CSC.
+    Real data, L1, L2 and elastic-net levels with zeros and infinities, nonnegative or not; dense, CSC and
+    matrix-free. Columns of a matrix-free A are written down when they are first asked for, 512 MiB and
+    3000 active ones at most. Where they have a closed form (convolutions, selections, diagonals and what is
+    made of them) they are no products with A and are counted apart; elsewhere ``first_order`` runs until
+    it is expected to take more products than the columns of its support.
+
     The final Newton step is exact, so the gap usually drops to rounding level at once. Cost: about one
     pass over A per halving of the level plus two to five; m k^2 for the Gram matrix of k active columns,
     s^3 / 3 per Newton step on a support of s. Storage: A, the k active columns, k^2.
@@ -92,13 +108,18 @@ class WorkingSet(Solver):
     array([1.5, 0. ])
     """
 
-    default_max_iter: ClassVar[int] = 500
+    first_order: Solver | None = None
+
+    def __post_init__(self) -> None:
+        """Check the hyper-parameter."""
+        if self.first_order is not None and not isinstance(self.first_order, Solver):
+            raise TypeError(
+                f"first_order is {self.first_order!r}, but a solver such as BarzilaiBorwein() is needed"
+            )
 
     def check(self, problem: Problem) -> None:
         """Refuse what is not real, convex, separable and in memory."""
-        others = "CoordinateDescent, FISTA"
-        if not problem.explicit:
-            raise refuse(self, "needs columns of A in memory (dense or CSC)", "FISTA, ISTA, IRLS or Ridge")
+        others = "CoordinateDescent, FISTA" if problem.explicit else "BarzilaiBorwein, FISTA"
         if not isinstance(problem.penalty, Separable):
             raise refuse(self, f"does not treat {type(problem.penalty).__name__}", others)
         if not problem.penalty.convex:
@@ -109,13 +130,36 @@ class WorkingSet(Solver):
     def start(self, problem: Problem, x0: Array | None) -> WorkingSetState:
         """Return the state at x0 (zero by default); reads A once."""
         problem.operator.phase = "setup"
+        if self.first_order is not None and not are_cheap(problem):
+            state = self._bare(problem, start_point(problem, x0))
+            self._hand_over(problem, state, x0)
+            if not getattr(problem.operator.inner, "single", False):
+                state.patience = Patience()
+            return state
+        return self._first(problem, x0)
+
+    @staticmethod
+    def _bare(problem: Problem, x: Array) -> WorkingSetState:
+        """Return a state without columns."""
+        none = np.empty(0)
+        return WorkingSetState(x, active=ActiveColumns(problem), member=none, correlations=none, level=1.0)
+
+    def _first(self, problem: Problem, x0: Array | None) -> WorkingSetState:
         penalty = problem.penalty
         correlations = problem.gradient(problem.b)
         active = ActiveColumns(problem)
         member = penalty.excluded.copy()  # an excluded column never joins
         x = start_point(problem, x0)
         first = (penalty.unpenalised | (x != 0)) & ~penalty.excluded
-        level, sweeping = 1.0, int(first.sum()) > _largest(problem)
+        level, sweeping = 1.0, active.lazy is None and int(first.sum()) > _largest(problem)
+        if active.lazy is not None and first.any():
+            count = int(first.sum())
+            if count > _LARGEST_LAZY or active.lazy.affordable(np.flatnonzero(first)).size < count:
+                state = self._bare(problem, x)
+                assert state.active.lazy is not None
+                state.active.lazy.full = True
+                self._hand_over(problem, state, x0)
+                return state
         if first.any() and not sweeping:
             index = np.flatnonzero(first)
             active.start(index, correlations[index], x[index])
@@ -132,7 +176,7 @@ class WorkingSet(Solver):
         state = WorkingSetState(x, r, active=active, member=member, correlations=correlations, level=level)
         state.sweeping = sweeping
         state.dual = DualPair(r, g)
-        if problem.m >= _TALL * problem.n and not first.any():
+        if problem.explicit and problem.m >= _TALL * problem.n and not first.any():
             state.level = 1.0
             state.watched = np.zeros(problem.n, dtype=bool)
             state.squares = np.full(problem.n, -1.0)
@@ -156,6 +200,12 @@ class WorkingSet(Solver):
         """
         if state.watched is not None:
             self._materialise(state)
+        if state.rest is not None:
+            assert self.first_order is not None
+            state.rest = self.first_order.resume(problem, state.rest)
+            state.patience = None if state.patience is None else Patience()
+            self._take_over(state)
+            return state
         before = state.active.problem.penalty
         if state.sweeping or not state.active.follow(problem):
             return self.start(problem, state.x.copy())
@@ -173,9 +223,11 @@ class WorkingSet(Solver):
             g = state.dual.Ahv if state.estimate is None else state.estimate
             reach = penalty.magnitude(-g) + np.maximum(before.l1 - penalty.l1, 0.0)
             watched = np.flatnonzero((reach > penalty.l1) & ~state.member)
+        if active.lazy is not None:
+            watched = active.lazy.known(watched)
         if 0 < watched.size <= max(_WATCHED, _WATCHED_SHARE * problem.n):
             state.r = active.residual()
-            self._admit(problem, state, self._pressed(problem, watched, state.r))
+            self._admit(problem, state, self._pressed(problem, state, watched, state.r))
         if flips or active.k > before_k or active.gap(1.0) > _RESUMED * problem.scale:
             active.minimise(1.0, _RESUMED * problem.scale, 2)
         self._adopt(problem, state, follows=True)
@@ -194,6 +246,13 @@ class WorkingSet(Solver):
 
     def step(self, problem: Problem, state: WorkingSetState, budget: Budget) -> Outcome:
         """Add the columns that violate optimality, minimise over the active ones, check all columns."""
+        lazy = state.active.lazy
+        if lazy is not None and state.rest is None and (lazy.full or state.active.k > _LARGEST_LAZY):
+            if self.first_order is None:
+                return Outcome.EXHAUSTED
+            self._hand_over(problem, state, state.x)
+        if state.rest is not None:
+            return self._go_on(problem, state, budget)
         with single_threaded_lapack():
             return self._round(problem, state, budget)
 
@@ -295,6 +354,9 @@ class WorkingSet(Solver):
         """Go over to the Gram matrix of the columns that are not zero."""
         index = np.flatnonzero(state.x)
         state.watched = state.squares = None
+        if index.size > _largest(state.active.problem):
+            state.sweeping = True
+            return
         state.active.start(index, state.correlations[index], state.x[index])
         state.member[index] = True
 
@@ -313,13 +375,50 @@ class WorkingSet(Solver):
         state.dual = DualPair(state.r, problem.gradient(state.r))
         return Outcome.FLOOR if change <= 1e-16 * np.linalg.norm(problem.b) else Outcome.MOVED
 
+    def _hand_over(self, problem: Problem, state: WorkingSetState, x: Array | None) -> None:
+        """Let the first-order method, if there is one, go on from x, and give the columns up."""
+        if self.first_order is not None:
+            state.rest = self.first_order.start(problem, None if x is None else x.copy())
+            state.active = ActiveColumns(problem)
+            self._take_over(state)
+
+    def _go_on(self, problem: Problem, state: WorkingSetState, budget: Budget) -> Outcome:
+        assert self.first_order is not None
+        before, spent = state.rest.n_iter, problem.operator.products.total
+        nonzeros = int(np.count_nonzero(state.x))
+        patience = state.patience if state.settled and nonzeros <= _LARGEST_LAZY else None
+        if patience is not None and patience.exhausted(budget, spent, nonzeros):
+            with single_threaded_lapack():
+                return self._write_columns(problem, state)
+        outcome = self.first_order.step(problem, state.rest, budget)
+        self._take_over(state)
+        state.n_iter += state.rest.n_iter - before
+        return outcome
+
+    def _write_columns(self, problem: Problem, state: WorkingSetState) -> Outcome:
+        """Go over from the first-order method to the columns of its support, each at a product."""
+        fresh = self._first(problem, state.x)
+        for name in ("x", "r", "dual", "active", "member", "correlations", "level", "rest"):
+            setattr(state, name, getattr(fresh, name))
+        state.patience = None
+        state.n_iter += 1
+        return Outcome.MOVED
+
+    @staticmethod
+    def _take_over(state: WorkingSetState) -> None:
+        """Show the driver the point of the first-order method."""
+        rest = state.rest
+        state.x, state.r, state.dual, state.settled = rest.x, rest.r, rest.dual, rest.settled
+
     def _violators(self, problem: Problem, state: WorkingSetState, g: Array) -> Array:
         """Return the inactive columns that violate optimality most, at the present level."""
         penalty = problem.penalty
         pressure = penalty.magnitude(-g) - state.level * penalty.l1
         pressure[state.member] = -np.inf
         found = np.flatnonzero(pressure > 0.0)
-        limit = max(_NEWCOMERS, int(np.count_nonzero(state.active.x)))
+        lazy = state.active.lazy
+        fewest = _NEWCOMERS if lazy is None or lazy.closed else _FEW_PRODUCTS
+        limit = max(fewest, int(np.count_nonzero(state.active.x)))
         if found.size > limit:
             with np.errstate(divide="ignore"):
                 rank = -pressure[found] / np.maximum(penalty.l1[found], 1e-300)
@@ -330,12 +429,15 @@ class WorkingSet(Solver):
         """Sweep over the newcomers alone; those that become non-zero join the active set if it has room."""
         from sparseinv.kernels.descent import descend_columns
 
+        if state.active.lazy is not None:
+            index = state.active.lazy.affordable(index)
         if index.size == 0:
             return True
         penalty = problem.penalty
         x = np.zeros(index.size)
+        matrix, place = state.active.matrix(index)
         descend_columns(
-            problem.layout, index, state.level * penalty.l1[index], penalty.l2[index], penalty.nonnegative,
+            matrix.layout, place, state.level * penalty.l1[index], penalty.l2[index], penalty.nonnegative,
             state.r.copy(), _FILTER_SWEEPS, 0.0, x, np.full(index.size, -1.0),
         )  # fmt: skip
         return self._join(state, index[x != 0])
@@ -359,8 +461,10 @@ class WorkingSet(Solver):
         limit = _WATCHED + 3 * int(np.count_nonzero(active.x))
         if watched.size > limit:
             watched = watched[np.argpartition(-size[watched], limit)[:limit]]
+        if active.lazy is not None:
+            watched = active.lazy.known(watched)
         for _ in range(_LOCAL_ROUNDS):
-            pressed = self._pressed(problem, watched, active.residual())
+            pressed = self._pressed(problem, state, watched, active.residual())
             if pressed.size == 0:
                 return
             self._join(state, pressed)
@@ -368,18 +472,23 @@ class WorkingSet(Solver):
             active.minimise(1.0, target, _INNER_ROUNDS)
 
     @staticmethod
-    def _pressed(problem: Problem, watched: Array, r: Array) -> Array:
+    def _pressed(problem: Problem, state: WorkingSetState, watched: Array, r: Array) -> Array:
         """Return those of the watched columns that violate optimality at r."""
         from sparseinv.kernels.descent import selected_gradient
 
+        if state.active.lazy is not None:
+            watched = state.active.lazy.affordable(watched)
         if watched.size == 0:
             return watched
         out = np.empty(watched.size)
-        selected_gradient(problem.layout, watched, r, out)
+        matrix, place = state.active.matrix(watched)
+        selected_gradient(matrix.layout, place, r, out)
         problem.operator.charge(adjoint=round(watched.size / problem.n))
         size = problem.penalty.magnitude(-out)
         return watched[size > problem.penalty.l1[watched] * (1.0 + 1e-9)]
 
 
 def _largest(problem: Problem) -> int:
+    if not problem.explicit:
+        return problem.n  # the columns written down have a limit of their own
     return _LARGEST_SPARSE if isinstance(problem.operator.inner, SparseMatrix) else _LARGEST
