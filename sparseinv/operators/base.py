@@ -75,6 +75,10 @@ class Operator:
         """Return A^H y for y of shape (m,)."""
         return self._rmatvec(_vector(y, self.shape[0], "y", self))
 
+    def lent(self, call: str, v: Array) -> Array:
+        """Return ``matvec(v)`` or ``rmatvec(v)``; v may be overwritten, the next product may reuse the answer."""
+        return np.asarray(getattr(self, call)(v))
+
     def matmat(self, X: Array) -> Array:
         """Return A X for X of shape (n, k): one product a column unless overridden."""
         return _by_columns(self._matvec, X, self.shape[0], np.result_type(X, self.dtype))
