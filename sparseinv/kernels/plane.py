@@ -1,6 +1,7 @@
 """Vector work of the matrix-free solver: proximal step, search in the plane of two directions, free gap.
 
-``levels = (l1, l2, nonnegative)`` is a convex penalty as in `sparseinv.kernels.descent`, times ``factor``;
+``levels = (l1, l2, nonnegative)`` is a convex penalty as in `sparseinv.kernels.descent`, times ``factor``
+(where all coefficients have one level, a strip as long as ``marks`` stands for all);
 ``blocks`` is None for single coefficients or the pair (order, starts) of groups. A vector of n entries is
 read at full length only by `renew`, which lists in ``live[:count]`` the blocks that can be or become
 other than zero; all else visits those alone. With image inner products known, the objective at
@@ -43,12 +44,14 @@ def renew(levels, blocks, factor, new, g, held, live, marks, words):
         for j in range(ours.size):
             ours[j] = theirs[j]
         if blocks is None:
-            bars, kept = l1[low:high], held[low:high]
+            first = low if l1.size == g.size else 0
+            bars, kept = l1[first : first + high - low], held[low:high]
             for j in range(ours.size):
                 w = ours[j]
                 over = -w.real if nonnegative else abs(w.real) + abs(w.imag)
                 marks[j] = kept[j] | np.uint8(over > factor * bars[j])
-            marks[ours.size :] = 0
+            for j in range(ours.size, marks.size):
+                marks[j] = 0
             for k in range(words.size):
                 if words[k] != 0:
                     for j in range(8 * k, 8 * k + 8):
@@ -79,12 +82,13 @@ def proximal(levels, blocks, factor, barrier, step, z, g, p, d, live, count, vec
     for j in range(d.size):
         d[j] = 0.0
     if blocks is None:
+        many = int(l1.size == z.size)
         for i in range(count):
             j = live[i]
             v = z[j]
             w = v - step * g[j]
-            level = factor * l1[j]
-            ridge = factor * l2[j]
+            level = factor * l1[many * j]
+            ridge = factor * l2[many * j]
             modulus = abs(w)
             kept = modulus - step * level
             s = -v
@@ -345,6 +349,7 @@ def free_gap(levels, blocks, factor, soft, live, count, z, d, g, products, step)
     penalty = 0.0
     s = 1.0
     gap = 0.0
+    many = int(blocks is not None or l1.size == z.size)
     for sweep in range(2):
         for i in range(count):
             k = live[i]
@@ -364,8 +369,8 @@ def free_gap(levels, blocks, factor, soft, live, count, z, d, g, products, step)
                 positive = nonnegative and w.real > 0.0
             size = np.sqrt(size)
             square = 0.0 if positive and size == 0.0 else square
-            level = factor * l1[k]
-            ridge = factor * l2[k] if blocks is None else 0.0
+            level = factor * l1[many * k]
+            ridge = factor * l2[many * k] if blocks is None else 0.0
             if sweep == 0:
                 if size > 0.0:
                     penalty += size * (level + 0.5 * ridge * size)

@@ -160,12 +160,15 @@ class BarzilaiBorwein(Solver):
         grouped, soft = starts.size > 0, bool(l2.max(initial=0.0) > 0.0)
         if soft and np.isinf(l2).any():
             l1, l2 = np.where(np.isinf(l2), np.inf, l1), np.where(np.isinf(l2), 0.0, l2)
+        blocks = l1.size
+        if problem.n > _STRIP and getattr(problem.penalty, "single_level", 0.0):
+            l1, l2 = l1[:_STRIP].copy(), l2[:_STRIP].copy()
         rows = 0 if grouped else problem.n
         state = PlaneState(
             x, r, z=x.copy() if x0 is not None else np.zeros_like(x), rz=r.copy(), g=g,
             d=np.empty_like(x), Ad=np.zeros_like(r), p=np.zeros_like(x), Ap=np.zeros_like(r),
-            lent=np.empty_like(r), held=np.zeros(l1.size, dtype=np.uint8),
-            live=np.empty(l1.size + 1, dtype=np.int64), marks=np.empty(_STRIP, dtype=np.uint8),
+            lent=np.empty_like(r), held=np.zeros(blocks, dtype=np.uint8),
+            live=np.empty(blocks + 1, dtype=np.int64), marks=np.empty(_STRIP, dtype=np.uint8),
             vectors=np.empty((3, rows), dtype=problem.dtype), numbers=np.empty((3, rows)),
             levels=(l1, l2, bool(nonnegative)), blocks=(order, starts) if grouped else None, soft=soft,
             step=step,
