@@ -254,7 +254,8 @@ def test_search_finds_the_minimum_in_the_plane(name: str, number: str) -> None:
     z[40:], d[60:], p[40:70] = 0.0, 0.0, 0.0
     rz, Ap = A @ z - b, A @ p
     levels, blocks = pieces(penalty)
-    held, live, marks = np.ones(levels[0].size, dtype=np.uint8), np.empty(81, dtype=np.int64), np.empty(64, np.uint8)
+    held, live = np.ones(levels[0].size, dtype=np.uint8), np.empty(81, dtype=np.int64)
+    marks = np.empty(64, dtype=np.uint8)
     gradient = np.zeros_like(z)
     count, change, size = plane.renew(
         levels, blocks, 1.0, gradient + 2.0, gradient, held, live, marks, marks.view(np.uint64)
@@ -263,7 +264,7 @@ def test_search_finds_the_minimum_in_the_plane(name: str, number: str) -> None:
     assert (gradient == 2.0).all()
     assert change == size == 4.0 * 80
     # the proximal step of length one to any point: d is what it gives
-    vectors, numbers = np.empty((3, 80), dtype=z.dtype), np.empty((3, 80))
+    vectors, numbers = np.empty((4, 80), dtype=z.dtype), np.empty((3, 80))
     length, square, largest = plane.proximal(
         levels, blocks, 1.0, 0.0, 1.0, z, -d, p, d, live, count, vectors, numbers
     )
@@ -280,8 +281,8 @@ def test_search_finds_the_minimum_in_the_plane(name: str, number: str) -> None:
 
     moved_z, moved_p = z.copy(), p.copy()
     a, c, square = plane.search(
-        levels, blocks, 1.0, 0.0, live, count, largest, moved_z, d, moved_p, held, vectors, numbers, products,
-        0.0, 1e-12, 30,
+        levels, blocks, 1.0, 0.0, live, count, largest, moved_z, d,
+        moved_p, held, vectors, numbers, products, 0.0, 1e-12, 30,
     )  # fmt: skip
     assert np.allclose(moved_p, a * d + c * p, rtol=1e-14, atol=1e-14)
     assert np.array_equal(moved_z, z + moved_p)
@@ -311,8 +312,10 @@ def test_free_gap_is_that_of_the_certificate(name: str, number: str) -> None:
     live = np.empty(81, dtype=np.int64)
     count, _, _ = plane.renew(levels, blocks, 1.0, g, g.copy(), held, live, marks, marks.view(np.uint64))
     products = plane.image(v, r - v, v, problem.b, np.empty_like(v))
+    vectors = np.array([z, x - z, z, g])
+    numbers = np.array([*levels[:2], z.real]) if blocks is None else np.empty((3, 0))
     gap, objective = plane.free_gap(
-        levels, blocks, 1.0, False, live, count, z, x - z, g, products, 1.0
+        levels, blocks, 1.0, False, live, count, z, x - z, g, vectors, numbers, products, 1.0
     )
     assert objective == pytest.approx(problem.objective(x, r), rel=1e-12)
     certificate = certify_problem(problem, x, r=r, dual=DualPair(v, g))

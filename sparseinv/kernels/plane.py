@@ -91,13 +91,16 @@ def proximal(levels, blocks, factor, barrier, step, z, g, p, d, live, count, vec
             ridge = factor * l2[many * j]
             modulus = abs(w)
             kept = modulus - step * level
-            s = -v
-            if kept > 0.0 and not (nonnegative and w.real <= 0.0):
-                s = w * (kept / (1.0 + step * ridge) / modulus) - v
+            if nonnegative and w.real <= 0.0:
+                kept = 0.0
+            # a choice between numbers, not between paths: which one is taken cannot be foreseen
+            over = 1.0 / modulus if kept > 0.0 else 0.0
+            s = w * (max(kept, 0.0) / (1.0 + step * ridge) * over) - v
             d[j] = s
             vectors[0, i] = v
             vectors[1, i] = s
             vectors[2, i] = p[j]
+            vectors[3, i] = g[j]
             numbers[0, i] = level
             numbers[1, i] = ridge
             modulus = abs(v)
@@ -132,7 +135,10 @@ def proximal(levels, blocks, factor, barrier, step, z, g, p, d, live, count, vec
 
 @kernel(fastmath=REDUCE)
 def image(r, new, Ap, b, Ad):
-    """Copy new into Ad; return Re <r, Ad>, Re <r, Ap>, ||Ad||^2, Re <Ad, Ap>, ||Ap||^2, ||r||^2, Re <r, b>."""
+    """Copy new into Ad; return inner products.
+
+    Re <r, Ad>, Re <r, Ap>, ||Ad||^2, Re <Ad, Ap>, ||Ap||^2, ||r||^2, Re <r, b>.
+    """
     rd = 0.0
     rp = 0.0
     dd = 0.0
@@ -336,64 +342,63 @@ def move_image(a, c, r, Ad, Ap, lent):
 
 
 @kernel()
-def free_gap(levels, blocks, factor, soft, live, count, z, d, g, products, step):
+def free_gap(levels, blocks, factor, soft, live, count, z, d, g, vectors, numbers, products, step):
     """Return (duality gap, objective) at x = z + d for a multiple of -v, v = A z - b and g = A^H v.
 
     ``products`` are those of `image`, ``soft`` tells whether any l2 is positive. An unpenalised
     coefficient, which no multiple makes feasible, is charged the gain of a step of the length ``step``:
     an estimate, where the rest is a bound.
     """
-    l1, l2, nonnegative = levels
     rd, dd, vv, bv = products[0], products[2], products[5], -products[6]
-    ratio = 0.0  # most that a correlation exceeds its level
+    nonnegative = levels[2]
+    ratio = 1.0  # most that a correlation exceeds its level; blocks that are not listed do not
     penalty = 0.0
     s = 1.0
     gap = 0.0
-    many = int(blocks is not None or l1.size == z.size)
     for sweep in range(2):
         for i in range(count):
-            k = live[i]
-            low, high = k, k + 1
-            if blocks is not None:
-                low, high = blocks[1][k], blocks[1][k + 1]
-            square = 0.0
-            inner = 0.0
-            size = 0.0
             positive = False
-            for q in range(low, high):
-                j = q if blocks is None else blocks[0][q]
-                x, w = z[j] + d[j], g[j]
-                size += x.real * x.real + x.imag * x.imag
-                square += w.real * w.real + w.imag * w.imag
-                inner += x.real * w.real + x.imag * w.imag
+            if blocks is None:
+                x, w = vectors[0, i] + vectors[1, i], vectors[3, i]
+                level, ridge = numbers[0, i], numbers[1, i]
+                inner = x.real * w.real + x.imag * w.imag
                 positive = nonnegative and w.real > 0.0
-            size = np.sqrt(size)
-            square = 0.0 if positive and size == 0.0 else square
-            level = factor * l1[many * k]
-            ridge = factor * l2[many * k] if blocks is None else 0.0
+                size, slope = abs(x), abs(w)
+            else:
+                order, starts = blocks
+                level, ridge = factor * levels[0][live[i]], 0.0
+                size, slope, inner = 0.0, 0.0, 0.0
+                for k in range(starts[live[i]], starts[live[i] + 1]):
+                    x, w = z[order[k]] + d[order[k]], g[order[k]]
+                    size += x.real * x.real + x.imag * x.imag
+                    slope += w.real * w.real + w.imag * w.imag
+                    inner += x.real * w.real + x.imag * w.imag
+                size, slope = np.sqrt(size), np.sqrt(slope)
+            if positive and size == 0.0:
+                slope = 0.0
             if sweep == 0:
                 if size > 0.0:
                     penalty += size * (level + 0.5 * ridge * size)
-                if ridge == 0.0 and level > 0.0 and not positive:
-                    ratio = max(ratio, np.sqrt(square) / level)
+                if ridge == 0.0 and not positive and slope > ratio * level and level > 0.0:
+                    ratio = slope / level
                 continue
             if ridge == 0.0 and level == 0.0:
-                gap += 0.5 * step * square
+                gap += 0.5 * step * slope * slope
                 continue
             term = 0.0
             if size > 0.0:
                 term = size * (level + 0.5 * ridge * size) + s * inner
             if ridge > 0.0:
-                large = s * np.sqrt(square) - level
+                large = s * slope - level
                 if large > 0.0 and not positive:
                     term += 0.5 * large * large / ridge
             if level < np.inf:
                 gap += max(term, 0.0)
         if sweep == 0:
-            # with a ridge the best multiple has no closed form, but 1 is as good in the end; no multiple
-            # above 1 is tried, for which blocks that are not listed might be infeasible
-            s = max(bv, 0.0) / vv if vv > 0.0 and not soft else 1.0
-            if s * max(ratio, 1.0) > 1.0:
-                s = 1.0 / max(ratio, 1.0)
+            # with a ridge the best multiple has no closed form, but 1 is as good in the end
+            if not soft:
+                s = min(max(bv, 0.0) / vv, 1.0) if vv > 0.0 else 1.0
+            if s * ratio > 1.0:
+                s = 1.0 / ratio
             gap = max(0.5 * ((1.0 - s) * (1.0 - s) * vv + 2.0 * (1.0 - s) * rd + dd), 0.0)
     return gap, 0.5 * (vv + 2.0 * rd + dd) + penalty

@@ -76,7 +76,7 @@ class Operator:
         return self._rmatvec(_vector(y, self.shape[0], "y", self))
 
     def lent(self, call: str, v: Array) -> Array:
-        """Return ``matvec(v)`` or ``rmatvec(v)``; v may be overwritten, the next product may reuse the answer."""
+        """Return matvec(v) or rmatvec(v); v may be overwritten, and the answer by the next product."""
         return np.asarray(getattr(self, call)(v))
 
     def matmat(self, X: Array) -> Array:

@@ -102,7 +102,8 @@ class Grouped(Penalty):
         if (self.excluded & (x != 0)).any():
             return np.inf
         norms = self.norms(x)
-        inner = np.add.reduceat((np.conj(x) * (scale * c)).real[self.order], self.starts[:-1]) if x.size else norms
+        each = scale * (np.conj(x) * c).real
+        inner = np.add.reduceat(each[self.order], self.starts[:-1]) if x.size else norms
         live = norms > 0
         return float(np.maximum(self.lam[live] * norms[live] - inner[live], 0.0).sum())
 

@@ -65,7 +65,7 @@ class Separable(Penalty):
         return (self.l0 == 0) & (self.l1 == 0) & (self.l2 == 0)
 
     @cached_property
-    def convex(self) -> bool:  # type: ignore[override]
+    def convex(self) -> bool:
         """Whether R is convex: no finite l0 level is left."""
         return bool(self.single_level) or not bool(((self.l0 > 0) & ~self.excluded).any())
 
@@ -137,8 +137,8 @@ class Separable(Penalty):
         left out.
         """
         if self.single_level and not (self.nonnegative and sign < 0.0):
-            size = self.largest(c)
-            limit = self.single_level / size if size > 0.0 else np.inf
+            largest = self.largest(c)
+            limit = self.single_level / largest if largest > 0.0 else np.inf
             return _concave_argmax(_NO_LEVELS, _NO_LEVELS, _NO_LEVELS, correlation, squared_norm, limit)
         free = ~self.excluded & ~self.unpenalised
         size, l1, l2 = self.magnitude(sign * c)[free], self.l1[free], self.l2[free]

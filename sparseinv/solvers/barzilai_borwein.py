@@ -57,8 +57,8 @@ class PlaneState(State):
     held: Array  # 1 for blocks in which z or p is not zero
     live: Array  # blocks in which z, d or p is not zero, in front
     marks: Array  # scratch of the listing, in bytes
-    vectors: Array  # z, d, p at the live coefficients, shape (3, n); empty for groups
-    numbers: Array  # their levels and penalties, the same shape
+    vectors: Array  # z, d, p, g at the live coefficients, shape (4, n); empty for groups
+    numbers: Array  # their levels and penalties, shape (3, n)
     levels: tuple[Any, ...]  # the penalty, see sparseinv.kernels.plane
     blocks: Any  # its groups
     soft: bool  # whether it has a ridge
@@ -115,7 +115,8 @@ class BarzilaiBorwein(Solver):
     within 40 iterations. Convex penalties only.
 
     Cost: one product with A and one with A^H per iteration, the duality gap included, one more with A
-    every 100 iterations; set-up one product with A^H. Storage 9 vectors (n,) and 5 vectors (m,).
+    every 100 iterations; set-up one product with A^H. Storage 6 vectors (n,), 7 more of which only as much
+    is touched as x has non-zeros, and 5 vectors (m,).
 
     References
     ----------
@@ -156,12 +157,13 @@ class BarzilaiBorwein(Solver):
             plain = PlainState(x, r, g=g, step=step, window=[0.5 * size])
             plain.dual = DualPair(r, g)
             return plain
-        _, l1, l2, nonnegative, order, starts = problem.penalty.terms
+        penalty: Any = problem.penalty
+        _, l1, l2, nonnegative, order, starts = penalty.terms
         grouped, soft = starts.size > 0, bool(l2.max(initial=0.0) > 0.0)
         if soft and np.isinf(l2).any():
             l1, l2 = np.where(np.isinf(l2), np.inf, l1), np.where(np.isinf(l2), 0.0, l2)
         blocks = l1.size
-        if problem.n > _STRIP and getattr(problem.penalty, "single_level", 0.0):
+        if problem.n > _STRIP and getattr(penalty, "single_level", False):
             l1, l2 = l1[:_STRIP].copy(), l2[:_STRIP].copy()
         rows = 0 if grouped else problem.n
         state = PlaneState(
@@ -169,7 +171,7 @@ class BarzilaiBorwein(Solver):
             d=np.empty_like(x), Ad=np.zeros_like(r), p=np.zeros_like(x), Ap=np.zeros_like(r),
             lent=np.empty_like(r), held=np.zeros(blocks, dtype=np.uint8),
             live=np.empty(blocks + 1, dtype=np.int64), marks=np.empty(_STRIP, dtype=np.uint8),
-            vectors=np.empty((3, rows), dtype=problem.dtype), numbers=np.empty((3, rows)),
+            vectors=np.empty((4, rows), dtype=problem.dtype), numbers=np.empty((3, rows)),
             levels=(l1, l2, bool(nonnegative)), blocks=(order, starts) if grouped else None, soft=soft,
             step=step,
         )  # fmt: skip
@@ -217,7 +219,8 @@ def _run(problem: Problem, state: PlaneState, target: float, count: int) -> Outc
             _search(problem, state)
         moved = _proximal_step(problem, state)
         if state.level > 1.0:
-            if not moved:
+            gap, value = _free_gap(state) if moved else (0.0, 0.0)
+            if gap <= _LOOSE * value:
                 _lower(state)
             continue
         if not moved:
@@ -253,7 +256,7 @@ def _free_gap(state: PlaneState) -> tuple[float, float]:
 
     gap, value = free_gap(
         state.levels, state.blocks, state.level, state.soft, state.live, state.count, state.z, state.d,
-        state.g, state.products, state.step,
+        state.g, state.vectors, state.numbers, state.products, state.step,
     )  # fmt: skip
     return float(gap), float(value)
 
@@ -265,9 +268,9 @@ def _search(problem: Problem, state: PlaneState) -> None:
     single = _single(problem)
     flat, noise = (_FLAT_SINGLE, _NOISE_SINGLE) if single else (_FLAT, _NOISE)
     a, c, moved = plane.search(
-        state.levels, state.blocks, state.level, state.barrier, state.live, state.count, state.largest,
-        state.z, state.d, state.p, state.held, state.vectors, state.numbers, state.products, state.safe,
-        flat, _ROUNDS,
+        state.levels, state.blocks, state.listed, state.barrier,
+        state.live, state.count, state.largest, state.z, state.d, state.p, state.held, state.vectors,
+        state.numbers, state.products, state.safe, flat, _ROUNDS,
     )  # fmt: skip
     image = plane.move_image(a, c, state.rz, state.Ad, state.Ap, state.lent)
     state.doubt = abs(a) * noise * math.sqrt(state.products[2]) + abs(c) * state.doubt
@@ -278,10 +281,6 @@ def _search(problem: Problem, state: PlaneState) -> None:
         state.lent[:] = state.rz
     change = _renew(state, problem.lent_gradient(state.lent), problem)
     state.step = _length(moved, image, change, state.step)
-    if state.level > 1.0:
-        gap, value = _free_gap(state)
-        if gap <= _LOOSE * value:
-            _lower(state)
 
 
 def _renew(state: PlaneState, new: Array, problem: Problem) -> float:
