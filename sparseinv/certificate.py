@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from sparseinv.dual_points import refits
+from sparseinv.operators.matrix import inner
 from sparseinv.problem import Problem, squared
 
 Array = np.ndarray[Any, Any]
@@ -159,7 +160,7 @@ def _gap(problem: Problem, x: Array, r: Array, dual: DualPair | None, refit: boo
     best = math.inf
     g = None
     if dual is not None and problem.unpenalised.size == 0:
-        best = _value(problem, x, r, -dual.v, -dual.Ahv)
+        best = _value(problem, x, r, dual.v, dual.Ahv, sign=-1.0)
     else:
         nu = problem.project(-r, x)
         minus_g = problem.gradient(nu)
@@ -174,14 +175,15 @@ def _gap(problem: Problem, x: Array, r: Array, dual: DualPair | None, refit: boo
     return best
 
 
-def _value(problem: Problem, x: Array, r: Array, nu: Array, c: Array) -> float:
-    """Return the gap between F(x) and the dual value of the best multiple of nu, for c = A^H nu."""
+def _value(problem: Problem, x: Array, r: Array, nu: Array, c: Array, *, sign: float = 1.0) -> float:
+    """Return the gap between F(x) and the dual value of the best multiple of sign * nu, for c = A^H nu."""
     penalty = problem.penalty
     if not hasattr(penalty, "best_scale"):
-        return _custom_value(problem, x, r, nu, c)
-    s = penalty.best_scale(c, float(np.vdot(problem.b, nu).real), squared(nu))
+        return _custom_value(problem, x, r, sign * nu, sign * c)
+    correlation = sign * inner(problem.b, nu).real
+    s = sign * penalty.best_scale(c, correlation, squared(nu), sign=sign)
     difference = r + s * nu
-    return 0.5 * squared(difference) + penalty.fenchel_young(x, s * c)
+    return 0.5 * squared(difference) + penalty.fenchel_young(x, c, s)
 
 
 def _custom_value(problem: Problem, x: Array, r: Array, nu: Array, c: Array) -> float:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sparseinv.certificate import Certificate, DualPair, Kind, certify_problem
-from sparseinv.problem import OperatorFailure, OutOfTime, Problem
+from sparseinv.problem import OperatorFailure, OutOfTime, Problem, squared
 from sparseinv.result import Interrupted, Result, Selection, Status
 from sparseinv.solvers.base import Outcome, Solver, State, start_point
 from sparseinv.stopping import Bar, Budget, History, Progress, Stopping
@@ -135,7 +135,7 @@ class Run:
     def _judge(self, outcome: Outcome) -> None:
         state, problem = self.state, self.problem
         assert state is not None
-        if not np.isfinite(state.x).all():
+        if not _is_finite(state.x):
             self.status, self.detail = Status.NUMERICAL_FAILURE, "The iterate became non-finite."
             return
         problem.operator.phase = "certificate"
@@ -163,13 +163,18 @@ class Run:
 
     def _refit_pays(self, state: State) -> bool:
         """Tell whether the support has settled and is small enough for a refit to cost a few passes."""
+        if not (self.solver.refit and self.problem.explicit):
+            return False
         before, self._nonzeros = self._nonzeros, int(np.count_nonzero(state.x))
-        return self.solver.refit and self._nonzeros == before and self._refit_is_cheap(state.x)
+        return self._nonzeros == before and self._refit_is_cheap(state.x)
 
     def _refit_is_cheap(self, x: Array) -> bool:
-        k, problem = float(np.count_nonzero(x)), self.problem
+        problem = self.problem
+        if not problem.explicit:
+            return False
+        k = float(np.count_nonzero(x))
         cost = k * k * problem.m + k**3 / 3
-        return problem.explicit and cost <= _REFIT_WORK * max(problem.m * problem.n, 1)
+        return cost <= _REFIT_WORK * max(problem.m * problem.n, 1)
 
     def _remember(self, state: State, certificate: Certificate) -> bool:
         """Keep the point of lowest objective; tell whether nothing has improved for a long time.
@@ -197,7 +202,9 @@ class Run:
         self._lowest = min(self._lowest, certificate.relative)
         self._idle = 0 if progress or not state.settled else self._idle + 1
         if better:
-            self._best = _Best(state.x.copy(), certificate, state.settled)
+            x = np.empty_like(state.x) if best is None else best.x
+            x[:] = state.x
+            self._best = _Best(x, certificate, state.settled)
         return self._idle >= _STALL
 
     def _is_better(self, state: State) -> bool:
@@ -257,7 +264,7 @@ class Run:
         outer = problem.units.solution(x)
         if state is not None and outer is state.x:  # a run that goes on from this state writes into it
             outer = x.copy()
-        if not np.isfinite(outer).all():
+        if not _is_finite(outer):
             status, self.detail = Status.NUMERICAL_FAILURE, "x overflows in the units of A and b."
         elif single:
             outer = in_single_precision(outer)
@@ -296,6 +303,11 @@ class Run:
             seconds=self.seconds, history=self.history, solver=self.solver, reason=reason,
             selection=selection, detail=self.detail, tol=self.stopping.tol,
         )  # fmt: skip
+
+
+def _is_finite(x: Array) -> bool:
+    """Tell whether all entries are finite, in most cases by one sum of squares."""
+    return math.isfinite(squared(x)) or bool(np.isfinite(x).all())
 
 
 def in_single_precision(x: Array) -> Array:

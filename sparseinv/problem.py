@@ -19,6 +19,7 @@ from sparseinv.nonnegative import nonnegative_fit
 from sparseinv.operators.adapt import check_adjoint, golub_kahan
 from sparseinv.operators.base import Operator
 from sparseinv.operators.matrix import ExplicitMatrix, ldexp
+from sparseinv.operators.matrix import squared as squared
 from sparseinv.penalties.base import Penalty
 from sparseinv.product_span import ProductSpan
 
@@ -147,10 +148,28 @@ class CountedOperator:
     def _guard(self, call: str, argument: Array) -> Array:
         if self.explicit:
             return np.asarray(getattr(self.inner, call)(argument))
+        out = self._made(call, getattr(self.inner, call), argument)
+        self.require_finite(call, out)
+        return out
+
+    def lent(self, call: str, argument: Array, dtype: np.dtype[Any]) -> Array:
+        """Return a product with a matrix-free A that costs no copy and no look at the numbers.
+
+        The map may write into ``argument``, and its next product into what is returned: use it at once,
+        and call `require_finite` where a sum over it is not finite.
+        """
+        self.charge(**{"forward" if call == "matvec" else "adjoint": 1})
+        out = self._made(call, lambda v: self.inner.lent(call, v), argument)
+        if out.dtype.kind == "c" and dtype.kind != "c":
+            out = out.real
+        out = np.ascontiguousarray(out, dtype=dtype)
+        return out if out.flags.writeable else out.copy()
+
+    def _made(self, call: str, product: Any, argument: Array) -> Array:
         if time.perf_counter() >= self.deadline:
             raise OutOfTime
         try:
-            out = np.asarray(getattr(self.inner, call)(argument))
+            out = np.asarray(product(argument))
         except (KeyboardInterrupt, MemoryError):
             raise
         except Exception as error:
@@ -158,9 +177,13 @@ class CountedOperator:
             if not said.startswith((f"A.{call} ", "A is ")):  # the adaptor's own sentences need no preface
                 said = f"A.{call} raised {type(error).__name__}: {said}"
             raise OperatorFailure(said) from error
-        if not np.isfinite(out).all():
-            raise OperatorFailure(f"A.{call} returned a non-finite value")
         return ldexp(out, -self._exponent) if self._exponent else out
+
+    def require_finite(self, call: str, product: Array) -> None:
+        """Raise OperatorFailure if a product is not finite."""
+        # the squares of finite numbers may overflow, those of others always do
+        if not math.isfinite(squared(product)) and not np.isfinite(product).all():
+            raise OperatorFailure(f"A.{call} returned a non-finite value")
 
 
 class Problem:
@@ -324,6 +347,14 @@ class Problem:
         same = bound is not None and np.array_equal(bound[0], v) and np.array_equal(bound[1], Ahv)
         return bound is not None and same and bool(bound[2][x != 0].all())
 
+    def lent_image(self, d: Array) -> Array:
+        """Return A d, to be used at once and checked by the caller; d may be overwritten."""
+        return self.operator.matvec(d) if self.explicit else self.operator.lent("matvec", d, self.dtype)
+
+    def lent_gradient(self, r: Array) -> Array:
+        """Return A^H r, to be used at once and checked by the caller; r may be overwritten."""
+        return self.gradient(r) if self.explicit else self.operator.lent("rmatvec", r, self.dtype)
+
     def objective(self, x: Array, r: Array) -> float:
         """Return 1/2 ||r||^2 + R(x) for r = A x - b, in working units."""
         return 0.5 * squared(r) + float(self.penalty.value(x))
@@ -430,14 +461,11 @@ class Problem:
         return r if done else np.zeros_like(v)
 
 
-def squared(v: Array) -> float:
-    """Return ||v||^2 as a float."""
-    return float(np.vdot(v, v).real)
-
-
 def _random(size: int, dtype: Any, rng: np.random.Generator) -> Array:
-    v = rng.standard_normal(size)
-    return v + 1j * rng.standard_normal(size) if np.dtype(dtype).kind == "c" else v
+    """Return a vector of unit scale; uniform numbers cost a quarter of normal ones."""
+    v = rng.random(size)
+    v -= 0.5
+    return v + 1j * (rng.random(size) - 0.5) if np.dtype(dtype).kind == "c" else v
 
 
 def _exponent(values: Array) -> int:

@@ -217,6 +217,12 @@ def test_no_norm_is_estimated() -> None:
     assert isinstance(state, PlaneState)
 
 
+def pieces(penalty: Any) -> tuple[Any, Any]:
+    """Return (levels, blocks) as the kernels take them."""
+    _, l1, l2, nonnegative, order, starts = penalty.terms
+    return (l1, l2, bool(nonnegative)), (order, starts) if starts.size else None
+
+
 # --- the iteration ------------------------------------------------------------------------------------
 
 
@@ -246,20 +252,41 @@ def test_search_finds_the_minimum_in_the_plane(name: str, number: str) -> None:
     rng = np.random.default_rng(2)
     z, d, p = (rng.standard_normal(80).astype(A.dtype) for _ in range(3))
     z[40:], d[60:], p[40:70] = 0.0, 0.0, 0.0
-    rz, Ad, Ap = A @ z - b, A @ d, A @ p
-    live = np.empty(80, dtype=np.int64)
-    count, length = plane.difference(penalty.terms, z + d, z, p, np.empty_like(d), live)
+    rz, Ap = A @ z - b, A @ p
+    levels, blocks = pieces(penalty)
+    held, live = np.ones(levels[0].size, dtype=np.uint8), np.empty(81, dtype=np.int64)
+    marks = np.empty(64, dtype=np.uint8)
+    gradient = np.zeros_like(z)
+    count, change, size = plane.renew(
+        levels, blocks, 1.0, gradient + 2.0, gradient, held, live, marks, marks.view(np.uint64)
+    )
+    assert count == held.size
+    assert (gradient == 2.0).all()
+    assert change == size == 4.0 * 80
+    # the proximal step of length one to any point: d is what it gives
+    vectors, numbers = np.empty((4, 80), dtype=z.dtype), np.empty((3, 80))
+    length, square, largest = plane.proximal(
+        levels, blocks, 1.0, 0.0, 1.0, z, -d, p, d, live, count, vectors, numbers
+    )
     assert length == pytest.approx(float(np.vdot(d, d).real))
-    products = plane.image_products(rz, Ad, Ap, np.empty_like(rz))
+    assert square == pytest.approx(float(np.vdot(z, z).real))
+    assert largest == np.abs(z).max()
+    Ad = np.empty_like(rz)
+    products = plane.image(rz, A @ d, Ap, b, Ad)
+    assert np.array_equal(Ad, A @ d)
 
     def value(a, c):
         r = rz + a * Ad + c * Ap
         return 0.5 * float(np.vdot(r, r).real) + penalty.value(z + a * d + c * p)
 
-    a, c = plane.search(
-        penalty.terms, 0.0, live, count, z, d, p, np.empty((3, 80), dtype=z.dtype), np.empty((3, 80)),
-        products, 0.0, 1e-12, 30,
+    moved_z, moved_p = z.copy(), p.copy()
+    a, c, square = plane.search(
+        levels, blocks, 1.0, 0.0, live, count, largest, moved_z, d,
+        moved_p, held, vectors, numbers, products, 0.0, 1e-12, 30,
     )  # fmt: skip
+    assert np.allclose(moved_p, a * d + c * p, rtol=1e-14, atol=1e-14)
+    assert np.array_equal(moved_z, z + moved_p)
+    assert square == pytest.approx(float(np.vdot(moved_p, moved_p).real))
     found = value(a, c)
     for width in (1.0, 0.1, 0.01):
         around = [value(a + width * u, c + width * v) for u in np.linspace(-1, 1, 9) for v in (-1, 0, 1)]
@@ -279,7 +306,18 @@ def test_free_gap_is_that_of_the_certificate(name: str, number: str) -> None:
     r = problem.residual(x)
     v = problem.residual(0.9 * x)
     g = problem.gradient(v)
-    gap = plane.free_gap(problem.penalty.terms, x, r, v, g, problem.b, 1.0)
+    levels, blocks = pieces(problem.penalty)
+    z, marks = 0.9 * x, np.empty(1024, dtype=np.uint8)
+    held = np.ones(levels[0].size, dtype=np.uint8)
+    live = np.empty(81, dtype=np.int64)
+    count, _, _ = plane.renew(levels, blocks, 1.0, g, g.copy(), held, live, marks, marks.view(np.uint64))
+    products = plane.image(v, r - v, v, problem.b, np.empty_like(v))
+    vectors = np.array([z, x - z, z, g])
+    numbers = np.array([*levels[:2], z.real]) if blocks is None else np.empty((3, 0))
+    gap, objective = plane.free_gap(
+        levels, blocks, 1.0, False, live, count, z, x - z, g, vectors, numbers, products, 1.0
+    )
+    assert objective == pytest.approx(problem.objective(x, r), rel=1e-12)
     certificate = certify_problem(problem, x, r=r, dual=DualPair(v, g))
     assert problem.units.objective(gap) == pytest.approx(certificate.value, rel=1e-12)
 

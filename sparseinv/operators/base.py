@@ -79,6 +79,10 @@ class Operator:
         """Return A^H y for y of shape (m,)."""
         return self._rmatvec(_vector(y, self.shape[0], "y", self))
 
+    def lent(self, call: str, v: Array) -> Array:
+        """Return matvec(v) or rmatvec(v); v may be overwritten, and the answer by the next product."""
+        return np.asarray(getattr(self, call)(v))
+
     def matmat(self, X: Array) -> Array:
         """Return A X for X of shape (n, k): one product a column unless overridden."""
         return _by_columns(self._matvec, X, self.shape[0], np.result_type(X, self.dtype))

@@ -10,6 +10,8 @@ from sparseinv.operators.base import Operator
 
 Array = np.ndarray[Any, Any]
 
+_SHORT = 10_000  # entries up to which BLAS takes one thread for an inner product
+
 
 _SPARSE = 0.25  # share of non-zeros in x up to which a product reads only their columns
 _BLOCK = 256  # columns copied at a time for that
@@ -245,6 +247,22 @@ def _column_squares(A: Array) -> Array:
     if A.dtype.kind == "c":
         return _column_squares(A.real) + _column_squares(A.imag)
     return np.asarray(np.einsum("ij,ij->j", A, A))
+
+
+def inner(u: Array, v: Array) -> complex:
+    """Return <u, v>; of long vectors in one thread, because a thread pool costs more than it saves."""
+    if u.size <= _SHORT:
+        return complex(np.vdot(u, v))
+    return complex(np.einsum("i,i->", u.conj() if u.dtype.kind == "c" else u, v))
+
+
+def squared(v: Array) -> float:
+    """Return ||v||^2 as a float."""
+    if v.size <= _SHORT:
+        return float(np.vdot(v, v).real)
+    if v.dtype.kind == "c":
+        return squared(v.real) + squared(v.imag)
+    return float(np.einsum("i,i->", v, v))
 
 
 def ldexp(values: Array, exponent: int) -> Array:

@@ -87,8 +87,8 @@ class Grouped(Penalty):
         """Return 0 where every group's norm is at most lam_g, inf elsewhere."""
         return 0.0 if (self.norms(u) <= self.lam).all() else np.inf
 
-    def best_scale(self, c: Array, correlation: float, squared_norm: float) -> float:
-        """Return the s >= 0 that maximises the dual value of s nu, for c = A^H nu."""
+    def best_scale(self, c: Array, correlation: float, squared_norm: float, *, sign: float = 1.0) -> float:
+        """Return the s >= 0 that maximises the dual value of s nu, for sign * c = A^H nu."""
         if correlation <= 0.0:
             return 0.0
         norms = self.norms(c)
@@ -97,12 +97,13 @@ class Grouped(Penalty):
         s = min(correlation / squared_norm, limit) if squared_norm > 0 else limit
         return s if np.isfinite(s) else 1.0
 
-    def fenchel_young(self, x: Array, c: Array) -> float:
-        """Return sum_g lam_g ||x_g|| - Re<x_g, c_g> for feasible c; every term is >= 0."""
+    def fenchel_young(self, x: Array, c: Array, scale: float = 1.0) -> float:
+        """Return sum_g lam_g ||x_g|| - Re<x_g, s c_g> for s = scale, feasible s c; every term is >= 0."""
         if (self.excluded & (x != 0)).any():
             return np.inf
         norms = self.norms(x)
-        inner = np.add.reduceat((np.conj(x) * c).real[self.order], self.starts[:-1]) if x.size else norms
+        each = scale * (np.conj(x) * c).real
+        inner = np.add.reduceat(each[self.order], self.starts[:-1]) if x.size else norms
         live = norms > 0
         return float(np.maximum(self.lam[live] * norms[live] - inner[live], 0.0).sum())
 

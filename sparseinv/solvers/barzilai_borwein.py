@@ -33,6 +33,7 @@ _REFRESH_SINGLE = 10  # the same where products are in single precision
 _NOISE, _NOISE_SINGLE = 1e-14, 1e-6  # error of a product, relative to its norm
 _DOUBT = 1e-2  # error of the image of the last movement, relative to it, at which both are dropped
 _IDLE_SINGLE = 100  # iterations there without a better gap that are taken for the floor
+_STRIP = 1024  # entries that are listed at a time
 _WINDOW = 10  # objectives that a step of a penalty known by its prox may rise to
 _SHRINK = 0.3  # smallest factor on such a step that was too long
 _PATIENCE = 4  # certificates within which the gap must halve
@@ -43,25 +44,32 @@ _CALM = 0.96  # the factor by which it does
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class PlaneState(State):
-    """Carry a proximal point x, the point z that it was made from, and the last movement of z."""
+    """Carry the point z that x was made from, and the last movement of z; x and r are formed on demand."""
 
     z: Array  # point with the gradient g, shape (n,)
     rz: Array  # A z - b
     g: Array  # A^H rz
-    d: Array  # x - z
+    d: Array  # x - z, lent to A
     Ad: Array
     p: Array  # last movement of z
     Ap: Array
-    live: Array  # blocks in which d or p is not zero, in front
-    vectors: Array  # scratch of the search, shape (3, n)
-    numbers: Array  # the same, real
-    products: tuple[float, ...] = ()  # inner products of rz, Ad, Ap; empty where x is z
+    lent: Array  # copy of rz, lent to A
+    held: Array  # 1 for blocks in which z or p is not zero
+    live: Array  # blocks in which z, d or p is not zero, in front
+    marks: Array  # scratch of the listing, in bytes
+    vectors: Array  # z, d, p, g at the live coefficients, shape (4, n); empty for groups
+    numbers: Array  # their levels and penalties, shape (3, n)
+    levels: tuple[Any, ...]  # the penalty, see sparseinv.kernels.plane
+    blocks: Any  # its groups
+    soft: bool  # whether it has a ridge
+    products: tuple[float, ...] = ()  # inner products of rz, Ad, Ap, b; empty where x is z
     count: int = 0  # entries of live
+    largest: float = 0.0  # modulus in z
     safe: float = 1.0  # z + min(1, safe) d is not above z
     step: float = 1.0  # length of the proximal step
     doubt: float = 0.0  # how wrong Ap may be, in norm
     level: float = 1.0  # factor on the penalty while the problem is approached; 1 is the problem itself
-    tilted: Any = None  # the penalty at that level
+    listed: float = 0.0  # the factor that live was made for
     barrier: float = 0.0  # level of a nonnegative coefficient below zero
     offered: float = math.inf  # free gap that was offered to the driver last
     lowest: float = math.inf  # lowest free gap
@@ -107,7 +115,8 @@ class BarzilaiBorwein(Solver):
     within 40 iterations. Convex penalties only.
 
     Cost: one product with A and one with A^H per iteration, the duality gap included, one more with A
-    every 100 iterations; set-up one product with A^H. Storage 9 vectors (n,) and 5 vectors (m,).
+    every 100 iterations; set-up one product with A^H. Storage 6 vectors (n,), 7 more of which only as much
+    is touched as x has non-zeros, and 5 vectors (m,).
 
     References
     ----------
@@ -148,19 +157,34 @@ class BarzilaiBorwein(Solver):
             plain = PlainState(x, r, g=g, step=step, window=[0.5 * size])
             plain.dual = DualPair(r, g)
             return plain
+        penalty: Any = problem.penalty
+        _, l1, l2, nonnegative, order, starts = penalty.terms
+        grouped, soft = starts.size > 0, bool(l2.max(initial=0.0) > 0.0)
+        if soft and np.isinf(l2).any():
+            l1, l2 = np.where(np.isinf(l2), np.inf, l1), np.where(np.isinf(l2), 0.0, l2)
+        blocks = l1.size
+        if problem.n > _STRIP and getattr(penalty, "single_level", False):
+            l1, l2 = l1[:_STRIP].copy(), l2[:_STRIP].copy()
+        rows = 0 if grouped else problem.n
         state = PlaneState(
-            x, r, z=x.copy(), rz=r.copy(), g=g, d=np.zeros_like(x), Ad=np.zeros_like(r),
-            p=np.zeros_like(x), Ap=np.zeros_like(r), live=np.empty(problem.n, dtype=np.int64),
-            vectors=np.empty((3, problem.n), dtype=problem.dtype), numbers=np.empty((3, problem.n)),
+            x, r, z=x.copy() if x0 is not None else np.zeros_like(x), rz=r.copy(), g=g,
+            d=np.empty_like(x), Ad=np.zeros_like(r), p=np.zeros_like(x), Ap=np.zeros_like(r),
+            lent=np.empty_like(r), held=np.zeros(blocks, dtype=np.uint8),
+            live=np.empty(blocks + 1, dtype=np.int64), marks=np.empty(_STRIP, dtype=np.uint8),
+            vectors=np.empty((4, rows), dtype=problem.dtype), numbers=np.empty((3, rows)),
+            levels=(l1, l2, bool(nonnegative)), blocks=(order, starts) if grouped else None, soft=soft,
             step=step,
         )  # fmt: skip
-        state.barrier = 2.0 * float(np.abs(g).max(initial=0.0))
+        if x0 is not None and grouped:
+            state.held[:] = np.logical_or.reduceat(x[order] != 0, starts[:-1]) if x.size else 0
+        elif x0 is not None:
+            state.held[:] = x != 0
+        state.barrier = 2.0 * math.sqrt(length)
         state.dual = DualPair(state.rz, state.g)
         if self.continuation and x0 is None:
             top = _LEVEL * float(problem.penalty.lam_max(-g, None))
             if 1.0 < top < math.inf:
                 state.level, state.settled = top, False
-                state.tilted = problem.penalty.tilted(top)
         return state
 
     def resume(self, problem: Problem, state: Any) -> PlaneState | PlainState:
@@ -174,28 +198,10 @@ class BarzilaiBorwein(Solver):
         count = min(_CHECK_EVERY, budget.iterations)
         if isinstance(state, PlainState):
             return _run_plain(problem, state, budget.gap, count)
-        target = budget.tol * problem.scale
-        for _ in range(count):
-            if state.products:
-                _search(problem, state)
-            moved = _proximal_step(problem, state)
-            if state.level > 1.0:
-                if not moved:
-                    _lower(problem, state)
-                continue
-            if not moved:
-                return Outcome.FLOOR
-            if state.lowest > _FAR * target and state.n_iter % 4 and not _single(problem):
-                continue
-            gap = _free_gap(problem, problem.penalty, state)
-            state.idle = 0 if gap < 0.99 * state.lowest else state.idle + 1
-            state.lowest = min(state.lowest, gap)
-            if state.idle >= _IDLE_SINGLE and _single(problem):
-                return Outcome.FLOOR
-            if gap <= min(target, _AGAIN * state.offered):
-                state.offered = gap
-                break
-        return Outcome.MOVED
+        try:
+            return _run(problem, state, budget.tol * problem.scale, count)
+        finally:
+            _form(state)
 
 
 # --- penalties that the kernels know ------------------------------------------------------------------
@@ -206,66 +212,118 @@ def _single(problem: Problem) -> bool:
     return bool(getattr(problem.operator.inner, "single", False))
 
 
-def _present(problem: Problem, state: PlaneState) -> Any:
-    """Return the penalty of the present level."""
-    return problem.penalty if state.tilted is None else state.tilted
+def _run(problem: Problem, state: PlaneState, target: float, count: int) -> Outcome:
+    """Iterate until the free gap meets the target."""
+    for _ in range(count):
+        if state.products:
+            _search(problem, state)
+        moved = _proximal_step(problem, state)
+        if state.level > 1.0:
+            gap, value = _free_gap(state) if moved else (0.0, 0.0)
+            if gap <= _LOOSE * value:
+                _lower(state)
+            continue
+        if not moved:
+            return Outcome.FLOOR
+        if state.lowest > _FAR * target and state.n_iter % 4 and not _single(problem):
+            continue
+        gap, _ = _free_gap(state)
+        state.idle = 0 if gap < 0.99 * state.lowest else state.idle + 1
+        state.lowest = min(state.lowest, gap)
+        if state.idle >= _IDLE_SINGLE and _single(problem):
+            return Outcome.FLOOR
+        if gap <= min(target, _AGAIN * state.offered):
+            state.offered = gap
+            break
+    return Outcome.MOVED
 
 
-def _free_gap(problem: Problem, penalty: Any, state: PlaneState) -> float:
+def _form(state: PlaneState) -> None:
+    """Write out x and its residual."""
+    index = state.live[: state.count]
+    if state.blocks is None:
+        state.x.fill(0.0)
+        state.x[index] = state.vectors[0, : state.count] + state.vectors[1, : state.count]
+    elif state.products:
+        np.add(state.z, state.d, out=state.x)
+    else:
+        state.x[:] = state.z
+    np.add(state.rz, state.Ad, out=state.r)
+
+
+def _free_gap(state: PlaneState) -> tuple[float, float]:
     from sparseinv.kernels.plane import free_gap
 
-    return float(free_gap(penalty.terms, state.x, state.r, state.rz, state.g, problem.b, state.step))
+    gap, value = free_gap(
+        state.levels, state.blocks, state.level, state.soft, state.live, state.count, state.z, state.d,
+        state.g, state.vectors, state.numbers, state.products, state.step,
+    )  # fmt: skip
+    return float(gap), float(value)
 
 
 def _search(problem: Problem, state: PlaneState) -> None:
     """Move z to the minimum in the plane; form the gradient there, the next step length and level."""
-    from sparseinv.kernels import descent, plane
+    from sparseinv.kernels import plane
 
-    penalty = _present(problem, state)
-    terms, single = penalty.terms, _single(problem)
+    single = _single(problem)
     flat, noise = (_FLAT_SINGLE, _NOISE_SINGLE) if single else (_FLAT, _NOISE)
-    a, c = plane.search(
-        terms, state.barrier, state.live, state.count, state.z, state.d, state.p, state.vectors,
+    a, c, moved = plane.search(
+        state.levels, state.blocks, state.listed, state.barrier,
+        state.live, state.count, state.largest, state.z, state.d, state.p, state.held, state.vectors,
         state.numbers, state.products, state.safe, flat, _ROUNDS,
     )  # fmt: skip
-    moved = plane.move(terms, state.live, state.count, a, c, state.z, state.d, state.p)
-    image = plane.move_image(a, c, state.rz, state.Ad, state.Ap)
+    image = plane.move_image(a, c, state.rz, state.Ad, state.Ap, state.lent)
     state.doubt = abs(a) * noise * math.sqrt(state.products[2]) + abs(c) * state.doubt
     if state.doubt > _DOUBT * math.sqrt(image):
         state.p[:], state.Ap[:], state.doubt = 0.0, 0.0, 0.0
     if state.n_iter % (_REFRESH_SINGLE if single else _REFRESH) == 0:
         state.rz[:] = problem.residual(state.z)
-    change, largest = plane.renew(state.g, problem.gradient(state.rz))
+        state.lent[:] = state.rz
+    change = _renew(state, problem.lent_gradient(state.lent), problem)
     state.step = _length(moved, image, change, state.step)
-    state.barrier = max(state.barrier, 2.0 * math.sqrt(largest))
-    if state.level > 1.0:
-        value = 0.5 * descent.norm2(state.r) + descent.penalty_value(terms, state.x)
-        if _free_gap(problem, penalty, state) <= _LOOSE * value:
-            _lower(problem, state)
 
 
-def _lower(problem: Problem, state: PlaneState) -> None:
+def _renew(state: PlaneState, new: Array, problem: Problem) -> float:
+    """Take a new gradient and list what it moves; return its squared distance to the last one."""
+    from sparseinv.kernels.plane import renew
+
+    state.count, change, size = renew(
+        state.levels, state.blocks, state.level, new, state.g, state.held, state.live, state.marks,
+        state.marks.view(np.uint64),
+    )  # fmt: skip
+    if not math.isfinite(size):
+        problem.operator.require_finite("rmatvec", new)
+    state.barrier = max(state.barrier, 2.0 * math.sqrt(size))
+    state.listed = state.level
+    return float(change)
+
+
+def _lower(state: PlaneState) -> None:
     """Go on to the next level."""
     state.level = max(1.0, state.level * _LEVEL)
     state.settled = state.level <= 1.0
-    state.tilted = None if state.settled else problem.penalty.tilted(state.level)
 
 
 def _proximal_step(problem: Problem, state: PlaneState) -> bool:
-    """Form x from z, and its image; return False where x and z are equal to rounding."""
-    from sparseinv.kernels import descent, plane
+    """Form d = x - z from z, and its image; return False where x and z are equal to rounding."""
+    from sparseinv.kernels import plane
 
-    terms = _present(problem, state).terms
-    descent.forward_backward(terms, state.z, state.g, state.step, state.x)
-    state.count, length = plane.difference(terms, state.x, state.z, state.p, state.d, state.live)
+    if state.listed != state.level:
+        _renew(state, state.g, problem)
+    length, size, state.largest = plane.proximal(
+        state.levels, state.blocks, state.level, state.barrier, state.step, state.z, state.g, state.p,
+        state.d, state.live, state.count, state.vectors, state.numbers,
+    )  # fmt: skip
     state.n_iter += 1
-    if not length > 1e-32 * squared(state.z):
-        state.x[:], state.r[:] = state.z, state.rz
+    if not length > 1e-32 * size:
+        state.vectors[1, : state.count], state.Ad[:] = 0.0, 0.0
         state.products = ()
         return False
-    state.Ad[:] = problem.operator.matvec(state.d)
-    state.products = plane.image_products(state.rz, state.Ad, state.Ap, state.r)
+    new = problem.lent_image(state.d)
+    state.products = plane.image(state.rz, new, state.Ap, problem.b, state.Ad)
     image = state.products[2]
+    if not math.isfinite(image):
+        problem.operator.require_finite("matvec", new)
     state.safe = length / (state.step * image) if image > 0.0 else 1.0
     return True
 
