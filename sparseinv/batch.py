@@ -15,11 +15,12 @@ import numpy as np
 
 from sparseinv import threads
 from sparseinv.certificate import Certificate, DualPair, Kind, certify_problem
+from sparseinv.counted_operator import OperatorFailure, OutOfTime, Products
 from sparseinv.driver import Run, in_single_precision, run
 from sparseinv.gram_batch import WIDTH, GramNewton, SharedGram, fits
 from sparseinv.penalties.base import Leveled, Penalty
 from sparseinv.penalties.separable import Separable
-from sparseinv.problem import OperatorFailure, OutOfTime, Problem, Products
+from sparseinv.problem import Problem
 from sparseinv.result import Batch, Interrupted, Result, Selection, Status
 from sparseinv.selection.defaults import at_level, choose_lam
 from sparseinv.solvers.auto import choose, complete

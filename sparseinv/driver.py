@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sparseinv.certificate import Certificate, DualPair, Kind, certify_problem
-from sparseinv.problem import OperatorFailure, OutOfTime, Problem, squared
+from sparseinv.counted_operator import OperatorFailure, OutOfTime
+from sparseinv.problem import Problem, squared
 from sparseinv.result import Interrupted, Result, Selection, Status
 from sparseinv.solvers.base import Outcome, Solver, State, start_point
 from sparseinv.stopping import Bar, Budget, History, Progress, Stopping

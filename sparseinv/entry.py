@@ -11,11 +11,12 @@ import numpy as np
 
 from sparseinv import validation
 from sparseinv.certificate import Certificate, Kind, certify_problem
+from sparseinv.counted_operator import OperatorFailure
 from sparseinv.driver import Run, run
 from sparseinv.operators.adapt import as_operator
 from sparseinv.operators.base import Operator
 from sparseinv.penalties.base import Leveled, Penalty
-from sparseinv.problem import OperatorFailure, Problem
+from sparseinv.problem import Problem
 from sparseinv.result import Batch, Interrupted, Path, Result, Selection, Status
 from sparseinv.selection.defaults import at_level, choose_lam
 from sparseinv.selection.path import Follower, check_levels, factored, grid, unit_penalty

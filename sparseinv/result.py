@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sparseinv.certificate import Certificate
-from sparseinv.problem import Products
+from sparseinv.counted_operator import Products
 from sparseinv.stopping import History
 
 Array = np.ndarray[Any, Any]

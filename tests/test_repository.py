@@ -24,11 +24,13 @@ PACKAGE = ROOT / "sparseinv"
 LAYERS = """
 validation, threads, kernels, nonnegative, product_span
 operators | penalties
+counted_operator
 problem
 dual_points
 certificate
 result, stopping
 solvers.base, solvers.least_squares, solvers.support_factor, solvers.lazy_columns, solvers.active_columns
+solvers.column_sweeps
 solvers
 solvers.auto
 driver

@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sparseinv import validation
+from sparseinv.counted_operator import CountedOperator, OperatorFailure
 from sparseinv.operators.algebra import Composition
 from sparseinv.operators.base import Operator
 from sparseinv.operators.matrix import ExplicitMatrix, ldexp
 from sparseinv.operators.sampling import Restriction
-from sparseinv.problem import CountedOperator, OperatorFailure, Problem
+from sparseinv.problem import Problem
 from sparseinv.result import Interrupted, Selection, Status
 from sparseinv.selection.fold_gram import FoldGrams, pays
 from sparseinv.selection.path import Follower, unit_penalty

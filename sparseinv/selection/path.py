@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from sparseinv.certificate import Certificate, DualPair, Kind, certify_problem
+from sparseinv.counted_operator import OperatorFailure, Products
 from sparseinv.driver import Run, unknown
 from sparseinv.penalties.base import Leveled, Penalty
 from sparseinv.penalties.separable import L2
-from sparseinv.problem import OperatorFailure, Problem, Products
+from sparseinv.problem import Problem
 from sparseinv.result import Interrupted, Path, Result, Status
 from sparseinv.selection.defaults import at_level
 from sparseinv.selection.theory import level_of_zero

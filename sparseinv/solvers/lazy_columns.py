@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from sparseinv.counted_operator import CountedOperator
 from sparseinv.operators.matrix import DenseMatrix, ExplicitMatrix, SparseMatrix
-from sparseinv.problem import CountedOperator, Problem
+from sparseinv.problem import Problem
 from sparseinv.stopping import Budget
 
 Array = np.ndarray[Any, Any]

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from sparseinv.certificate import DualPair, certify_problem
-from sparseinv.operators.matrix import SparseMatrix
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
 from sparseinv.solvers.active_columns import ActiveColumns
 from sparseinv.solvers.base import Outcome, Solver, State, refuse, start_point
+from sparseinv.solvers.column_sweeps import TALL, descend, largest, materialise, sweep
 from sparseinv.solvers.lazy_columns import Patience, are_cheap
 from sparseinv.stopping import Budget
 from sparseinv.threads import single_threaded_lapack
@@ -33,16 +33,9 @@ _INNER_LOOSE, _INNER_TIGHT = 0.3, 0.1  # inner gap over outer gap, above and at 
 _NEAR = 0.5  # columns with |a_j^T r| above this share of their level are watched between full passes
 _WATCHED = 200  # watched columns, at least
 _LOCAL_ROUNDS = 1
-_TALL = 3  # rows over columns from which sweeps are tried before a Gram matrix is formed
-_DESCEND_SWEEPS = 12  # sweeps per round there
-_DESCEND_RATIO = 1e-2  # a round ends when changes have fallen by this factor
-_DESCEND_ALL = 0.3  # share of the columns from which all are swept over
-_DESCEND_SLOW = 0.4  # factor per sweep above which the Gram matrix takes over
 _WATCHED_SHARE = 0.3  # share of the columns up to which they are watched from one level of a path to the next
 _RESUMED = 1e-8  # relative gap on the active columns there
 _STALL = 0.7  # a round at the final level that keeps more than this share of the gap has stalled
-# active columns beyond which sweeps cost less than a Gram matrix and its factors: dense A, CSC
-_LARGEST, _LARGEST_SPARSE = 5000, 2000
 _LARGEST_LAZY = 3000  # the same where the columns of A were written down one by one
 _FEW_PRODUCTS = 20  # columns looked at per round where each costs a product, at least
 
@@ -151,7 +144,7 @@ class WorkingSet(Solver):
         member = penalty.excluded.copy()  # an excluded column never joins
         x = start_point(problem, x0)
         first = (penalty.unpenalised | (x != 0)) & ~penalty.excluded
-        level, sweeping = 1.0, active.lazy is None and int(first.sum()) > _largest(problem)
+        level, sweeping = 1.0, active.lazy is None and int(first.sum()) > largest(problem)
         if active.lazy is not None and first.any():
             count = int(first.sum())
             if count > _LARGEST_LAZY or active.lazy.affordable(np.flatnonzero(first)).size < count:
@@ -176,7 +169,7 @@ class WorkingSet(Solver):
         state = WorkingSetState(x, r, active=active, member=member, correlations=correlations, level=level)
         state.sweeping = sweeping
         state.dual = DualPair(r, g)
-        if problem.explicit and problem.m >= _TALL * problem.n and not first.any():
+        if problem.explicit and problem.m >= TALL * problem.n and not first.any():
             state.level = 1.0
             state.watched = np.zeros(problem.n, dtype=bool)
             state.squares = np.full(problem.n, -1.0)
@@ -199,7 +192,7 @@ class WorkingSet(Solver):
         near their level are looked at before the product with A^T that certifies the new point.
         """
         if state.watched is not None:
-            self._materialise(state)
+            materialise(state)
         if state.rest is not None:
             assert self.first_order is not None
             state.rest = self.first_order.resume(problem, state.rest)
@@ -260,9 +253,9 @@ class WorkingSet(Solver):
         assert state.dual is not None
         state.n_iter += 1
         if state.watched is not None:
-            return self._descend(problem, state, budget)
+            return descend(problem, state, budget)
         if state.sweeping:
-            return self._sweep(problem, state)
+            return sweep(problem, state)
         active, g = state.active, state.dual.Ahv
         gap = budget.gap
         if not np.isfinite(gap):
@@ -271,7 +264,7 @@ class WorkingSet(Solver):
         absolute = problem.scale
         before = active.k
         if not self._admit(problem, state, self._violators(problem, state, g)):
-            return self._sweep(problem, state)
+            return sweep(problem, state)
         joined = active.k - before
         if final:
             target = max(_INNER_TIGHT * gap, 0.3 * budget.tol) * absolute
@@ -301,79 +294,6 @@ class WorkingSet(Solver):
         self._adopt(problem, state)
         unchanged = final and np.array_equal(last, state.x)
         return Outcome.FLOOR if unchanged else Outcome.MOVED
-
-    def _descend(self, problem: Problem, state: WorkingSetState, budget: Budget) -> Outcome:
-        """Sweep over the columns that matter until their changes are small, then look at all columns.
-
-        On tall matrices, whose columns are far from parallel, a few sweeps cost less than a Gram matrix;
-        where they turn out to converge slowly, the Gram matrix takes over.
-        """
-        assert state.dual is not None
-        assert state.watched is not None
-        penalty = problem.penalty
-        pressed = penalty.magnitude(-state.dual.Ahv) > penalty.l1
-        grown = bool((pressed & (state.x == 0.0)).any())
-        state.watched |= pressed & ~penalty.excluded
-        if state.watched.mean() > _DESCEND_ALL:
-            state.watched = ~penalty.excluded
-        state.x, state.r = state.x.copy(), state.r.copy()
-        # the gap of the scaled residual falls in proportion to the changes
-        ratio = _DESCEND_RATIO if grown else max(1e-8, min(_DESCEND_RATIO, 0.1 * budget.tol / budget.gap))
-        state.rounds += 1
-        if state.rounds == 1:  # most of what comes in at first goes again
-            self._sweep_over(problem, state, np.flatnonzero(state.watched), 1, 0.0)
-            self._sweep_over(problem, state, np.flatnonzero(state.x), 2, 0.0)
-        if grown:
-            self._sweep_over(problem, state, np.flatnonzero(state.watched), 1, 0.0)
-        first, last, done = self._sweep_over(problem, state, np.flatnonzero(state.x), _DESCEND_SWEEPS, ratio)
-        state.dual = DualPair(state.r, problem.gradient(state.r))
-        if done > 1 and last > _DESCEND_SLOW ** (done - 1) * first:
-            self._materialise(state)
-        return Outcome.FLOOR if not grown and first <= 1e-16 * np.linalg.norm(problem.b) else Outcome.MOVED
-
-    @staticmethod
-    def _sweep_over(
-        problem: Problem, state: WorkingSetState, index: Array, sweeps: int, ratio: float
-    ) -> tuple[float, float, int]:
-        """Sweep over some columns; return (first change of A x, last one, sweeps)."""
-        from sparseinv.kernels.descent import descend_columns
-
-        assert state.squares is not None
-        penalty = problem.penalty
-        x, squares = state.x[index], state.squares[index]
-        first, last, done = descend_columns(
-            problem.layout, index, penalty.l1[index], penalty.l2[index], penalty.nonnegative, state.r,
-            sweeps, ratio, x, squares,
-        )  # fmt: skip
-        state.x[index], state.squares[index] = x, squares
-        problem.operator.charge(forward=round(done * index.size / max(problem.n, 1)))
-        return first, last, done
-
-    @staticmethod
-    def _materialise(state: WorkingSetState) -> None:
-        """Go over to the Gram matrix of the columns that are not zero."""
-        index = np.flatnonzero(state.x)
-        state.watched = state.squares = None
-        if index.size > _largest(state.active.problem):
-            state.sweeping = True
-            return
-        state.active.start(index, state.correlations[index], state.x[index])
-        state.member[index] = True
-
-    def _sweep(self, problem: Problem, state: WorkingSetState) -> Outcome:
-        """Descend by coordinates where the active set has outgrown a Gram matrix."""
-        from sparseinv.kernels.descent import coordinate_descent
-
-        scratch = np.empty(problem.n, dtype=np.int64)
-        change, inner, kept = coordinate_descent(
-            problem.layout, problem.penalty.terms, state.x, state.r, problem.column_norms**2, scratch, 10, 0.1
-        )
-        share = round(inner * kept / max(problem.n, 1))
-        problem.operator.charge(forward=1 + share, adjoint=1 + share)
-        state.level = 1.0
-        state.r = problem.residual(state.x)
-        state.dual = DualPair(state.r, problem.gradient(state.r))
-        return Outcome.FLOOR if change <= 1e-16 * np.linalg.norm(problem.b) else Outcome.MOVED
 
     def _hand_over(self, problem: Problem, state: WorkingSetState, x: Array | None) -> None:
         """Let the first-order method, if there is one, go on from x, and give the columns up."""
@@ -445,7 +365,7 @@ class WorkingSet(Solver):
     @staticmethod
     def _join(state: WorkingSetState, index: Array) -> bool:
         """Add columns to the active set; tell whether it had room."""
-        if state.active.k + index.size > _largest(state.active.problem):
+        if state.active.k + index.size > largest(state.active.problem):
             state.sweeping = True
             return False
         if index.size:
@@ -486,9 +406,3 @@ class WorkingSet(Solver):
         problem.operator.charge(adjoint=round(watched.size / problem.n))
         size = problem.penalty.magnitude(-out)
         return watched[size > problem.penalty.l1[watched] * (1.0 + 1e-9)]
-
-
-def _largest(problem: Problem) -> int:
-    if not problem.explicit:
-        return problem.n  # the columns written down have a limit of their own
-    return _LARGEST_SPARSE if isinstance(problem.operator.inner, SparseMatrix) else _LARGEST

@@ -1,0 +1,109 @@
+"""Coordinate sweeps of the working set where a Gram matrix would cost more: tall matrices, large supports.
+
+``state`` is the state of `WorkingSet`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sparseinv.certificate import DualPair
+from sparseinv.operators.matrix import SparseMatrix
+from sparseinv.problem import Problem
+from sparseinv.solvers.base import Outcome
+from sparseinv.stopping import Budget
+
+Array = np.ndarray[Any, Any]
+
+# thresholds tuned on the benchmark grid, in one place
+TALL = 3  # rows over columns from which sweeps are tried before a Gram matrix is formed
+_DESCEND_SWEEPS = 12  # sweeps per round there
+_DESCEND_RATIO = 1e-2  # a round ends when changes have fallen by this factor
+_DESCEND_ALL = 0.3  # share of the columns from which all are swept over
+_DESCEND_SLOW = 0.4  # factor per sweep above which the Gram matrix takes over
+# active columns beyond which sweeps cost less than a Gram matrix and its factors: dense A, CSC
+_LARGEST, _LARGEST_SPARSE = 5000, 2000
+
+
+def descend(problem: Problem, state: Any, budget: Budget) -> Outcome:
+    """Sweep over the columns that matter until their changes are small, then look at all columns.
+
+    On tall matrices, whose columns are far from parallel, a few sweeps cost less than a Gram matrix;
+    where they turn out to converge slowly, the Gram matrix takes over.
+    """
+    assert state.dual is not None
+    assert state.watched is not None
+    penalty = problem.penalty
+    pressed = penalty.magnitude(-state.dual.Ahv) > penalty.l1
+    grown = bool((pressed & (state.x == 0.0)).any())
+    state.watched |= pressed & ~penalty.excluded
+    if state.watched.mean() > _DESCEND_ALL:
+        state.watched = ~penalty.excluded
+    state.x, state.r = state.x.copy(), state.r.copy()
+    # the gap of the scaled residual falls in proportion to the changes
+    ratio = _DESCEND_RATIO if grown else max(1e-8, min(_DESCEND_RATIO, 0.1 * budget.tol / budget.gap))
+    state.rounds += 1
+    if state.rounds == 1:  # most of what comes in at first goes again
+        _sweep_over(problem, state, np.flatnonzero(state.watched), 1, 0.0)
+        _sweep_over(problem, state, np.flatnonzero(state.x), 2, 0.0)
+    if grown:
+        _sweep_over(problem, state, np.flatnonzero(state.watched), 1, 0.0)
+    first, last, done = _sweep_over(problem, state, np.flatnonzero(state.x), _DESCEND_SWEEPS, ratio)
+    state.dual = DualPair(state.r, problem.gradient(state.r))
+    if done > 1 and last > _DESCEND_SLOW ** (done - 1) * first:
+        materialise(state)
+    return Outcome.FLOOR if not grown and first <= 1e-16 * np.linalg.norm(problem.b) else Outcome.MOVED
+
+
+def _sweep_over(
+    problem: Problem, state: Any, index: Array, sweeps: int, ratio: float
+) -> tuple[float, float, int]:
+    """Sweep over some columns; return (first change of A x, last one, sweeps)."""
+    from sparseinv.kernels.descent import descend_columns
+
+    assert state.squares is not None
+    penalty = problem.penalty
+    x, squares = state.x[index], state.squares[index]
+    first, last, done = descend_columns(
+        problem.layout, index, penalty.l1[index], penalty.l2[index], penalty.nonnegative, state.r,
+        sweeps, ratio, x, squares,
+    )  # fmt: skip
+    state.x[index], state.squares[index] = x, squares
+    problem.operator.charge(forward=round(done * index.size / max(problem.n, 1)))
+    return first, last, done
+
+
+def materialise(state: Any) -> None:
+    """Go over to the Gram matrix of the columns that are not zero."""
+    index = np.flatnonzero(state.x)
+    state.watched = state.squares = None
+    if index.size > largest(state.active.problem):
+        state.sweeping = True
+        return
+    state.active.start(index, state.correlations[index], state.x[index])
+    state.member[index] = True
+
+
+def sweep(problem: Problem, state: Any) -> Outcome:
+    """Descend by coordinates where the active set has outgrown a Gram matrix."""
+    from sparseinv.kernels.descent import coordinate_descent
+
+    scratch = np.empty(problem.n, dtype=np.int64)
+    change, inner, kept = coordinate_descent(
+        problem.layout, problem.penalty.terms, state.x, state.r, problem.column_norms**2, scratch, 10, 0.1
+    )
+    share = round(inner * kept / max(problem.n, 1))
+    problem.operator.charge(forward=1 + share, adjoint=1 + share)
+    state.level = 1.0
+    state.r = problem.residual(state.x)
+    state.dual = DualPair(state.r, problem.gradient(state.r))
+    return Outcome.FLOOR if change <= 1e-16 * np.linalg.norm(problem.b) else Outcome.MOVED
+
+
+def largest(problem: Problem) -> int:
+    """Return how many active columns a Gram matrix may have."""
+    if not problem.explicit:
+        return problem.n  # the columns written down have a limit of their own
+    return _LARGEST_SPARSE if isinstance(problem.operator.inner, SparseMatrix) else _LARGEST
