@@ -196,7 +196,7 @@ def test_it_goes_on_from_x0():
 
 @pytest.mark.parametrize(
     ("n", "factor", "products", "columns"),
-    [(1000, 10, 10, 500), (1000, 100, 20, 600), (1000, 1000, 30, 850), (4096, 100, 20, 2400)],
+    [(1000, 10, 10, 550), (1000, 100, 20, 650), (1000, 1000, 30, 850), (4096, 100, 20, 2400)],
 )
 def test_deconvolution_takes_few_products(n, factor, products, columns):
     A, b = trace(n)
@@ -326,10 +326,10 @@ def test_columns_that_lie_are_found_out():
     _, b = trace(300)
     A = Moody(300, lambda columns: 1.01 * columns)
     lam = si.lam_max(A, b, si.L1()) / 100
-    result = si.solve(A, b, si.L1(lam))
-    judged = si.certify(dense(Convolution(300, ricker())), b, si.L1(lam), result.x)
-    assert judged.relative >= result.certificate.relative * (1 - 1e-6) - 1e-15
-    assert result.success == (result.certificate.relative <= 1e-6)
+    result = si.solve(A, b, si.L1(lam), tol=1e-10)
+    known = si.solve(dense(Convolution(300, ricker())), b, si.L1(lam), tol=1e-13)
+    assert 0.0 <= result.objective - known.objective + 1e-12 <= result.certificate.value + 2e-12
+    assert result.success == (result.certificate.relative <= 1e-10)
     assert not result.success
 
 

@@ -201,6 +201,10 @@ def adjoint_test(A: Any, *, rng: Any = None, tol: float | None = None) -> float:
     return check_adjoint(op, x, op.matvec(x), y, op.rmatvec(y), tol)
 
 
+def _shown(number: complex) -> str:
+    return f"{number:.9g}" if number.imag else f"{number.real:.9g}"
+
+
 def check_adjoint(op: Operator, x: Array, Ax: Array, y: Array, Ahy: Array, tol: float | None = None) -> float:
     """Return the relative mismatch of the two inner products, or raise ValueError."""
     if tol is None:
@@ -223,8 +227,8 @@ def check_adjoint(op: Operator, x: Array, Ax: Array, y: Array, Ahy: Array, tol: 
     mismatch = float(abs(difference) / scale)
     if mismatch > tol:
         raise ValueError(
-            f"A.rmatvec is not the adjoint of A.matvec: <y, A x> = {forward * size:.9g} but <A^H y, x> = "
-            f"{backward * size:.9g} for random x, y; rmatvec must apply the conjugate transpose "
+            f"A.rmatvec is not the adjoint of A.matvec: <y, A x> = {_shown(forward * size)} but <A^H y, x> = "
+            f"{_shown(backward * size)} for random x, y; rmatvec must apply the conjugate transpose "
             "(check_operator=False skips this test)"
         )
     return mismatch

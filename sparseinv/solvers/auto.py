@@ -53,7 +53,8 @@ def resolve(problem: Problem, solver: Solver | str) -> tuple[Solver, str]:
 
 def _convex(problem: Problem) -> Solver:
     """Return the solver for the problem, or for a convex surrogate of it with the same levels."""
-    if _real(problem) and isinstance(problem.penalty, Separable) and are_cheap(problem):
+    # in this order: to learn the type of an operator that does not declare it takes a product
+    if isinstance(problem.penalty, Separable) and are_cheap(problem) and _real(problem):
         return complete(WorkingSet(), problem)
     return CoordinateDescent() if problem.explicit else BarzilaiBorwein()
 

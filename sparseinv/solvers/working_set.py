@@ -230,7 +230,11 @@ class WorkingSet(Solver):
         """Take the coefficients of the active columns over, and look at all columns."""
         state.x = np.zeros(problem.n)
         state.x[state.active.index] = state.active.x
-        state.r = problem.residual(state.x)  # remembered there, so that the last certificate is free
+        if state.active.lazy is None:
+            state.r = problem.residual(state.x)  # remembered there, so that the last certificate is free
+        else:
+            state.r = state.active.residual()
+            follows = False
         if follows or state.estimate is not None:
             g, state.estimate = problem.gradient_bound(state.r, state.x != 0, problem.penalty.l1)
         else:
@@ -292,7 +296,8 @@ class WorkingSet(Solver):
             state.factor = max(state.factor, min(_CROWDED, _FASTEST + _CROWDING * crowding))
         last = state.x
         self._adopt(problem, state)
-        unchanged = final and np.array_equal(last, state.x)
+        waiting = active.lazy is not None and active.lazy.full  # for another method to take over
+        unchanged = final and not waiting and np.array_equal(last, state.x)
         return Outcome.FLOOR if unchanged else Outcome.MOVED
 
     def _hand_over(self, problem: Problem, state: WorkingSetState, x: Array | None) -> None:
