@@ -407,6 +407,73 @@ def group_descent(layout, terms, x, r, curvatures, basis, active, inner, ratio):
 
 
 @kernel(fastmath=REDUCE)
+def gram_group_descent(gram, starts, lam, ridge, x, g, sweeps, ratio, scratch):
+    """Do what `gram_descent` does block by block, where every block has uncorrelated columns.
+
+    Block b is starts[b]:starts[b + 1] and costs lam_b ||x_b|| + ridge_b ||x_b||^2 / 2. ``scratch`` is three
+    vectors (curvatures, slope, z) as long as the largest block.
+    """
+    curvatures, slope, z = scratch
+    count = starts[starts.size - 1]
+    first = 0.0
+    done = 0
+    for s in range(sweeps):
+        worst = 0.0
+        for b in range(starts.size - 1):
+            lo, k = starts[b], starts[b + 1] - starts[b]
+            steepness = 0.0
+            zero = True
+            for i in range(k):
+                pull = g[lo + i] + ridge[b] * x[lo + i]
+                steepness += pull.real * pull.real + pull.imag * pull.imag
+                slope[i] = pull
+                z[i] = x[lo + i]
+                curvatures[i] = gram[lo + i, lo + i].real + ridge[b]
+                zero = zero and z[i] == 0.0
+            if zero and not np.sqrt(steepness) > lam[b]:
+                continue
+            t = block_norm(curvatures, 0, k, lam[b], z, slope) if lam[b] > 0.0 else 1.0
+            change = 0.0
+            for i in range(k):
+                d = curvatures[i]
+                if t > 0.0:
+                    delta = -(slope[i] * t + lam[b] * z[i]) / (d * t + lam[b])
+                    new = z[i] + delta
+                else:
+                    new = 0.0 * z[i]
+                delta = new - z[i]
+                if delta == 0.0:
+                    continue
+                x[lo + i] = new
+                for j in range(count):
+                    g[j] += gram[j, lo + i] * delta
+                change += d * (delta.real * delta.real + delta.imag * delta.imag)
+            worst = max(worst, np.sqrt(change))
+        done += 1
+        if s == 0:
+            first = worst
+        if worst <= ratio * first:
+            break
+    return first, done
+
+
+@kernel()
+def bend(H, starts, copies, directions, weight):
+    """Add weight_b (I - u_b u_b^T) to the rows and columns of every block b, in place.
+
+    With two copies a block is its real parts and, ``starts[-1]`` places further, its imaginary parts.
+    """
+    half = starts[starts.size - 1]
+    for b in range(starts.size - 1):
+        for q in range(copies):
+            for j in range(starts[b] + q * half, starts[b + 1] + q * half):
+                H[j, j] += weight[b]
+                for p in range(copies):
+                    for i in range(starts[b] + p * half, starts[b + 1] + p * half):
+                        H[i, j] -= weight[b] * directions[i] * directions[j]
+
+
+@kernel(fastmath=REDUCE)
 def gram_descent(gram, count, terms, x, g, sweeps, ratio):
     """Sweep over the first ``count`` coordinates with the Gram matrix; g = A^H (A x - b) is kept current.
 

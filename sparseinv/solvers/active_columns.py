@@ -20,6 +20,7 @@ Array = np.ndarray[Any, Any]
 
 # thresholds tuned on the benchmark grid, in one place
 _SWEEPS = 15  # Gram sweeps before a Newton step
+_FILTER_SWEEPS = 3  # sweeps over newcomers alone; those left at zero do not enter the Gram matrix
 _SWEEP_RATIO = 0.1  # a round of sweeps ends when changes fall below this fraction of the first
 _CLIP = 0.3  # share of the model decrease that clipping flipped signs must reach
 _SCHUR = 0.3  # share of the support that may be dropped through the same factor
@@ -90,6 +91,65 @@ class ActiveColumns:
             self.problem = problem
             self.l1[: self.k], self.l2[: self.k] = penalty.l1[self.index], penalty.l2[self.index]
         return same
+
+    # --- what WorkingSet asks of all columns -----------------------------------------------------------
+
+    @property
+    def levels(self) -> Array:
+        """Levels of all coefficients of the problem."""
+        return np.asarray(self.problem.penalty.l1)
+
+    @property
+    def width(self) -> float:
+        """Columns in a block: one."""
+        return 1.0
+
+    def excluded(self) -> Array:
+        """Return the mask of the columns that never join."""
+        return np.array(self.problem.penalty.excluded)
+
+    def first(self, x: Array) -> Array:
+        """Return the mask of the columns to begin with: unpenalised, or with a coefficient in x."""
+        penalty = self.problem.penalty
+        return np.asarray((penalty.unpenalised | (x != 0)) & ~penalty.excluded)
+
+    def size(self, g: Array) -> Array:
+        """Return the part of the gradient g = A^T r (n,) that can move a coefficient away from zero."""
+        return np.asarray(self.problem.penalty.magnitude(-g))
+
+    def size_at(self, index: Array, r: Array) -> Array:
+        """Return the same for the columns ``index`` only, for the residual r."""
+        from sparseinv.kernels.descent import selected_gradient
+
+        out = np.empty(index.size)
+        selected_gradient(self.problem.layout, index, r, out)
+        return self.size(out)
+
+    def survivors(self, index: Array, level: float, r: Array) -> Array:
+        """Sweep over newcomers alone; return those that become non-zero."""
+        from sparseinv.kernels.descent import filter_columns
+
+        penalty = self.problem.penalty
+        x = np.zeros(index.size)
+        filter_columns(
+            self.problem.layout, index, level * penalty.l1[index], penalty.l2[index], penalty.nonnegative,
+            r.copy(), _FILTER_SWEEPS, x,
+        )  # fmt: skip
+        return index[x != 0]
+
+    def place(self, x: Array) -> None:
+        """Start from x (n,)."""
+        self.x[:] = x[self.index]
+        self.g[:] = self.gram[: self.k, : self.k] @ self.x - self.q[: self.k]
+
+    def solution(self) -> Array:
+        """Return x (n,)."""
+        x = np.zeros(self.problem.n)
+        x[self.index] = self.x
+        return x
+
+    def refresh(self, g: Array) -> None:
+        """Keep the gradient at hand: it is formed anew by every Newton step."""
 
     def extend(self, index: Array, q: Array) -> None:
         """Add columns, given their products q = A^T b."""

@@ -8,8 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sparseinv.certificate import DualPair, certify_problem
+from sparseinv.penalties.group import Grouped
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
+from sparseinv.solvers.active_blocks import ActiveBlocks
 from sparseinv.solvers.active_columns import ActiveColumns
 from sparseinv.solvers.base import Outcome, Solver, State, refuse, start_point
 from sparseinv.stopping import Budget
@@ -24,7 +26,6 @@ _CROWDING, _CROWDED = 8.0, 0.7  # the factor rises with the non-zeros per row, u
 _FEW, _MANY = 0.03, 0.12  # shares of flipped signs at which the descent is sped up or slowed down
 _SNAP = 1.1  # a level below this counts as 1
 _NEWCOMERS = 400  # columns looked at per round, at least
-_FILTER_SWEEPS = 3  # sweeps over newcomers alone; those left at zero do not enter the Gram matrix
 _INNER_ROUNDS = 8
 _INNER_LOOSE, _INNER_TIGHT = 0.3, 0.1  # inner gap over outer gap, above and at the final level
 _NEAR = 0.5  # columns with |a_j^T r| above this share of their level are watched between full passes
@@ -40,8 +41,8 @@ _LARGEST = 6000  # beyond this many active columns a Gram matrix no longer pays
 class WorkingSetState(State):
     """Carry the active columns and the level on the way down."""
 
-    active: ActiveColumns
-    member: Array  # mask of the active columns, shape (n,)
+    active: ActiveColumns | ActiveBlocks
+    member: Array  # mask of the columns or blocks that are active or never join
     correlations: Array  # A^T b
     level: float  # factor on the penalty; 1 is the problem itself
     factor: float = _LEVEL  # between this level and the next
@@ -83,36 +84,33 @@ class WorkingSet(Solver):
     default_max_iter: ClassVar[int] = 500
 
     def check(self, problem: Problem) -> None:
-        """Refuse what is not real, convex, separable and in memory."""
-        others = "CoordinateDescent, FISTA"
+        """Refuse what is not convex, built in and in memory."""
         if not problem.explicit:
             raise refuse(self, "needs columns of A in memory (dense or CSC)", "FISTA, ISTA, IRLS or Ridge")
-        if not isinstance(problem.penalty, Separable):
+        if not isinstance(problem.penalty, (Separable, Grouped)):
+            others = "FISTA, ISTA" if problem.penalty.convex else "ISTA"
             raise refuse(self, f"does not treat {type(problem.penalty).__name__}", others)
         if not problem.penalty.convex:
             raise refuse(self, "needs a convex penalty", "IRL1, CoordinateDescent, IRLS or ISTA")
-        if "c" in (problem.operator.dtype.kind, problem.b.dtype.kind):
-            raise refuse(self, "needs real data", others)
 
     def start(self, problem: Problem, x0: Array | None) -> WorkingSetState:
         """Return the state at x0 (zero by default); reads A once."""
         problem.operator.phase = "setup"
         penalty = problem.penalty
         correlations = problem.gradient(problem.b)
-        active = ActiveColumns(problem)
-        member = penalty.excluded.copy()  # an excluded column never joins
+        active = _engine(problem)
+        member = active.excluded()  # never to join
         x = start_point(problem, x0)
-        first = (penalty.unpenalised | (x != 0)) & ~penalty.excluded
+        first = active.first(x)
         level = 1.0
         if first.any():
             index = np.flatnonzero(first)
             active.extend(index, correlations[index])
-            active.x[:] = x[index]
-            active.g[:] = active.gram[: active.k, : active.k] @ active.x - active.q[: active.k]
+            active.place(x)
             member[index] = True
             if x0 is None:
                 active.newton(0.0)
-                x[index] = active.x
+            x = active.solution()
         r = active.residual() if first.any() else -problem.b
         g = problem.gradient(r) if first.any() else -correlations
         if x0 is None:
@@ -129,35 +127,35 @@ class WorkingSet(Solver):
         One Newton step with the signs held fixed follows the path of solutions; the columns that were
         near their level are looked at before the product with A^T that certifies the new point.
         """
-        before = state.active.problem.penalty
+        before = state.active.levels
         if state.active.k > _LARGEST or not state.active.follow(problem):
             return self.start(problem, state.x.copy())
         with single_threaded_lapack():
             return self._follow(problem, state, before)
 
-    def _follow(self, problem: Problem, state: WorkingSetState, before: Separable) -> WorkingSetState:
+    def _follow(self, problem: Problem, state: WorkingSetState, before: Array) -> WorkingSetState:
         problem.operator.phase = "iterations"
         assert state.dual is not None
-        penalty, active = problem.penalty, state.active
+        active = state.active
         state.level, state.gap, state.rounds = 1.0, np.inf, 0
         active.newton(1.0)
         # what moves as fast as its level falls can reach it at the new one (the strong rule)
         with np.errstate(invalid="ignore"):
-            reach = penalty.magnitude(-state.dual.Ahv) + np.maximum(before.l1 - penalty.l1, 0.0)
-            watched = np.flatnonzero((reach > penalty.l1) & ~state.member)
-        if 0 < watched.size <= max(_WATCHED, _WATCHED_SHARE * problem.n):
+            reach = active.size(state.dual.Ahv) + np.maximum(before - active.levels, 0.0)
+            watched = np.flatnonzero((reach > active.levels) & ~state.member)
+        if 0 < watched.size <= max(_WATCHED, _WATCHED_SHARE * state.member.size):
             state.r = active.residual()
-            self._admit(problem, state, self._pressed(problem, watched, state.r))
+            self._admit(state, self._pressed(state, watched, state.r))
         active.minimise(1.0, _RESUMED * problem.scale, 2)
         self._adopt(problem, state)
         return state
 
     def _adopt(self, problem: Problem, state: WorkingSetState) -> None:
         """Take the coefficients of the active columns over, and look at all columns."""
-        state.x = np.zeros(problem.n)
-        state.x[state.active.index] = state.active.x
+        state.x = state.active.solution()
         state.r = state.active.residual()
         state.dual = DualPair(state.r, problem.gradient(state.r))
+        state.active.refresh(state.dual.Ahv)
 
     def step(self, problem: Problem, state: WorkingSetState, budget: Budget) -> Outcome:
         """Add the columns that violate optimality, minimise over the active ones, check all columns."""
@@ -176,7 +174,7 @@ class WorkingSet(Solver):
         final = state.level <= 1.0
         absolute = problem.scale
         joined = -active.k
-        self._admit(problem, state, self._violators(problem, state, g))
+        self._admit(state, self._violators(state, g))
         joined += active.k
         if final:
             target = max(_INNER_TIGHT * gap, 0.3 * budget.tol) * absolute
@@ -187,7 +185,7 @@ class WorkingSet(Solver):
             if stalled and flips > 0.0 and reached > target:
                 active.semismooth(1.0, target)
                 active.minimise(1.0, target, 2)
-            self._close_nearby(problem, state, g, target)
+            self._close_nearby(state, g, target)
         else:
             active.minimise(state.level, _INNER_LOOSE * gap * absolute, _INNER_ROUNDS)
             state.level *= state.factor
@@ -222,32 +220,24 @@ class WorkingSet(Solver):
         state.dual = DualPair(state.r, problem.gradient(state.r))
         return Outcome.FLOOR if change <= 1e-16 * np.linalg.norm(problem.b) else Outcome.MOVED
 
-    def _violators(self, problem: Problem, state: WorkingSetState, g: Array) -> Array:
+    def _violators(self, state: WorkingSetState, g: Array) -> Array:
         """Return the inactive columns that violate optimality most, at the present level."""
-        penalty = problem.penalty
-        pressure = penalty.magnitude(-g) - state.level * penalty.l1
+        levels = state.active.levels
+        with np.errstate(invalid="ignore"):
+            pressure = state.active.size(g) - state.level * levels
         pressure[state.member] = -np.inf
         found = np.flatnonzero(pressure > 0.0)
-        limit = max(_NEWCOMERS, int(np.count_nonzero(state.active.x)))
+        limit = int(max(_NEWCOMERS, np.count_nonzero(state.active.x)) / state.active.width) + 1
         if found.size > limit:
             with np.errstate(divide="ignore"):
-                rank = -pressure[found] / np.maximum(penalty.l1[found], 1e-300)
+                rank = -pressure[found] / np.maximum(levels[found], 1e-300)
             found = found[np.argpartition(rank, limit)[:limit]]
         return found[np.argsort(pressure[found])[::-1]]
 
-    def _admit(self, problem: Problem, state: WorkingSetState, index: Array) -> None:
-        """Sweep over the newcomers alone; those that become non-zero join the active set."""
-        from sparseinv.kernels.descent import filter_columns
-
-        if index.size == 0:
-            return
-        penalty = problem.penalty
-        x = np.zeros(index.size)
-        filter_columns(
-            problem.layout, index, state.level * penalty.l1[index], penalty.l2[index], penalty.nonnegative,
-            state.r.copy(), _FILTER_SWEEPS, x,
-        )  # fmt: skip
-        self._join(state, index[x != 0])
+    def _admit(self, state: WorkingSetState, index: Array) -> None:
+        """Let those join that become non-zero when the newcomers alone are swept over."""
+        if index.size:
+            self._join(state, state.active.survivors(index, state.level, state.r))
 
     @staticmethod
     def _join(state: WorkingSetState, index: Array) -> None:
@@ -255,16 +245,16 @@ class WorkingSet(Solver):
             state.active.extend(index, state.correlations[index])
             state.member[index] = True
 
-    def _close_nearby(self, problem: Problem, state: WorkingSetState, g: Array, target: float) -> None:
+    def _close_nearby(self, state: WorkingSetState, g: Array, target: float) -> None:
         """Repeat on the columns that were near the boundary before spending a full pass."""
-        penalty, active = problem.penalty, state.active
-        size = penalty.magnitude(-g)
-        watched = np.flatnonzero((size > _NEAR * penalty.l1) & ~state.member)
-        limit = _WATCHED + 3 * int(np.count_nonzero(active.x))
+        active = state.active
+        size = active.size(g)
+        watched = np.flatnonzero((size > _NEAR * active.levels) & ~state.member)
+        limit = int((_WATCHED + 3 * np.count_nonzero(active.x)) / active.width) + 1
         if watched.size > limit:
             watched = watched[np.argpartition(-size[watched], limit)[:limit]]
         for _ in range(_LOCAL_ROUNDS):
-            pressed = self._pressed(problem, watched, active.residual())
+            pressed = self._pressed(state, watched, active.residual())
             if pressed.size == 0:
                 return
             self._join(state, pressed)
@@ -272,14 +262,17 @@ class WorkingSet(Solver):
             active.minimise(1.0, target, _INNER_ROUNDS)
 
     @staticmethod
-    def _pressed(problem: Problem, watched: Array, r: Array) -> Array:
-        """Return those of the watched columns that violate optimality at r."""
-        from sparseinv.kernels.descent import selected_gradient
-
+    def _pressed(state: WorkingSetState, watched: Array, r: Array) -> Array:
+        """Return those of the watched columns or blocks that violate optimality at r."""
         if watched.size == 0:
             return watched
-        out = np.empty(watched.size)
-        selected_gradient(problem.layout, watched, r, out)
-        problem.operator.charge(adjoint=round(watched.size / problem.n))
-        size = problem.penalty.magnitude(-out)
-        return watched[size > problem.penalty.l1[watched] * (1.0 + 1e-9)]
+        active = state.active
+        size = active.size_at(watched, r)
+        active.problem.operator.charge(adjoint=round(watched.size / state.member.size))
+        return watched[size > active.levels[watched] * (1.0 + 1e-9)]
+
+
+def _engine(problem: Problem) -> ActiveColumns | ActiveBlocks:
+    """Return the active set that fits: signs held fixed over the reals, norms of blocks otherwise."""
+    real = problem.dtype.kind != "c" and isinstance(problem.penalty, Separable)
+    return ActiveColumns(problem) if real else ActiveBlocks(problem)
