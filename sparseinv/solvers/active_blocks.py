@@ -14,6 +14,7 @@ import numpy as np
 
 from sparseinv.operators.matrix import ExplicitMatrix, SparseMatrix
 from sparseinv.problem import Problem
+from sparseinv.solvers import block_newton
 from sparseinv.solvers.block_columns import BlockColumns, Blocks, block_norms, ranges, take_columns
 
 Array = np.ndarray[Any, Any]
@@ -24,8 +25,9 @@ _SWEEP_RATIO = 0.1
 _NEWTON_STEPS = 4  # in a row, while they are full steps
 _FILTER_SWEEPS = 3
 _ENOUGH = 0.3  # share of the model's decrease below which the minimiser along the step is looked for
-_RIDGES = (1e-14, 1e-11, 1e-8)  # relative ridges of a Hessian that cannot be factorised, tried in turn
+_WIDE = 0.7  # beyond one over this many live columns per row Newton systems have the size of a row
 _VANISHED = 1e-12  # a block shrunk by this factor on the way along a step is zero there
+_CROWDED = 0.3  # steps between levels stay wide where there are many non-zeros
 _GROWTH = 1.5  # arrays grow by this factor
 
 
@@ -87,6 +89,11 @@ class ActiveBlocks:
     def levels(self) -> Array:
         """Levels of all blocks of the problem."""
         return self.blocks.level
+
+    @property
+    def crowded(self) -> float:
+        """Largest factor between two levels on account of many non-zeros."""
+        return _CROWDED
 
     @property
     def width(self) -> float:
@@ -211,7 +218,8 @@ class ActiveBlocks:
                 self.gram, self._starts, level * self._level, self._ridge, self._x, self._g,
                 _SWEEPS, _SWEEP_RATIO, self._scratch,
             )  # fmt: skip
-            for _ in range(_NEWTON_STEPS):
+            gap = np.inf if level == 1.0 else self.gap(level)
+            for _ in range(_NEWTON_STEPS if gap > target else 0):
                 if time.perf_counter() > self.problem.operator.deadline:
                     return gap, flips
                 flips = self.newton(level)
@@ -220,6 +228,8 @@ class ActiveBlocks:
                     return gap, flips
                 if flips > 0.0 or gap > 0.5 * before:
                     break
+            if gap <= target:
+                break
         return gap, flips
 
     def gap(self, level: float) -> float:
@@ -293,36 +303,16 @@ class ActiveBlocks:
         self, live: Array, starts: Array, slope: Array, y: Array, size: Array, weight: Array, ridge: Array
     ) -> Array | None:
         """Return -H^{-1} slope for the Hessian G + ridge + weight (I - u u^T), u = y_g / ||y_g||, over R."""
-        from scipy.linalg.lapack import dpotrf, dpotrs
-
-        from sparseinv.kernels.descent import bend
-
-        s = live.size
-        part = self.gram[np.ix_(live, live)]
-        is_complex = part.dtype.kind == "c"
         unit = y / np.where(size > 0.0, size, 1.0)[np.repeat(np.arange(size.size), np.diff(starts))]
-        if is_complex:
-            H = np.empty((2 * s, 2 * s), order="F")
-            H[:s, :s] = H[s:, s:] = part.real
-            H[s:, :s], H[:s, s:] = part.imag, -part.imag
-            slope, unit, ridge = _stacked(slope), _stacked(unit), np.tile(ridge, 2)
-        else:
-            H = np.asfortranarray(part)
-        diagonal = np.arange(H.shape[0])
-        H[diagonal, diagonal] += ridge
-        bend(H, starts, 2 if is_complex else 1, unit, weight)
-        # unit diagonal: columns of very different size must not decide what counts as singular
-        d = np.sqrt(np.maximum(H[diagonal, diagonal], 0.0))
-        d = np.divide(1.0, d, out=np.ones_like(d), where=d > 0.0)
-        H *= d
-        H *= d[:, None]
-        for small in _RIDGES:
-            H[diagonal, diagonal] += small
-            factor, info = dpotrf(H, lower=1, clean=0)
-            if info == 0:
-                step = -d * dpotrs(factor, d * slope, lower=1)[0]
-                return step[:s] + 1j * step[s:] if is_complex else np.asarray(step)
-        return None
+        wide = _WIDE * live.size > self.problem.m and bool((weight > 0.0).all())
+        if wide:
+            columns = self.columns
+            rows = columns.rows[live] if columns.sparse is None else columns.sparse[:, live].toarray().T
+            step = block_newton.by_rows(rows, starts, unit, weight, ridge, slope)
+        if not wide or step is None:
+            part = self.gram[np.ix_(live, live)]
+            step = block_newton.by_gram(part, starts, unit, weight, ridge, slope)
+        return None if step is None else -step
 
     def _image(self, live: Array, change: Array) -> Array:
         """Return G times a change of the coordinates live."""
@@ -352,10 +342,6 @@ class ActiveBlocks:
     def semismooth(self, level: float, target: float) -> float:
         """Go on with sweeps and Newton steps."""
         return self.minimise(level, target, 20)[0]
-
-
-def _stacked(v: Array) -> Array:
-    return np.concatenate([v.real, v.imag])
 
 
 def _along(size: Array, along: Array, length: Array, lam: Array, slope: float, model: float) -> float:

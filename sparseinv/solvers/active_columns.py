@@ -27,6 +27,7 @@ _SCHUR = 0.3  # share of the support that may be dropped through the same factor
 _ACCURACY = 1e-6  # what a Newton step may leave of the slope before the factor counts as worn out
 _SIGMA_START, _SIGMA_GROWTH = 100.0, 10.0  # proximal parameter of the semismooth Newton method
 _REFUSALS = 4  # steps that raise the objective after which it gives up
+_CROWDED = 0.7  # with as many non-zeros as rows in sight every level brings in and drops many columns
 _GROWTH = 1.5  # arrays grow by this factor
 
 
@@ -98,6 +99,11 @@ class ActiveColumns:
     def levels(self) -> Array:
         """Levels of all coefficients of the problem."""
         return np.asarray(self.problem.penalty.l1)
+
+    @property
+    def crowded(self) -> float:
+        """Largest factor between two levels on account of many non-zeros."""
+        return _CROWDED
 
     @property
     def width(self) -> float:

@@ -22,7 +22,7 @@ Array = np.ndarray[Any, Any]
 # thresholds tuned on the benchmark grid, in one place
 _LEVEL = 0.5  # first factor between two levels on the way down to the penalty itself
 _FASTEST, _SLOWEST = 0.3, 0.8  # range of that factor
-_CROWDING, _CROWDED = 8.0, 0.7  # the factor rises with the non-zeros per row, up to this
+_CROWDING = 8.0  # the factor rises with the non-zeros per row, up to a value of the active set's own
 _FEW, _MANY = 0.03, 0.12  # shares of flipped signs at which the descent is sped up or slowed down
 _SNAP = 1.1  # a level below this counts as 1
 _NEWCOMERS = 400  # columns looked at per round, at least
@@ -199,7 +199,7 @@ class WorkingSet(Solver):
                 state.factor = max(_FASTEST, state.factor**1.5)
             # with as many non-zeros as rows in sight every level brings in and drops many columns
             crowding = 0.0 if joined == 0 and flips == 0.0 else np.count_nonzero(active.x) / max(problem.m, 1)
-            state.factor = max(state.factor, min(_CROWDED, _FASTEST + _CROWDING * crowding))
+            state.factor = max(state.factor, min(active.crowded, _FASTEST + _CROWDING * crowding))
         before = state.x
         self._adopt(problem, state)
         unchanged = final and np.array_equal(before, state.x)
