@@ -20,12 +20,12 @@ from sparseinv.solvers.block_columns import BlockColumns, Blocks, block_norms, r
 Array = np.ndarray[Any, Any]
 
 # thresholds tuned on groups of 1 to 10 columns, real and complex, in one place
-_SWEEPS = 15  # Gram sweeps before the Newton steps
+_SWEEPS = 10  # Gram sweeps before the Newton steps
 _SWEEP_RATIO = 0.1
 _NEWTON_STEPS = 4  # in a row, while they are full steps
 _FILTER_SWEEPS = 3
 _ENOUGH = 0.3  # share of the model's decrease below which the minimiser along the step is looked for
-_WIDE = 0.7  # beyond one over this many live columns per row Newton systems have the size of a row
+_WIDE = 0.4  # beyond one over this many live columns per row Newton systems have the size of a row
 _VANISHED = 1e-12  # a block shrunk by this factor on the way along a step is zero there
 _CROWDED = 0.3  # steps between levels stay wide where there are many non-zeros
 _GROWTH = 1.5  # arrays grow by this factor
