@@ -74,7 +74,7 @@ class Case:
                 "BarzilaiBorwein": convex,
                 "ISTA": True,
                 "CoordinateDescent": self.explicit,
-                "WorkingSet": self.explicit and convex and separable and not self.plain.is_complex,
+                "WorkingSet": self.explicit and convex,
                 "Ridge": quadratic and separable,
                 "IRLS": not self.plain.nonnegative,
                 "IRL1": separable,
