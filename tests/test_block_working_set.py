@@ -141,7 +141,7 @@ def test_the_end_is_quadratic(dtype):
         result = si.solve(A, b, si.GroupL1(lam, groups=groups), solver=WS, tol=1e-12)
         assert result.success
         assert result.n_iter <= 20
-        gaps = np.array(result.history.gap)
+        gaps = np.array([row[3] for row in result.history.rows])
         assert (gaps > 1e-12).sum() - (gaps > 1e-3).sum() <= 5
         problem = plain(A, b, l1=lam, groups=groups)
         assert judged_gap(problem, result.x) <= 1e-11 * problem.scale

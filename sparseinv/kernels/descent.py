@@ -406,6 +406,36 @@ def group_descent(layout, terms, x, r, curvatures, basis, active, inner, ratio):
     return largest, done, kept
 
 
+@kernel()
+def block_move(lo, k, lam, ridge, x, scratch):
+    """Minimise over the block x[lo:lo + k] of uncorrelated columns; return the change of A x in norm.
+
+    ``scratch`` holds squared column norms and gradient; the new point goes into its last vector.
+    """
+    curvatures, slope, z = scratch
+    steepness = 0.0
+    zero = True
+    for i in range(k):
+        z[i] = x[lo + i]
+        slope[i] += ridge * z[i]
+        curvatures[i] += ridge
+        steepness += slope[i].real * slope[i].real + slope[i].imag * slope[i].imag
+        zero = zero and z[i] == 0.0
+    if zero and not np.sqrt(steepness) > lam:
+        return 0.0
+    t = block_norm(curvatures, 0, k, lam, z, slope) if lam > 0.0 else 1.0
+    change = 0.0
+    for i in range(k):
+        d = curvatures[i]
+        if t > 0.0:
+            z[i] -= (slope[i] * t + lam * z[i]) / (d * t + lam)
+        else:
+            z[i] = 0.0
+        delta = z[i] - x[lo + i]
+        change += d * (delta.real * delta.real + delta.imag * delta.imag)
+    return np.sqrt(change)
+
+
 @kernel(fastmath=REDUCE)
 def gram_group_descent(gram, starts, lam, ridge, x, g, sweeps, ratio, scratch):
     """Do what `gram_descent` does block by block, where every block has uncorrelated columns.
@@ -421,34 +451,47 @@ def gram_group_descent(gram, starts, lam, ridge, x, g, sweeps, ratio, scratch):
         worst = 0.0
         for b in range(starts.size - 1):
             lo, k = starts[b], starts[b + 1] - starts[b]
-            steepness = 0.0
-            zero = True
             for i in range(k):
-                pull = g[lo + i] + ridge[b] * x[lo + i]
-                steepness += pull.real * pull.real + pull.imag * pull.imag
-                slope[i] = pull
-                z[i] = x[lo + i]
-                curvatures[i] = gram[lo + i, lo + i].real + ridge[b]
-                zero = zero and z[i] == 0.0
-            if zero and not np.sqrt(steepness) > lam[b]:
-                continue
-            t = block_norm(curvatures, 0, k, lam[b], z, slope) if lam[b] > 0.0 else 1.0
-            change = 0.0
+                slope[i] = g[lo + i]
+                curvatures[i] = gram[lo + i, lo + i].real
+            worst = max(worst, block_move(lo, k, lam[b], ridge[b], x, scratch))
             for i in range(k):
-                d = curvatures[i]
-                if t > 0.0:
-                    delta = -(slope[i] * t + lam[b] * z[i]) / (d * t + lam[b])
-                    new = z[i] + delta
-                else:
-                    new = 0.0 * z[i]
-                delta = new - z[i]
-                if delta == 0.0:
-                    continue
-                x[lo + i] = new
-                for j in range(count):
-                    g[j] += gram[j, lo + i] * delta
-                change += d * (delta.real * delta.real + delta.imag * delta.imag)
-            worst = max(worst, np.sqrt(change))
+                delta = z[i] - x[lo + i]
+                if delta != 0.0:
+                    x[lo + i] = z[i]
+                    for j in range(count):
+                        g[j] += gram[j, lo + i] * delta
+        done += 1
+        if s == 0:
+            first = worst
+        if worst <= ratio * first:
+            break
+    return first, done
+
+
+@kernel(fastmath=REDUCE)
+def row_group_descent(rows, squares, starts, lam, ridge, x, r, sweeps, ratio, scratch):
+    """Do the same with the columns themselves, one a row of ``rows``; r = A x - b is kept current."""
+    curvatures, slope, z = scratch
+    first = 0.0
+    done = 0
+    for s in range(sweeps):
+        worst = 0.0
+        for b in range(starts.size - 1):
+            lo, k = starts[b], starts[b + 1] - starts[b]
+            for i in range(k):
+                total = 0.0 * r[0]
+                for j in range(r.size):
+                    total += np.conj(rows[lo + i, j]) * r[j]
+                slope[i] = total
+                curvatures[i] = squares[lo + i]
+            worst = max(worst, block_move(lo, k, lam[b], ridge[b], x, scratch))
+            for i in range(k):
+                delta = z[i] - x[lo + i]
+                if delta != 0.0:
+                    x[lo + i] = z[i]
+                    for j in range(r.size):
+                        r[j] += rows[lo + i, j] * delta
         done += 1
         if s == 0:
             first = worst

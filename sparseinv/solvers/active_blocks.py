@@ -26,6 +26,7 @@ _NEWTON_STEPS = 4  # in a row, while they are full steps
 _FILTER_SWEEPS = 3
 _ENOUGH = 0.3  # share of the model's decrease below which the minimiser along the step is looked for
 _WIDE = 0.4  # beyond one over this many live columns per row Newton systems have the size of a row
+_TALL = 2.0  # beyond this many columns per row of A a Gram matrix costs more than it saves
 _VANISHED = 1e-12  # a block shrunk by this factor on the way along a step is zero there
 _CROWDED = 0.3  # steps between levels stay wide where there are many non-zeros
 _GROWTH = 1.5  # arrays grow by this factor
@@ -55,7 +56,7 @@ class ActiveBlocks:
         rows = np.empty((0, problem.m), dtype=problem.dtype)
         weight = np.empty(0, dtype=problem.dtype)
         self.columns = BlockColumns(none, none, rows, sparse, none, none, weight)
-        self.gram = np.empty((0, 0), dtype=problem.dtype, order="F")
+        self.gram: Array | None = np.empty((0, 0), dtype=problem.dtype, order="F")
         self._rows = rows
         self._x = self._g = self.q = weight
         self._prepared: BlockColumns | None = None
@@ -68,7 +69,7 @@ class ActiveBlocks:
         self._block = np.repeat(np.arange(index.size), sizes)
         self._level, self._ridge = self.blocks.level[index], self.blocks.ridge[index]
         largest = int(sizes.max(initial=1))
-        self._scratch = (np.empty(largest), *np.empty((2, largest), dtype=self.gram.dtype))
+        self._scratch = (np.empty(largest), *np.empty((2, largest), dtype=self.problem.dtype))
 
     @property
     def k(self) -> int:
@@ -159,26 +160,30 @@ class ActiveBlocks:
             fresh = fresh.taken(fresh.sizes > 0)
         self._prepared = None
         old, new = self.k, self.k + fresh.k
-        if new > self.gram.shape[0]:
+        if new > _TALL * self.problem.m and self.columns.sparse is None:
+            self.gram = None
+        if new > self._x.size:
             self._grow(max(new, int(_GROWTH * old), 128))
+        r = self.residual()
         self.columns = self.columns.joined(fresh, self._rows)
-        block = self.columns.gram(fresh)
-        self.gram[:new, old:new] = block
-        self.gram[old:new, :old] = block[:old].conj().T
+        if self.gram is not None:
+            block = self.columns.gram(fresh)
+            self.gram[:new, old:new] = block
+            self.gram[old:new, :old] = block[:old].conj().T
         self.q[old:new] = fresh.correlate(self.problem.b)
         self._x[old:new] = 0.0
-        live = np.flatnonzero(self._x[:old])
-        self._g[old:new] = self.gram[old:new, live] @ self._x[live] - self.q[old:new]
+        self._g[old:new] = fresh.correlate(r)
         self._lay_out()
 
     def _grow(self, capacity: int) -> None:
-        k, dtype = self.k, self.gram.dtype
-        gram = np.empty((capacity, capacity), dtype=dtype, order="F")
-        gram[:k, :k] = self.gram[:k, :k]
+        k, dtype = self.k, self.problem.dtype
+        if self.gram is not None:
+            gram = np.empty((capacity, capacity), dtype=dtype, order="F")
+            gram[:k, :k] = self.gram[:k, :k]
+            self.gram = gram
         vectors = np.zeros((3, capacity), dtype=dtype)
         for new, old in zip(vectors, (self._x, self._g, self.q), strict=True):
             new[:k] = old[:k]
-        self.gram = gram
         self._x, self._g, self.q = vectors
         if self.columns.sparse is None:
             rows = np.empty((capacity, self.problem.m), dtype=dtype)
@@ -190,7 +195,7 @@ class ActiveBlocks:
     def place(self, x: Array) -> None:
         """Start from x (n,)."""
         self.x[:] = self.columns.gather(x)
-        self.g[:] = self.gram[: self.k, : self.k] @ self.x - self.q[: self.k]
+        self.g[:] = self.columns.correlate(self.residual())
 
     def solution(self) -> Array:
         """Return x (n,)."""
@@ -208,16 +213,11 @@ class ActiveBlocks:
 
     def minimise(self, level: float, target: float, rounds: int) -> tuple[float, float]:
         """Sweep and take Newton steps until the gap is below target; return (gap, share of vanished blocks)."""
-        from sparseinv.kernels.descent import gram_group_descent
-
         gap, flips = np.inf, 0.0
         if self.k == 0:
             return self.gap(level), flips
         for _ in range(rounds):
-            gram_group_descent(
-                self.gram, self._starts, level * self._level, self._ridge, self._x, self._g,
-                _SWEEPS, _SWEEP_RATIO, self._scratch,
-            )  # fmt: skip
+            self._sweep(level)
             gap = np.inf if level == 1.0 else self.gap(level)
             for _ in range(_NEWTON_STEPS if gap > target else 0):
                 if time.perf_counter() > self.problem.operator.deadline:
@@ -231,6 +231,21 @@ class ActiveBlocks:
             if gap <= target:
                 break
         return gap, flips
+
+    def _sweep(self, level: float) -> None:
+        """Minimise over one block after the other, a few times."""
+        from sparseinv.kernels.descent import gram_group_descent, row_group_descent
+
+        costs = (self._starts, level * self._level, self._ridge, self._x)
+        if self.gram is not None:
+            gram_group_descent(self.gram, *costs, self._g, _SWEEPS, _SWEEP_RATIO, self._scratch)
+            return
+        r, rows = self.residual(), self.columns.rows
+        squares = np.einsum("ij,ij->i", rows.real, rows.real)
+        if rows.dtype.kind == "c":
+            squares += np.einsum("ij,ij->i", rows.imag, rows.imag)
+        row_group_descent(rows, squares, *costs, r, _SWEEPS, _SWEEP_RATIO, self._scratch)
+        self.g[:] = self.columns.correlate(r)
 
     def gap(self, level: float) -> float:
         """Return the duality gap of the problem on the active blocks, from the scaled residual."""
@@ -310,7 +325,11 @@ class ActiveBlocks:
             rows = columns.rows[live] if columns.sparse is None else columns.sparse[:, live].toarray().T
             step = block_newton.by_rows(rows, starts, unit, weight, ridge, slope)
         if not wide or step is None:
-            part = self.gram[np.ix_(live, live)]
+            if self.gram is None:
+                rows = self.columns.rows[live]
+                part = np.conj(rows @ rows.conj().T)
+            else:
+                part = self.gram[np.ix_(live, live)]
             step = block_newton.by_gram(part, starts, unit, weight, ridge, slope)
         return None if step is None else -step
 
@@ -320,6 +339,8 @@ class ActiveBlocks:
         if not moved.all():
             live, change = live[moved], change[moved]
         k = self.k
+        if self.gram is None:
+            return self.columns.correlate(change @ self.columns.rows[live])
         if 4 * live.size < k:
             return self.gram[:k, live] @ change
         padded = np.zeros(k, dtype=change.dtype)
