@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -10,7 +12,7 @@ import sparseinv as si
 from reference import judged_gap, plain, truth
 from sparseinv.operators.adapt import as_operator
 from sparseinv.problem import Problem
-from sparseinv.solvers import block_newton
+from sparseinv.solvers import active_blocks, block_newton
 from sparseinv.solvers.active_blocks import ActiveBlocks
 from sparseinv.solvers.active_columns import ActiveColumns
 from sparseinv.solvers.block_columns import Blocks, block_norms, take_columns
@@ -49,7 +51,8 @@ def zoo(seed):
     if grouped:
         groups = np.unique(rng.integers(0, max(2, n // 4), n), return_inverse=True)[1]
         count = int(groups.max()) + 1
-    b = A @ (normal(n) * (rng.random(n) < 0.2) / np.maximum(np.linalg.norm(A, axis=0), 1e-3)) + 0.1 * normal(m)
+    x = normal(n) * (rng.random(n) < 0.2) / np.maximum(np.linalg.norm(A, axis=0), 1e-3)
+    b = A @ x + 0.1 * normal(m)
     if grouped:
         top = np.sqrt(np.bincount(groups, weights=np.abs(A.conj().T @ b) ** 2)).max()
     else:
@@ -83,6 +86,21 @@ def test_against_interior_points_and_coordinate_descent(seed):
     slow = si.solve(container(A), b, penalty, solver=CD, tol=1e-10, max_iter=5000)
     assert result.objective <= slow.objective + 1e-10 * problem.scale
     assert result.certificate.relative <= max(slow.certificate.relative, 1e-10)
+
+
+@pytest.mark.parametrize("seed", range(21))
+def test_without_a_gram_matrix(seed, monkeypatch):
+    """The same where there are too many columns for one, and where Newton systems are too large."""
+    container, A, b, groups, lam, ratio = zoo(seed)
+    penalty = penalty_of(groups, lam, ratio)
+    expected = si.solve(container(A), b, penalty, solver=WS, tol=1e-10)
+    monkeypatch.setattr(active_blocks, "_TALL", 0.1)
+    lean = si.solve(container(A), b, penalty, solver=WS, tol=1e-10)
+    assert lean.success
+    assert abs(lean.objective - expected.objective) <= 2e-10 * expected.certificate.scale
+    monkeypatch.setattr(active_blocks, "_LARGEST", 4)
+    sweeps = si.solve(container(A), b, penalty, solver=WS, tol=1e-4)
+    assert sweeps.certificate.relative <= 1e-3
 
 
 @pytest.mark.parametrize("seed", range(0, 42, 3))
@@ -188,7 +206,7 @@ def test_coordinates_of_blocks(seed):
     rng = np.random.default_rng(seed)
     y = rng.standard_normal(part.k).astype(problem.dtype)
     x = part.spread(y, problem.n)
-    scale = 2.0 ** -(problem.units.b_exponent)
+    scale = 2.0**-(problem.units.b_exponent)
     np.testing.assert_allclose(part.combine(y), A @ x, atol=1e-12 * size * np.linalg.norm(y))
     np.testing.assert_allclose(part.correlate(b), part.gather(A.conj().T @ b), atol=1e-12 * size / scale)
     # norms are kept, and the columns of a block are orthogonal
@@ -196,7 +214,7 @@ def test_coordinates_of_blocks(seed):
     starts = np.concatenate([[0], np.cumsum(kept.sizes)])
     np.testing.assert_allclose(blocks.norms(x)[kept.index], block_norms(y, starts), rtol=1e-12)
     gram = kept.gram(kept)
-    for lo, hi in zip(starts[:-1], starts[1:], strict=True):
+    for lo, hi in itertools.pairwise(starts):
         own = gram[lo:hi, lo:hi]
         assert np.abs(own - np.diag(np.diag(own))).max() <= 1e-12 * np.abs(own).max()
     # what is left out is nothing but rounding

@@ -28,7 +28,8 @@ problem
 dual_points
 certificate
 result, stopping
-solvers.base, solvers.least_squares, solvers.support_factor, solvers.block_columns, solvers.block_newton, solvers.active_columns, solvers.active_blocks
+solvers.block_columns | solvers.block_newton
+solvers.base, solvers.least_squares, solvers.support_factor, solvers.active_columns, solvers.active_blocks
 solvers
 solvers.auto
 driver

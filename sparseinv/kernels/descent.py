@@ -470,8 +470,12 @@ def gram_group_descent(gram, starts, lam, ridge, x, g, sweeps, ratio, scratch):
 
 
 @kernel(fastmath=REDUCE)
-def row_group_descent(rows, squares, starts, lam, ridge, x, r, sweeps, ratio, scratch):
-    """Do the same with the columns themselves, one a row of ``rows``; r = A x - b is kept current."""
+def row_group_descent(layout, squares, starts, lam, ridge, x, r, sweeps, ratio, scratch):
+    """Do the same with the columns themselves; r = A x - b is kept current.
+
+    ``layout`` is (rows, data, indices, indptr): the columns one a row, or in CSC form with rows empty.
+    """
+    rows, data, indices, indptr = layout
     curvatures, slope, z = scratch
     first = 0.0
     done = 0
@@ -481,8 +485,12 @@ def row_group_descent(rows, squares, starts, lam, ridge, x, r, sweeps, ratio, sc
             lo, k = starts[b], starts[b + 1] - starts[b]
             for i in range(k):
                 total = 0.0 * r[0]
-                for j in range(r.size):
-                    total += np.conj(rows[lo + i, j]) * r[j]
+                if indptr.size == 0:
+                    for j in range(r.size):
+                        total += np.conj(rows[lo + i, j]) * r[j]
+                else:
+                    for j in range(indptr[lo + i], indptr[lo + i + 1]):
+                        total += np.conj(data[j]) * r[indices[j]]
                 slope[i] = total
                 curvatures[i] = squares[lo + i]
             worst = max(worst, block_move(lo, k, lam[b], ridge[b], x, scratch))
@@ -490,8 +498,12 @@ def row_group_descent(rows, squares, starts, lam, ridge, x, r, sweeps, ratio, sc
                 delta = z[i] - x[lo + i]
                 if delta != 0.0:
                     x[lo + i] = z[i]
-                    for j in range(r.size):
-                        r[j] += rows[lo + i, j] * delta
+                    if indptr.size == 0:
+                        for j in range(r.size):
+                            r[j] += rows[lo + i, j] * delta
+                    else:
+                        for j in range(indptr[lo + i], indptr[lo + i + 1]):
+                            r[indices[j]] += data[j] * delta
         done += 1
         if s == 0:
             first = worst

@@ -15,7 +15,7 @@ import numpy as np
 from sparseinv.operators.matrix import ExplicitMatrix, SparseMatrix
 from sparseinv.problem import Problem
 from sparseinv.solvers import block_newton
-from sparseinv.solvers.block_columns import BlockColumns, Blocks, block_norms, ranges, take_columns
+from sparseinv.solvers.block_columns import BlockColumns, Blocks, block_norms, take_columns
 
 Array = np.ndarray[Any, Any]
 
@@ -27,6 +27,7 @@ _FILTER_SWEEPS = 3
 _ENOUGH = 0.3  # share of the model's decrease below which the minimiser along the step is looked for
 _WIDE = 0.4  # beyond one over this many live columns per row Newton systems have the size of a row
 _TALL = 2.0  # beyond this many columns per row of A a Gram matrix costs more than it saves
+_LARGEST = 6000  # beyond this many active columns there is no room for one
 _VANISHED = 1e-12  # a block shrunk by this factor on the way along a step is zero there
 _CROWDED = 0.3  # steps between levels stay wide where there are many non-zeros
 _GROWTH = 1.5  # arrays grow by this factor
@@ -160,7 +161,7 @@ class ActiveBlocks:
             fresh = fresh.taken(fresh.sizes > 0)
         self._prepared = None
         old, new = self.k, self.k + fresh.k
-        if new > _TALL * self.problem.m and self.columns.sparse is None:
+        if new > min(_TALL * self.problem.m, _LARGEST):
             self.gram = None
         if new > self._x.size:
             self._grow(max(new, int(_GROWTH * old), 128))
@@ -212,7 +213,7 @@ class ActiveBlocks:
     # --- minimisation ------------------------------------------------------------------------------------
 
     def minimise(self, level: float, target: float, rounds: int) -> tuple[float, float]:
-        """Sweep and take Newton steps until the gap is below target; return (gap, share of vanished blocks)."""
+        """Sweep and take Newton steps until the gap is below target; return (gap, last share of flips)."""
         gap, flips = np.inf, 0.0
         if self.k == 0:
             return self.gap(level), flips
@@ -240,11 +241,9 @@ class ActiveBlocks:
         if self.gram is not None:
             gram_group_descent(self.gram, *costs, self._g, _SWEEPS, _SWEEP_RATIO, self._scratch)
             return
-        r, rows = self.residual(), self.columns.rows
-        squares = np.einsum("ij,ij->i", rows.real, rows.real)
-        if rows.dtype.kind == "c":
-            squares += np.einsum("ij,ij->i", rows.imag, rows.imag)
-        row_group_descent(rows, squares, *costs, r, _SWEEPS, _SWEEP_RATIO, self._scratch)
+        r = self.residual()
+        layout, squares = self.columns.layout(), self.columns.squares()
+        row_group_descent(layout, squares, *costs, r, _SWEEPS, _SWEEP_RATIO, self._scratch)
         self.g[:] = self.columns.correlate(r)
 
     def gap(self, level: float) -> float:
@@ -298,7 +297,8 @@ class ActiveBlocks:
         image = self._image(live, change)
         fall = self._change(live, starts, change, image, smooth, ridge[block], lam, size)
         if not fall <= -_ENOUGH * model:
-            t = _along(size, along, block_norms(step, starts), lam, float(np.vdot(smooth, step).real), 2.0 * model)
+            rate = float(np.vdot(smooth, step).real)
+            t = _along(size, along, block_norms(step, starts), lam, rate, 2.0 * model)
             shorter = t * step
             gone = (block_norms(y + shorter, starts) <= _VANISHED * size) & (lam > 0.0)
             shorter[gone[block]] = -y[gone[block]]
@@ -321,15 +321,11 @@ class ActiveBlocks:
         unit = y / np.where(size > 0.0, size, 1.0)[np.repeat(np.arange(size.size), np.diff(starts))]
         wide = _WIDE * live.size > self.problem.m and bool((weight > 0.0).all())
         if wide:
-            columns = self.columns
-            rows = columns.rows[live] if columns.sparse is None else columns.sparse[:, live].toarray().T
-            step = block_newton.by_rows(rows, starts, unit, weight, ridge, slope)
+            step = block_newton.by_rows(self.columns.dense(live), starts, unit, weight, ridge, slope)
         if not wide or step is None:
-            if self.gram is None:
-                rows = self.columns.rows[live]
-                part = np.conj(rows @ rows.conj().T)
-            else:
-                part = self.gram[np.ix_(live, live)]
+            if 2 * live.size > _LARGEST:
+                return None  # sweeps alone
+            part = self.columns.gram_of(live) if self.gram is None else self.gram[np.ix_(live, live)]
             step = block_newton.by_gram(part, starts, unit, weight, ridge, slope)
         return None if step is None else -step
 
@@ -340,7 +336,9 @@ class ActiveBlocks:
             live, change = live[moved], change[moved]
         k = self.k
         if self.gram is None:
-            return self.columns.correlate(change @ self.columns.rows[live])
+            padded = np.zeros(k, dtype=change.dtype)
+            padded[live] = change
+            return self.columns.correlate(self.columns.combine(padded))
         if 4 * live.size < k:
             return self.gram[:k, live] @ change
         padded = np.zeros(k, dtype=change.dtype)
@@ -348,8 +346,8 @@ class ActiveBlocks:
         return self.gram[:k, :k] @ padded
 
     def _change(
-        self, live: Array, starts: Array, change: Array, image: Array, smooth: Array, ridge: Array, lam: Array,
-        size: Array,
+        self, live: Array, starts: Array, change: Array, image: Array, smooth: Array, ridge: Array,
+        lam: Array, size: Array,
     ) -> float:  # fmt: skip
         """Return by how much the objective changes, without cancellation."""
         y = self.x[live]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from sparseinv.penalties.separable import Separable
+import numpy as np
+
+from sparseinv.penalties.group import Grouped
 from sparseinv.problem import Problem
 from sparseinv.solvers.barzilai_borwein import BarzilaiBorwein
 from sparseinv.solvers.base import Solver
@@ -14,6 +16,8 @@ from sparseinv.solvers.proximal_gradient import FISTA, ISTA
 from sparseinv.solvers.reweighted import IRL1, IRLS
 from sparseinv.solvers.ridge import Ridge
 from sparseinv.solvers.working_set import WorkingSet
+
+_LARGEST_GROUP = 200  # what WorkingSet decomposes at once; a larger group takes proximal steps elsewhere
 
 
 def choose(problem: Problem) -> tuple[Solver, str]:
@@ -31,9 +35,11 @@ def choose(problem: Problem) -> tuple[Solver, str]:
         return complete(IRL1(), problem), "auto: nonconvex penalty, approached through reweighted L1"
     solver = _convex(problem)
     if isinstance(solver, WorkingSet):
-        return solver, "auto: columns in memory, real data, separable convex penalty"
+        kind = "complex data" if problem.dtype.kind == "c" else "real data"
+        shape = "groups" if isinstance(penalty, Grouped) else "separable convex penalty"
+        return solver, f"auto: columns in memory, {kind}, {shape}"
     if problem.explicit:
-        return solver, "auto: columns in memory, convex penalty"
+        return solver, "auto: columns in memory, groups too large for second-order steps"
     return solver, "auto: matrix-free operator, convex penalty, fewest products"
 
 
@@ -50,8 +56,9 @@ def _convex(problem: Problem) -> Solver:
     """Return the solver for the problem, or for a convex surrogate of it with the same levels."""
     if not problem.explicit:
         return BarzilaiBorwein()
-    real = "c" not in (problem.operator.dtype.kind, problem.b.dtype.kind)
-    return WorkingSet() if real and isinstance(problem.penalty, Separable) else CoordinateDescent()
+    starts = problem.penalty.terms[5]
+    largest = int(np.diff(starts).max(initial=1))
+    return WorkingSet() if largest <= _LARGEST_GROUP else CoordinateDescent()
 
 
 def complete(solver: Solver, problem: Problem) -> Solver:

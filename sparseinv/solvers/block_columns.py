@@ -100,6 +100,37 @@ class BlockColumns:
         # conjugates of what is short: those of the columns at hand would be copied anew every time
         return np.conj(self.rows @ other.rows.conj().T)
 
+    def gram_of(self, index: Array) -> Array:
+        """Return the products of the columns ``index`` with one another."""
+        if self.sparse is not None:
+            part = self.sparse[:, index]
+            return np.asarray((part.conj().T @ part).toarray())
+        rows = self.rows[index]
+        return np.conj(rows @ rows.conj().T)
+
+    def dense(self, index: Array) -> Array:
+        """Return the columns ``index``, one a row."""
+        return self.rows[index] if self.sparse is None else np.asarray(self.sparse[:, index].toarray().T)
+
+    def squares(self) -> Array:
+        """Return the squared norms of the columns."""
+        if self.sparse is not None:
+            moduli = self.sparse.data.real**2 + self.sparse.data.imag**2
+            owner = np.repeat(np.arange(self.k), np.diff(self.sparse.indptr))
+            return np.bincount(owner, weights=moduli, minlength=self.k)
+        real, imag = self.rows.real, self.rows.imag
+        squares = np.einsum("ij,ij->i", real, real)
+        return squares + np.einsum("ij,ij->i", imag, imag) if self.rows.dtype.kind == "c" else squares
+
+    def layout(self) -> tuple[Array, Array, Array, Array]:
+        """Return (rows, data, indices, indptr) for kernels; one half is empty."""
+        if self.sparse is None:
+            none = np.empty(0, dtype=np.int32)
+            return self.rows, np.empty(0, dtype=self.rows.dtype), none, none
+        kind = np.int32 if self.sparse.nnz <= np.iinfo(np.int32).max else np.int64
+        indices, indptr = (v.astype(kind, copy=False) for v in (self.sparse.indices, self.sparse.indptr))
+        return self.rows, self.sparse.data, indices, indptr
+
     def correlate(self, r: Array) -> Array:
         """Return the products of all columns with r."""
         if self.sparse is not None:
@@ -145,7 +176,8 @@ class BlockColumns:
             rows = buffer[: self.k + other.k]
             rows[self.k :] = other.rows
         return BlockColumns(
-            np.concatenate([self.index, other.index]), np.concatenate([self.sizes, other.sizes]), rows, sparse,
+            np.concatenate([self.index, other.index]), np.concatenate([self.sizes, other.sizes]),
+            rows, sparse,
             np.concatenate([self.where, other.where]), np.concatenate([self.whence, other.whence + self.k]),
             np.concatenate([self.weight, other.weight]),
         )  # fmt: skip
@@ -174,7 +206,7 @@ def take_columns(problem: Problem, blocks: Blocks, index: Array) -> BlockColumns
     if single.all():
         kept = sizes if alive.all() else alive.astype(sizes.dtype)
         found = BlockColumns(
-            index, kept, np.empty((0, problem.m)) if is_sparse else part[alive],
+            index, kept, np.empty((0, problem.m), dtype=problem.dtype) if is_sparse else part[alive],
             part[:, np.flatnonzero(alive)].astype(problem.dtype) if is_sparse else None,
             columns[alive], np.arange(int(alive.sum())), np.ones(int(alive.sum()), dtype=problem.dtype),
         )  # fmt: skip
@@ -200,7 +232,8 @@ def take_columns(problem: Problem, blocks: Blocks, index: Array) -> BlockColumns
     ranks = np.array([basis.shape[0] for basis in bases])
     whence = np.repeat(np.cumsum(ranks) - ranks, ranks) + ranges(ranks)
     whence = np.repeat(whence, np.repeat(sizes, ranks))
-    inside = np.concatenate([np.tile(np.arange(e - k, e), r) for e, k, r in zip(ends, sizes, ranks, strict=True)])
+    spans = zip(ends, sizes, ranks, strict=True)
+    inside = np.concatenate([np.tile(np.arange(end - k, end), rank) for end, k, rank in spans])
     weight = np.concatenate([basis.ravel() for basis in bases]).astype(problem.dtype, copy=False)
     if is_sparse:
         from scipy.sparse import csc_array
@@ -208,7 +241,7 @@ def take_columns(problem: Problem, blocks: Blocks, index: Array) -> BlockColumns
         turn = csc_array((weight, (inside, whence)), shape=(columns.size, int(ranks.sum())))
         sparse: Any = csc_array(part @ turn)
         sparse.sort_indices()
-        rows = np.empty((0, problem.m))
+        rows = np.empty((0, problem.m), dtype=problem.dtype)
     else:
         sparse = None
         rows = np.empty((int(ranks.sum()), problem.m), dtype=problem.dtype)

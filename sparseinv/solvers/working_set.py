@@ -128,7 +128,7 @@ class WorkingSet(Solver):
         near their level are looked at before the product with A^T that certifies the new point.
         """
         before = state.active.levels
-        if state.active.k > _LARGEST or not state.active.follow(problem):
+        if _outgrown(state) or not state.active.follow(problem):
             return self.start(problem, state.x.copy())
         with single_threaded_lapack():
             return self._follow(problem, state, before)
@@ -165,7 +165,7 @@ class WorkingSet(Solver):
     def _round(self, problem: Problem, state: WorkingSetState, budget: Budget) -> Outcome:
         assert state.dual is not None
         state.n_iter += 1
-        if state.active.k > _LARGEST:
+        if _outgrown(state):
             return self._sweep(problem, state)
         active, g = state.active, state.dual.Ahv
         gap = budget.gap
@@ -227,7 +227,7 @@ class WorkingSet(Solver):
             pressure = state.active.size(g) - state.level * levels
         pressure[state.member] = -np.inf
         found = np.flatnonzero(pressure > 0.0)
-        limit = int(max(_NEWCOMERS, np.count_nonzero(state.active.x)) / state.active.width) + 1
+        limit = int(max(_NEWCOMERS, int(np.count_nonzero(state.active.x))) / state.active.width) + 1
         if found.size > limit:
             with np.errstate(divide="ignore"):
                 rank = -pressure[found] / np.maximum(levels[found], 1e-300)
@@ -270,6 +270,11 @@ class WorkingSet(Solver):
         size = active.size_at(watched, r)
         active.problem.operator.charge(adjoint=round(watched.size / state.member.size))
         return watched[size > active.levels[watched] * (1.0 + 1e-9)]
+
+
+def _outgrown(state: WorkingSetState) -> bool:
+    """Tell whether there are too many active columns for the Gram matrix without which there is no step."""
+    return isinstance(state.active, ActiveColumns) and state.active.k > _LARGEST
 
 
 def _engine(problem: Problem) -> ActiveColumns | ActiveBlocks:
