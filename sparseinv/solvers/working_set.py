@@ -1,4 +1,4 @@
-"""Working sets with second-order steps: the default for L1 and elastic-net problems in memory."""
+"""Working sets with second-order steps: the default for convex problems in memory."""
 
 from __future__ import annotations
 
@@ -62,7 +62,10 @@ class WorkingSet(Solver):
 
     Notes
     -----
-    Real data, L1, L2 and elastic-net levels with zeros and infinities, nonnegative or not; dense and CSC.
+    L1, L2 and elastic-net levels and group norms with zeros and infinities, dense and CSC, real and complex;
+    nonnegative or not where the data are real and separate. With groups or complex data blocks take the
+    place of columns: exact block sweeps, then Newton steps on the blocks that are not zero, where the
+    objective is smooth, damped by a search along the step; their end is quadratic.
     The final Newton step is exact, so the gap usually drops to rounding level at once. Cost: about one
     pass over A per halving of the level plus two to five; m k^2 for the Gram matrix of k active columns,
     s^3 / 3 per Newton step on a support of s. Storage: A, the k active columns, k^2.
