@@ -28,6 +28,8 @@ _ENOUGH = 0.3  # share of the model's decrease below which the minimiser along t
 _WIDE = 0.4  # beyond one over this many live columns per row Newton systems have the size of a row
 _TALL = 2.0  # beyond this many columns per row of A a Gram matrix costs more than it saves
 _LARGEST = 6000  # beyond this many active columns there is no room for one
+_SHORT, _CAUTION, _RELIEF = 0.3, 8.0, 3.0  # below this step the damping grows, by this; else it falls by that
+_BOLD = 0.01  # where it begins
 _VANISHED = 1e-12  # a block shrunk by this factor on the way along a step is zero there
 _CROWDED = 0.3  # steps between levels stay wide where there are many non-zeros
 _GROWTH = 1.5  # arrays grow by this factor
@@ -60,6 +62,8 @@ class ActiveBlocks:
         self.gram: Array | None = np.empty((0, 0), dtype=problem.dtype, order="F")
         self._rows = rows
         self._x = self._g = self.q = weight
+        self._squares = np.empty(0)  # squared norms of the active columns
+        self._caution = _BOLD
         self._prepared: BlockColumns | None = None
         self._lay_out()
 
@@ -172,6 +176,7 @@ class ActiveBlocks:
             self.gram[:new, old:new] = block
             self.gram[old:new, :old] = block[:old].conj().T
         self.q[old:new] = fresh.correlate(self.problem.b)
+        self._squares = np.concatenate([self._squares, fresh.squares()])
         self._x[old:new] = 0.0
         self._g[old:new] = fresh.correlate(r)
         self._lay_out()
@@ -242,7 +247,7 @@ class ActiveBlocks:
             gram_group_descent(self.gram, *costs, self._g, _SWEEPS, _SWEEP_RATIO, self._scratch)
             return
         r = self.residual()
-        layout, squares = self.columns.layout(), self.columns.squares()
+        layout, squares = self.columns.layout(), self._squares
         row_group_descent(layout, squares, *costs, r, _SWEEPS, _SWEEP_RATIO, self._scratch)
         self.g[:] = self.columns.correlate(r)
 
@@ -285,7 +290,11 @@ class ActiveBlocks:
         weight = np.divide(lam, size, out=np.zeros(size.size), where=size > 0)
         smooth = self.g[live] + ridge[block] * y
         slope = smooth + weight[block] * y
-        step = self._newton_step(live, starts, slope, y, size, weight, ridge[block])
+        # the damping vanishes with the slope; where steps come out too long it grows from one to the next
+        d = np.sqrt(self._squares[live] + weight[block] + ridge[block])
+        d = np.where(d > 0.0, d, 1.0)
+        damping = self._caution * float(np.abs(slope / d).max()) / max(float(np.abs(y * d).max()), 1e-300)
+        step = self._newton_step(live, starts, slope, y, size, weight, ridge[block], min(damping, 1.0))
         if step is None:
             return 1.0
         along = np.add.reduceat((np.conj(y) * step).real, starts[:-1])
@@ -304,9 +313,13 @@ class ActiveBlocks:
             shorter[gone[block]] = -y[gone[block]]
             other = self._image(live, shorter)
             further = self._change(live, starts, shorter, other, smooth, ridge[block], lam, size)
+            if t < _SHORT:
+                self._caution *= _CAUTION
             share = max(share, 1.0 - t)
             if further < fall:
                 fall, change, image = further, shorter, other
+        else:
+            self._caution = max(self._caution / _RELIEF, _BOLD)
         if fall < 0.0:
             moved = y + change
             moved[change == -y] = 0.0
@@ -315,18 +328,19 @@ class ActiveBlocks:
         return share
 
     def _newton_step(
-        self, live: Array, starts: Array, slope: Array, y: Array, size: Array, weight: Array, ridge: Array
-    ) -> Array | None:
+        self, live: Array, starts: Array, slope: Array, y: Array, size: Array, weight: Array, ridge: Array,
+        damping: float,
+    ) -> Array | None:  # fmt: skip
         """Return -H^{-1} slope for the Hessian G + ridge + weight (I - u u^T), u = y_g / ||y_g||, over R."""
         unit = y / np.where(size > 0.0, size, 1.0)[np.repeat(np.arange(size.size), np.diff(starts))]
         wide = _WIDE * live.size > self.problem.m and bool((weight > 0.0).all())
         if wide:
-            step = block_newton.by_rows(self.columns.dense(live), starts, unit, weight, ridge, slope)
+            step = block_newton.by_rows(self.columns.dense(live), starts, unit, weight, ridge, slope, damping)
         if not wide or step is None:
             if 2 * live.size > _LARGEST:
                 return None  # sweeps alone
             part = self.columns.gram_of(live) if self.gram is None else self.gram[np.ix_(live, live)]
-            step = block_newton.by_gram(part, starts, unit, weight, ridge, slope)
+            step = block_newton.by_gram(part, starts, unit, weight, ridge, slope, damping)
         return None if step is None else -step
 
     def _image(self, live: Array, change: Array) -> Array:

@@ -16,8 +16,10 @@ _RIDGES = (1e-14, 1e-11, 1e-8)  # relative ridges of a matrix that cannot be fac
 _RADIAL = 1e-7  # curvature lent to the radial direction, as a share of the one that the columns give it
 
 
-def by_gram(gram: Array, starts: Array, unit: Array, weight: Array, ridge: Array, c: Array) -> Array | None:
-    """Return H^{-1} c, for the Gram matrix of the columns; None where no small ridge makes H definite."""
+def by_gram(
+    gram: Array, starts: Array, unit: Array, weight: Array, ridge: Array, c: Array, damping: float = 0.0
+) -> Array | None:
+    """Return (H + damping diag(H))^{-1} c, for the Gram matrix of the columns; None where H is indefinite."""
     from scipy.linalg.lapack import dpotrf, dpotrs
 
     from sparseinv.kernels.descent import bend
@@ -38,6 +40,7 @@ def by_gram(gram: Array, starts: Array, unit: Array, weight: Array, ridge: Array
     d = np.divide(1.0, d, out=np.ones_like(d), where=d > 0.0)
     H *= d
     H *= d[:, None]
+    H[diagonal, diagonal] += damping
     for small in _RIDGES:
         H[diagonal, diagonal] += small
         factor, info = dpotrf(H, lower=1, clean=0)
@@ -46,8 +49,10 @@ def by_gram(gram: Array, starts: Array, unit: Array, weight: Array, ridge: Array
     return None
 
 
-def by_rows(rows: Array, starts: Array, unit: Array, weight: Array, ridge: Array, c: Array) -> Array | None:
-    """Return H^{-1} c for more columns than A has rows, through a matrix of the size of a row.
+def by_rows(
+    rows: Array, starts: Array, unit: Array, weight: Array, ridge: Array, c: Array, damping: float = 0.0
+) -> Array | None:
+    """Return about (H + damping diag(H))^{-1} c for more columns than A has rows, in the space of the rows.
 
     ``rows`` holds the columns, one a row, (s, m). With D = H - G, made definite by a little curvature along
     every u_g, (D + A^T A)^{-1} = D^{-1} - D^{-1} A^T (I + A D^{-1} A^T)^{-1} A D^{-1}. All weights are > 0.
@@ -62,8 +67,12 @@ def by_rows(rows: Array, starts: Array, unit: Array, weight: Array, ridge: Array
         "ij,ij->i", radial.imag, radial.imag
     )
     floor = 1e-12 * max(float(curvature.max(initial=0.0)), 1e-300)
-    lent = _RADIAL * np.maximum(curvature, floor) + ridge[starts[:-1]]
-    weight = weight + ridge[starts[:-1]]
+    more = ridge[starts[:-1]]
+    if damping > 0.0:
+        squares = np.einsum("ij,ij->i", rows.real, rows.real) + np.einsum("ij,ij->i", rows.imag, rows.imag)
+        more = more + damping * (weight + np.add.reduceat(squares, starts[:-1]) / np.diff(starts))
+    lent = _RADIAL * np.maximum(curvature, floor) + more
+    weight = weight + more
     if rows.dtype.kind == "c":
         rows = np.block([[rows.real, rows.imag], [-rows.imag, rows.real]])
         copies, unit, c = 2, stacked(unit), stacked(c)
