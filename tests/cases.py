@@ -74,7 +74,7 @@ class Case:
                 "BarzilaiBorwein": convex,
                 "ISTA": True,
                 "CoordinateDescent": self.explicit,
-                "WorkingSet": convex and separable and not self.plain.is_complex,
+                "WorkingSet": convex and (self.explicit or (separable and not self.plain.is_complex)),
                 "Ridge": quadratic and separable,
                 "IRLS": not self.plain.nonnegative,
                 "IRL1": separable,

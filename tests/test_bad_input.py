@@ -393,12 +393,7 @@ REFUSALS = {
     "Ridge, direct": (si.Ridge(direct=True), si.L2(0.1), True, ["direct=True needs A in memory", "Ridge()"]),
     "columns": (si.CoordinateDescent(), si.L1(0.1), True, ["needs columns of A in memory", "FISTA", "ISTA"]),
     "set, L0": (si.WorkingSet(), si.L0(0.1), False, ["WorkingSet needs a convex penalty", "IRL1", "ISTA"]),
-    "set, groups": (
-        si.WorkingSet(),
-        LABELLED,
-        False,
-        ["WorkingSet does not treat", "CoordinateDescent", "FISTA"],
-    ),
+    "set, own": (si.WorkingSet(), Box(), False, ["WorkingSet does not treat Box", "ISTA"]),
     "own, columns": (si.CoordinateDescent(), Box(), False, ["does not know the penalty Box", "FISTA"]),
     "groups, Gram": (si.CoordinateDescent(gram=True), LABELLED, False, ["gram=True has no groups"]),
     "IRL1, groups": (si.IRL1(), LABELLED, True, ["IRL1 treats L0, L1, L2 and ElasticNet only", "FISTA"]),

@@ -29,7 +29,9 @@ problem
 dual_points
 certificate
 result, stopping
-solvers.base, solvers.least_squares, solvers.support_factor, solvers.lazy_columns, solvers.active_columns
+solvers.block_columns | solvers.block_newton
+solvers.base, solvers.least_squares, solvers.support_factor, solvers.lazy_columns
+solvers.active_columns | solvers.active_blocks
 solvers.column_sweeps
 solvers
 solvers.auto
@@ -43,7 +45,7 @@ cli
 # lines allowed to a module that is longer than MAX_LINES, and why
 MAX_LINES = 450
 LONG_MODULES: dict[str, tuple[int, str]] = {
-    "kernels/descent.py": (560, "one call tree a file: an edit elsewhere must not invalidate compiled code"),
+    "kernels/descent.py": (680, "one call tree a file: an edit elsewhere must not invalidate compiled code"),
     "entry.py": (560, "the public functions, most of it their documentation"),
     "kernels/batch.py": (520, "one call tree, one file: an edit elsewhere must not leave old compiled code"),
 }

@@ -406,6 +406,128 @@ def group_descent(layout, terms, x, r, curvatures, basis, active, inner, ratio):
     return largest, done, kept
 
 
+@kernel()
+def block_move(lo, k, lam, ridge, x, scratch):
+    """Minimise over the block x[lo:lo + k] of uncorrelated columns; return the change of A x in norm.
+
+    ``scratch`` holds squared column norms and gradient; the new point goes into its last vector.
+    """
+    curvatures, slope, z = scratch
+    steepness = 0.0
+    zero = True
+    for i in range(k):
+        z[i] = x[lo + i]
+        slope[i] += ridge * z[i]
+        curvatures[i] += ridge
+        steepness += slope[i].real * slope[i].real + slope[i].imag * slope[i].imag
+        zero = zero and z[i] == 0.0
+    if zero and not np.sqrt(steepness) > lam:
+        return 0.0
+    t = block_norm(curvatures, 0, k, lam, z, slope) if lam > 0.0 else 1.0
+    change = 0.0
+    for i in range(k):
+        d = curvatures[i]
+        if t > 0.0:
+            z[i] -= (slope[i] * t + lam * z[i]) / (d * t + lam)
+        else:
+            z[i] = 0.0
+        delta = z[i] - x[lo + i]
+        change += d * (delta.real * delta.real + delta.imag * delta.imag)
+    return np.sqrt(change)
+
+
+@kernel(fastmath=REDUCE)
+def gram_group_descent(gram, starts, lam, ridge, x, g, sweeps, ratio, scratch):
+    """Do what `gram_descent` does block by block, where every block has uncorrelated columns.
+
+    Block b is starts[b]:starts[b + 1] and costs lam_b ||x_b|| + ridge_b ||x_b||^2 / 2. ``scratch`` is three
+    vectors (curvatures, slope, z) as long as the largest block.
+    """
+    curvatures, slope, z = scratch
+    count = starts[starts.size - 1]
+    first = 0.0
+    done = 0
+    for s in range(sweeps):
+        worst = 0.0
+        for b in range(starts.size - 1):
+            lo, k = starts[b], starts[b + 1] - starts[b]
+            for i in range(k):
+                slope[i] = g[lo + i]
+                curvatures[i] = gram[lo + i, lo + i].real
+            worst = max(worst, block_move(lo, k, lam[b], ridge[b], x, scratch))
+            for i in range(k):
+                delta = z[i] - x[lo + i]
+                if delta != 0.0:
+                    x[lo + i] = z[i]
+                    for j in range(count):
+                        g[j] += gram[j, lo + i] * delta
+        done += 1
+        if s == 0:
+            first = worst
+        if worst <= ratio * first:
+            break
+    return first, done
+
+
+@kernel(fastmath=REDUCE)
+def row_group_descent(layout, squares, starts, lam, ridge, x, r, sweeps, ratio, scratch):
+    """Do the same with the columns themselves; r = A x - b is kept current.
+
+    ``layout`` is (rows, data, indices, indptr): the columns one a row, or in CSC form with rows empty.
+    """
+    rows, data, indices, indptr = layout
+    curvatures, slope, z = scratch
+    first = 0.0
+    done = 0
+    for s in range(sweeps):
+        worst = 0.0
+        for b in range(starts.size - 1):
+            lo, k = starts[b], starts[b + 1] - starts[b]
+            for i in range(k):
+                total = 0.0 * r[0]
+                if indptr.size == 0:
+                    for j in range(r.size):
+                        total += np.conj(rows[lo + i, j]) * r[j]
+                else:
+                    for j in range(indptr[lo + i], indptr[lo + i + 1]):
+                        total += np.conj(data[j]) * r[indices[j]]
+                slope[i] = total
+                curvatures[i] = squares[lo + i]
+            worst = max(worst, block_move(lo, k, lam[b], ridge[b], x, scratch))
+            for i in range(k):
+                delta = z[i] - x[lo + i]
+                if delta != 0.0:
+                    x[lo + i] = z[i]
+                    if indptr.size == 0:
+                        for j in range(r.size):
+                            r[j] += rows[lo + i, j] * delta
+                    else:
+                        for j in range(indptr[lo + i], indptr[lo + i + 1]):
+                            r[indices[j]] += data[j] * delta
+        done += 1
+        if s == 0:
+            first = worst
+        if worst <= ratio * first:
+            break
+    return first, done
+
+
+@kernel()
+def bend(H, starts, copies, directions, weight):
+    """Add weight_b (I - u_b u_b^T) to the rows and columns of every block b, in place.
+
+    With two copies a block is its real parts and, ``starts[-1]`` places further, its imaginary parts.
+    """
+    half = starts[starts.size - 1]
+    for b in range(starts.size - 1):
+        for q in range(copies):
+            for j in range(starts[b] + q * half, starts[b + 1] + q * half):
+                H[j, j] += weight[b]
+                for p in range(copies):
+                    for i in range(starts[b] + p * half, starts[b + 1] + p * half):
+                        H[i, j] -= weight[b] * directions[i] * directions[j]
+
+
 @kernel(fastmath=REDUCE)
 def gram_descent(gram, count, terms, x, g, sweeps, ratio):
     """Sweep over the first ``count`` coordinates with the Gram matrix; g = A^H (A x - b) is kept current.

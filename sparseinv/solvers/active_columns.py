@@ -21,12 +21,14 @@ Array = np.ndarray[Any, Any]
 
 # thresholds tuned on the benchmark grid, in one place
 _SWEEPS = 8  # Gram sweeps before a Newton step
+_FILTER_SWEEPS = 3  # sweeps over newcomers alone; those left at zero do not enter the Gram matrix
 _SWEEP_RATIO = 0.1  # a round of sweeps ends when changes fall below this fraction of the first
 _CLIP = 0.3  # share of the model decrease that clipping flipped signs must reach
 _SCHUR = 0.3  # share of the support that may be dropped through the same factor
 _ACCURACY = 1e-6  # what a Newton step may leave of the slope before the factor counts as worn out
 _SIGMA_START, _SIGMA_GROWTH = 100.0, 10.0  # proximal parameter of the semismooth Newton method
 _REFUSALS = 4  # steps that raise the objective after which it gives up
+_CROWDED = 0.7  # with as many non-zeros as rows in sight every level brings in and drops many columns
 _GROWTH = 1.5  # arrays grow by this factor
 
 
@@ -95,6 +97,63 @@ class ActiveColumns:
             self.l1[: self.k], self.l2[: self.k] = penalty.l1[self.index], penalty.l2[self.index]
         return same
 
+    # --- what WorkingSet asks of all columns -----------------------------------------------------------
+
+    @property
+    def levels(self) -> Array:
+        """Levels of all coefficients of the problem."""
+        return np.asarray(self.problem.penalty.l1)
+
+    @property
+    def crowded(self) -> float:
+        """Largest factor between two levels on account of many non-zeros."""
+        return _CROWDED
+
+    def limit(self, columns: int) -> int:
+        """Return how many newcomers so many columns are."""
+        return columns
+
+    def excluded(self) -> Array:
+        """Return the mask of the columns that never join."""
+        return np.array(self.problem.penalty.excluded)
+
+    def first(self, x: Array) -> Array:
+        """Return the mask of the columns to begin with: unpenalised, or with a coefficient in x."""
+        penalty = self.problem.penalty
+        return np.asarray((penalty.unpenalised | (x != 0)) & ~penalty.excluded)
+
+    def size(self, g: Array) -> Array:
+        """Return the part of the gradient g = A^T r (n,) that can move a coefficient away from zero."""
+        return np.asarray(self.problem.penalty.magnitude(-g))
+
+    def size_at(self, index: Array, r: Array) -> Array:
+        """Return the same for the columns ``index`` only, for the residual r."""
+        from sparseinv.kernels.descent import selected_gradient
+
+        out = np.empty(index.size)
+        matrix, place = self.matrix(index)
+        selected_gradient(matrix.layout, place, r, out)
+        return self.size(out)
+
+    def survivors(self, index: Array, level: float, r: Array) -> Array:
+        """Sweep over newcomers alone; return those that become non-zero."""
+        from sparseinv.kernels.descent import descend_columns
+
+        penalty = self.problem.penalty
+        x = np.zeros(index.size)
+        matrix, place = self.matrix(index)
+        descend_columns(
+            matrix.layout, place, level * penalty.l1[index], penalty.l2[index], penalty.nonnegative,
+            r.copy(), _FILTER_SWEEPS, 0.0, x, np.full(index.size, -1.0),
+        )  # fmt: skip
+        return index[x != 0]
+
+    def solution(self) -> Array:
+        """Return x (n,)."""
+        x = np.zeros(self.problem.n)
+        x[self.index] = self.x
+        return x
+
     def extend(self, index: Array, q: Array) -> None:
         """Add columns, given their products q = A^T b."""
         penalty = self.problem.penalty
@@ -110,11 +169,11 @@ class ActiveColumns:
         live = np.flatnonzero(self._x[:old])
         self._g[old:new] = self.gram[old:new, live] @ self._x[live] - q
 
-    def start(self, index: Array, q: Array, x: Array) -> None:
-        """Add columns with coefficients x where there are none yet."""
-        self.extend(index, q)
-        self.x[:] = x
-        self.g[:] = self.gram[: self.k, : self.k] @ self.x - q
+    def start(self, index: Array, correlations: Array, x: Array) -> None:
+        """Add the first columns, with their coefficients in x (n,), given all of A^T b."""
+        self.extend(index, correlations[index])
+        self.x[:] = x[index]
+        self.g[:] = self.gram[: self.k, : self.k] @ self.x - self.q[: self.k]
 
     def _append(self, index: Array) -> Array:
         """Copy the columns beside those at hand; return the new columns of the Gram matrix."""

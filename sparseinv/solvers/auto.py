@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+
+from sparseinv.penalties.group import Grouped
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
 from sparseinv.solvers.barzilai_borwein import BarzilaiBorwein
@@ -15,6 +18,8 @@ from sparseinv.solvers.proximal_gradient import FISTA, ISTA
 from sparseinv.solvers.reweighted import IRL1, IRLS
 from sparseinv.solvers.ridge import Ridge
 from sparseinv.solvers.working_set import WorkingSet
+
+_LARGEST_GROUP = 200  # what WorkingSet decomposes at once; a larger group takes proximal steps elsewhere
 
 
 def choose(problem: Problem) -> tuple[Solver, str]:
@@ -36,9 +41,11 @@ def choose(problem: Problem) -> tuple[Solver, str]:
         return complete(WorkingSet(), problem), f"auto: matrix-free operator, separable convex penalty, {how}"
     solver = _convex(problem)
     if isinstance(solver, WorkingSet):
-        return solver, "auto: columns in memory, real data, separable convex penalty"
+        kind = "real data" if _real(problem) else "complex data"
+        shape = "groups" if isinstance(penalty, Grouped) else "separable convex penalty"
+        return solver, f"auto: columns in memory, {kind}, {shape}"
     if problem.explicit:
-        return solver, "auto: columns in memory, convex penalty"
+        return solver, "auto: columns in memory, groups too large for second-order steps"
     return solver, "auto: matrix-free operator, convex penalty, fewest products"
 
 
@@ -53,10 +60,13 @@ def resolve(problem: Problem, solver: Solver | str) -> tuple[Solver, str]:
 
 def _convex(problem: Problem) -> Solver:
     """Return the solver for the problem, or for a convex surrogate of it with the same levels."""
-    # in this order: to learn the type of an operator that does not declare it takes a product
-    if isinstance(problem.penalty, Separable) and are_cheap(problem) and _real(problem):
-        return complete(WorkingSet(), problem)
-    return CoordinateDescent() if problem.explicit else BarzilaiBorwein()
+    if not problem.explicit:
+        # in this order: to learn the type of an operator that does not declare it takes a product
+        lazy = isinstance(problem.penalty, Separable) and are_cheap(problem) and _real(problem)
+        return complete(WorkingSet(), problem) if lazy else BarzilaiBorwein()
+    starts = problem.penalty.terms[5]
+    largest = int(np.diff(starts).max(initial=1))
+    return WorkingSet() if largest <= _LARGEST_GROUP else CoordinateDescent()
 
 
 def _real(problem: Problem) -> bool:

@@ -12,6 +12,8 @@ import numpy as np
 from sparseinv.certificate import DualPair
 from sparseinv.operators.matrix import SparseMatrix
 from sparseinv.problem import Problem
+from sparseinv.solvers.active_blocks import ActiveBlocks
+from sparseinv.solvers.active_columns import ActiveColumns
 from sparseinv.solvers.base import Outcome
 from sparseinv.stopping import Budget
 
@@ -79,10 +81,10 @@ def materialise(state: Any) -> None:
     """Go over to the Gram matrix of the columns that are not zero."""
     index = np.flatnonzero(state.x)
     state.watched = state.squares = None
-    if index.size > largest(state.active.problem):
+    if index.size > largest(state.active):
         state.sweeping = True
         return
-    state.active.start(index, state.correlations[index], state.x[index])
+    state.active.start(index, state.correlations, state.x)
     state.member[index] = True
 
 
@@ -102,8 +104,9 @@ def sweep(problem: Problem, state: Any) -> Outcome:
     return Outcome.FLOOR if change <= 1e-16 * np.linalg.norm(problem.b) else Outcome.MOVED
 
 
-def largest(problem: Problem) -> int:
-    """Return how many active columns a Gram matrix may have."""
-    if not problem.explicit:
-        return problem.n  # the columns written down have a limit of their own
+def largest(active: ActiveColumns | ActiveBlocks) -> int:
+    """Return how many columns the active set may have."""
+    problem = active.problem
+    if isinstance(active, ActiveBlocks) or not problem.explicit:
+        return problem.n  # blocks go on without a Gram matrix; columns written down have their own limit
     return _LARGEST_SPARSE if isinstance(problem.operator.inner, SparseMatrix) else _LARGEST

@@ -10,6 +10,7 @@ import numpy as np
 from sparseinv.certificate import Kind
 from sparseinv.problem import Problem
 from sparseinv.solvers.base import Outcome, Solver, State, chunk, cost_of_pass, refuse, start_point
+from sparseinv.solvers.block_columns import eigen
 from sparseinv.stopping import Budget
 
 Array = np.ndarray[Any, Any]
@@ -185,29 +186,9 @@ def _group_bases(problem: Problem, order: Array, starts: Array) -> tuple[Array, 
             some = groups[first : first + at_once]
             members = starts[some][:, None] + np.arange(k)
             columns = problem.operator.columns(order[members].ravel())
-            values, basis = _eigen(columns.reshape(problem.m, some.size, k).transpose(1, 0, 2))
+            values, basis = eigen(columns.reshape(problem.m, some.size, k).transpose(1, 0, 2))
             curvatures[members] = values
             vectors[offsets[some][:, None] + np.arange(k * k)] = basis.reshape(some.size, -1)
     empty = problem.column_norms[order] == 0.0
     scratch = [np.empty(int(sizes.max(initial=0)), dtype=problem.dtype) for _ in range(3)]
     return curvatures, (vectors, offsets, empty, *scratch)
-
-
-def _eigen(columns: Array) -> tuple[Array, Array]:
-    """Return eigenvalues (G, k) and eigenvectors (G, k, k), one a row, of the Gram matrices of (G, m, k).
-
-    From singular values, because Gram matrices would lose what lies below 1e-8 of the norm. They are raised
-    by their rounding errors, so that no step is too long; values within rounding of zero become zero.
-    """
-    count, m, k = columns.shape
-    if m == 0:
-        return np.zeros((count, k)), np.broadcast_to(np.eye(k), (count, k, k))
-    # powers of two, so that the scale of A changes no bit
-    exponent = np.frexp(np.abs(columns).max(axis=(1, 2)))[1]
-    triangle = np.linalg.qr(columns * np.ldexp(1.0, -exponent)[:, None, None], mode="r")
-    _, sigma, adjoint = np.linalg.svd(triangle)
-    padded = np.zeros((count, k))
-    padded[:, : sigma.shape[1]] = sigma
-    rounding = 4e-16 * max(k, 8) * sigma[:, :1]
-    s = np.where(padded > 2.0 * rounding, padded + rounding, 0.0) ** 2
-    return np.ldexp(s, 2 * exponent[:, None]), adjoint.conj()

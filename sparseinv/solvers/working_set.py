@@ -1,4 +1,4 @@
-"""Working sets with second-order steps: the default for L1 and elastic-net problems in memory."""
+"""Working sets with second-order steps: the default for convex problems in memory."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from sparseinv.certificate import DualPair, certify_problem
+from sparseinv.penalties.group import Grouped
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
+from sparseinv.solvers.active_blocks import ActiveBlocks
 from sparseinv.solvers.active_columns import ActiveColumns
 from sparseinv.solvers.base import Outcome, Solver, State, refuse, start_point
 from sparseinv.solvers.column_sweeps import TALL, descend, largest, materialise, sweep
@@ -22,12 +24,11 @@ Array = np.ndarray[Any, Any]
 # thresholds tuned on the benchmark grid, in one place
 _LEVEL = 0.5  # first factor between two levels on the way down to the penalty itself
 _FASTEST, _SLOWEST = 0.3, 0.8  # range of that factor
-_CROWDING, _CROWDED = 8.0, 0.7  # the factor rises with the non-zeros per row, up to this
+_CROWDING = 8.0  # the factor rises with the non-zeros per row, up to a value of the active set's own
 _FEW, _MANY = 0.03, 0.12  # shares of flipped signs at which the descent is sped up or slowed down
 _DIRECT = 400  # the first level is low enough for as many columns to exceed it at x = 0
 _SNAP = 1.1  # a level below this counts as 1
 _NEWCOMERS = 400  # columns looked at per round, at least
-_FILTER_SWEEPS = 3  # sweeps over newcomers alone; those left at zero do not enter the Gram matrix
 _INNER_ROUNDS = 8
 _INNER_LOOSE, _INNER_TIGHT = 0.3, 0.1  # inner gap over outer gap, above and at the final level
 _NEAR = 0.5  # columns with |a_j^T r| above this share of their level are watched between full passes
@@ -44,8 +45,8 @@ _FEW_PRODUCTS = 20  # columns looked at per round where each costs a product, at
 class WorkingSetState(State):
     """Carry the active columns and the level on the way down."""
 
-    active: ActiveColumns
-    member: Array  # mask of the active columns, shape (n,)
+    active: ActiveColumns | ActiveBlocks
+    member: Array  # mask of the columns or blocks that are active or never join
     correlations: Array  # A^T b
     level: float  # factor on the penalty; 1 is the problem itself
     factor: float = _LEVEL  # between this level and the next
@@ -77,11 +78,15 @@ class WorkingSet(Solver):
 
     Notes
     -----
-    Real data, L1, L2 and elastic-net levels with zeros and infinities, nonnegative or not; dense, CSC and
-    matrix-free. Columns of a matrix-free A are written down when they are first asked for, 512 MiB and
-    3000 active ones at most. Where they have a closed form (convolutions, selections, diagonals and what is
-    made of them) they are no products with A and are counted apart; elsewhere ``first_order`` runs until
-    it is expected to take more products than the columns of its support.
+    L1, L2 and elastic-net levels and group norms with zeros and infinities, dense and CSC, real and complex;
+    nonnegative or not, and matrix-free, where the data are real and separate. With groups or complex data
+    blocks take the place of columns: exact block sweeps, then Newton steps on the blocks that are not zero,
+    where the objective is smooth, damped by a search along the step; their end is quadratic.
+
+    Columns of a matrix-free A are written down when they are first asked for, 512 MiB and 3000 active ones
+    at most. Where they have a closed form (convolutions, selections, diagonals and what is made of them)
+    they are no products with A and are counted apart; elsewhere ``first_order`` runs until it is expected
+    to take more products than the columns of its support.
 
     The final Newton step is exact, so the gap usually drops to rounding level at once. Cost: about one
     pass over A per halving of the level plus two to five; m k^2 for the Gram matrix of k active columns,
@@ -111,14 +116,14 @@ class WorkingSet(Solver):
             )
 
     def check(self, problem: Problem) -> None:
-        """Refuse what is not real, convex, separable and in memory."""
-        others = "CoordinateDescent, FISTA" if problem.explicit else "BarzilaiBorwein, FISTA"
-        if not isinstance(problem.penalty, Separable):
+        """Refuse what is not convex and built in, and operators with groups or complex data."""
+        if not isinstance(problem.penalty, (Separable, Grouped)):
+            others = "FISTA, ISTA" if problem.penalty.convex else "ISTA"
             raise refuse(self, f"does not treat {type(problem.penalty).__name__}", others)
         if not problem.penalty.convex:
             raise refuse(self, "needs a convex penalty", "IRL1, CoordinateDescent, IRLS or ISTA")
-        if "c" in (problem.operator.dtype.kind, problem.b.dtype.kind):
-            raise refuse(self, "needs real data", others)
+        if not problem.explicit and not _signed(problem):
+            raise refuse(self, "needs real data and no groups for a matrix-free A", "BarzilaiBorwein, FISTA")
 
     def start(self, problem: Problem, x0: Array | None) -> WorkingSetState:
         """Return the state at x0 (zero by default); reads A once."""
@@ -140,11 +145,11 @@ class WorkingSet(Solver):
     def _first(self, problem: Problem, x0: Array | None) -> WorkingSetState:
         penalty = problem.penalty
         correlations = problem.gradient(problem.b)
-        active = ActiveColumns(problem)
-        member = penalty.excluded.copy()  # an excluded column never joins
+        active = ActiveColumns(problem) if _signed(problem) else ActiveBlocks(problem)
+        member = active.excluded()  # never to join
         x = start_point(problem, x0)
-        first = (penalty.unpenalised | (x != 0)) & ~penalty.excluded
-        level, sweeping = 1.0, active.lazy is None and int(first.sum()) > largest(problem)
+        first = active.first(x)
+        level, sweeping = 1.0, active.lazy is None and int(first.sum()) > largest(active)
         if active.lazy is not None and first.any():
             count = int(first.sum())
             if count > _LARGEST_LAZY or active.lazy.affordable(np.flatnonzero(first)).size < count:
@@ -155,34 +160,36 @@ class WorkingSet(Solver):
                 return state
         if first.any() and not sweeping:
             index = np.flatnonzero(first)
-            active.start(index, correlations[index], x[index])
+            active.start(index, correlations, x)
             member[index] = True
             if x0 is None:
                 active.newton(0.0)
-                x[index] = active.x
+            x = active.solution()
         r = problem.residual(x) if x.any() else -problem.b
         g = problem.gradient(r) if first.any() else -correlations
         if x0 is None:
             top = penalty.lam_max(-g, None)
-            level = min(top * _LEVEL, self._crowded(problem, g)) if np.isfinite(top) else 1.0
+            level = min(top * _LEVEL, self._crowded(active, g)) if np.isfinite(top) else 1.0
             level = 1.0 if level < _SNAP else level
         state = WorkingSetState(x, r, active=active, member=member, correlations=correlations, level=level)
         state.sweeping = sweeping
         state.dual = DualPair(r, g)
-        if problem.explicit and problem.m >= TALL * problem.n and not first.any():
+        tall = problem.explicit and problem.m >= TALL * problem.n
+        if tall and isinstance(active, ActiveColumns) and not first.any():
             state.level = 1.0
             state.watched = np.zeros(problem.n, dtype=bool)
             state.squares = np.full(problem.n, -1.0)
         return state
 
     @staticmethod
-    def _crowded(problem: Problem, g: Array) -> float:
-        """Return the level that _DIRECT columns exceed at x = 0."""
-        penalty = problem.penalty
-        if problem.n <= _DIRECT:
+    def _crowded(active: ActiveColumns | ActiveBlocks, g: Array) -> float:
+        """Return the level that _DIRECT columns exceed at x = 0; blocks do not start low."""
+        if isinstance(active, ActiveBlocks):
+            return np.inf
+        if active.problem.n <= _DIRECT:
             return 1.0
-        size = penalty.magnitude(-g)
-        ratio = np.divide(size, penalty.l1, out=np.zeros(size.size), where=penalty.l1 > 0)
+        size, levels = active.size(g), active.levels
+        ratio = np.divide(size, levels, out=np.zeros(size.size), where=levels > 0)
         return float(np.partition(ratio, -_DIRECT)[-_DIRECT])
 
     def resume(self, problem: Problem, state: WorkingSetState) -> WorkingSetState:
@@ -199,28 +206,28 @@ class WorkingSet(Solver):
             state.patience = None if state.patience is None else Patience()
             self._take_over(state)
             return state
-        before = state.active.problem.penalty
+        before = state.active.levels
         if state.sweeping or not state.active.follow(problem):
             return self.start(problem, state.x.copy())
         with single_threaded_lapack():
             return self._follow(problem, state, before)
 
-    def _follow(self, problem: Problem, state: WorkingSetState, before: Separable) -> WorkingSetState:
+    def _follow(self, problem: Problem, state: WorkingSetState, before: Array) -> WorkingSetState:
         problem.operator.phase = "iterations"
         assert state.dual is not None
-        penalty, active = problem.penalty, state.active
+        active = state.active
         state.level, state.gap, state.rounds = 1.0, np.inf, 0
         flips, before_k = active.newton(1.0), active.k
         # what moves as fast as its level falls can reach it at the new one (the strong rule)
         with np.errstate(invalid="ignore"):
             g = state.dual.Ahv if state.estimate is None else state.estimate
-            reach = penalty.magnitude(-g) + np.maximum(before.l1 - penalty.l1, 0.0)
-            watched = np.flatnonzero((reach > penalty.l1) & ~state.member)
+            reach = active.size(g) + np.maximum(before - active.levels, 0.0)
+            watched = np.flatnonzero((reach > active.levels) & ~state.member)
         if active.lazy is not None:
             watched = active.lazy.known(watched)
-        if 0 < watched.size <= max(_WATCHED, _WATCHED_SHARE * problem.n):
+        if 0 < watched.size <= max(_WATCHED, _WATCHED_SHARE * state.member.size):
             state.r = active.residual()
-            self._admit(problem, state, self._pressed(problem, state, watched, state.r))
+            self._admit(state, self._pressed(state, watched, state.r))
         if flips or active.k > before_k or active.gap(1.0) > _RESUMED * problem.scale:
             active.minimise(1.0, _RESUMED * problem.scale, 2)
         self._adopt(problem, state, follows=True)
@@ -228,14 +235,16 @@ class WorkingSet(Solver):
 
     def _adopt(self, problem: Problem, state: WorkingSetState, follows: bool = False) -> None:
         """Take the coefficients of the active columns over, and look at all columns."""
-        state.x = np.zeros(problem.n)
-        state.x[state.active.index] = state.active.x
+        state.x = state.active.solution()
         if state.active.lazy is None:
             state.r = problem.residual(state.x)  # remembered there, so that the last certificate is free
         else:
             state.r = state.active.residual()
             follows = False
-        if follows or state.estimate is not None:
+        if isinstance(state.active, ActiveBlocks):
+            g = problem.gradient(state.r)
+            state.active.refresh(g)
+        elif follows or state.estimate is not None:
             g, state.estimate = problem.gradient_bound(state.r, state.x != 0, problem.penalty.l1)
         else:
             g = problem.gradient(state.r)
@@ -267,7 +276,7 @@ class WorkingSet(Solver):
         final = state.level <= 1.0
         absolute = problem.scale
         before = active.k
-        if not self._admit(problem, state, self._violators(problem, state, g)):
+        if not self._admit(state, self._violators(state, g)):
             return sweep(problem, state)
         joined = active.k - before
         if final:
@@ -279,7 +288,7 @@ class WorkingSet(Solver):
             if stalled and flips > 0.0 and reached > target:
                 active.semismooth(1.0, target)
                 active.minimise(1.0, target, 2)
-            self._close_nearby(problem, state, g if state.estimate is None else state.estimate, target)
+            self._close_nearby(state, g if state.estimate is None else state.estimate, target)
         else:
             active.minimise(state.level, _INNER_LOOSE * gap * absolute, _INNER_ROUNDS)
             state.level *= state.factor
@@ -293,7 +302,7 @@ class WorkingSet(Solver):
                 state.factor = max(_FASTEST, state.factor**1.5)
             # with as many non-zeros as rows in sight every level brings in and drops many columns
             crowding = 0.0 if joined == 0 and flips == 0.0 else np.count_nonzero(active.x) / max(problem.m, 1)
-            state.factor = max(state.factor, min(_CROWDED, _FASTEST + _CROWDING * crowding))
+            state.factor = max(state.factor, min(active.crowded, _FASTEST + _CROWDING * crowding))
         last = state.x
         self._adopt(problem, state)
         waiting = active.lazy is not None and active.lazy.full  # for another method to take over
@@ -335,42 +344,34 @@ class WorkingSet(Solver):
         rest = state.rest
         state.x, state.r, state.dual, state.settled = rest.x, rest.r, rest.dual, rest.settled
 
-    def _violators(self, problem: Problem, state: WorkingSetState, g: Array) -> Array:
-        """Return the inactive columns that violate optimality most, at the present level."""
-        penalty = problem.penalty
-        pressure = penalty.magnitude(-g) - state.level * penalty.l1
+    def _violators(self, state: WorkingSetState, g: Array) -> Array:
+        """Return the inactive columns or blocks that violate optimality most, at the present level."""
+        levels = state.active.levels
+        with np.errstate(invalid="ignore"):
+            pressure = state.active.size(g) - state.level * levels
         pressure[state.member] = -np.inf
         found = np.flatnonzero(pressure > 0.0)
         lazy = state.active.lazy
         fewest = _NEWCOMERS if lazy is None or lazy.closed else _FEW_PRODUCTS
-        limit = max(fewest, int(np.count_nonzero(state.active.x)))
+        limit = state.active.limit(max(fewest, int(np.count_nonzero(state.active.x))))
         if found.size > limit:
             with np.errstate(divide="ignore"):
-                rank = -pressure[found] / np.maximum(penalty.l1[found], 1e-300)
+                rank = -pressure[found] / np.maximum(levels[found], 1e-300)
             found = found[np.argpartition(rank, limit)[:limit]]
         return found[np.argsort(pressure[found])[::-1]]
 
-    def _admit(self, problem: Problem, state: WorkingSetState, index: Array) -> bool:
-        """Sweep over the newcomers alone; those that become non-zero join the active set if it has room."""
-        from sparseinv.kernels.descent import descend_columns
-
+    def _admit(self, state: WorkingSetState, index: Array) -> bool:
+        """Let those join that become non-zero when the newcomers alone are swept over, if there is room."""
         if state.active.lazy is not None:
             index = state.active.lazy.affordable(index)
         if index.size == 0:
             return True
-        penalty = problem.penalty
-        x = np.zeros(index.size)
-        matrix, place = state.active.matrix(index)
-        descend_columns(
-            matrix.layout, place, state.level * penalty.l1[index], penalty.l2[index], penalty.nonnegative,
-            state.r.copy(), _FILTER_SWEEPS, 0.0, x, np.full(index.size, -1.0),
-        )  # fmt: skip
-        return self._join(state, index[x != 0])
+        return self._join(state, state.active.survivors(index, state.level, state.r))
 
     @staticmethod
     def _join(state: WorkingSetState, index: Array) -> bool:
         """Add columns to the active set; tell whether it had room."""
-        if state.active.k + index.size > largest(state.active.problem):
+        if state.active.k + index.size > largest(state.active):
             state.sweeping = True
             return False
         if index.size:
@@ -378,18 +379,18 @@ class WorkingSet(Solver):
             state.member[index] = True
         return True
 
-    def _close_nearby(self, problem: Problem, state: WorkingSetState, g: Array, target: float) -> None:
+    def _close_nearby(self, state: WorkingSetState, g: Array, target: float) -> None:
         """Repeat on the columns that were near the boundary before spending a full pass."""
-        penalty, active = problem.penalty, state.active
-        size = penalty.magnitude(-g)
-        watched = np.flatnonzero((size > _NEAR * penalty.l1) & ~state.member)
-        limit = _WATCHED + 3 * int(np.count_nonzero(active.x))
+        active = state.active
+        size = active.size(g)
+        watched = np.flatnonzero((size > _NEAR * active.levels) & ~state.member)
+        limit = active.limit(_WATCHED + 3 * int(np.count_nonzero(active.x)))
         if watched.size > limit:
             watched = watched[np.argpartition(-size[watched], limit)[:limit]]
         if active.lazy is not None:
             watched = active.lazy.known(watched)
         for _ in range(_LOCAL_ROUNDS):
-            pressed = self._pressed(problem, state, watched, active.residual())
+            pressed = self._pressed(state, watched, active.residual())
             if pressed.size == 0:
                 return
             self._join(state, pressed)
@@ -397,17 +398,19 @@ class WorkingSet(Solver):
             active.minimise(1.0, target, _INNER_ROUNDS)
 
     @staticmethod
-    def _pressed(problem: Problem, state: WorkingSetState, watched: Array, r: Array) -> Array:
-        """Return those of the watched columns that violate optimality at r."""
-        from sparseinv.kernels.descent import selected_gradient
-
-        if state.active.lazy is not None:
-            watched = state.active.lazy.affordable(watched)
+    def _pressed(state: WorkingSetState, watched: Array, r: Array) -> Array:
+        """Return those of the watched columns or blocks that violate optimality at r."""
+        active = state.active
+        if active.lazy is not None:
+            watched = active.lazy.affordable(watched)
         if watched.size == 0:
             return watched
-        out = np.empty(watched.size)
-        matrix, place = state.active.matrix(watched)
-        selected_gradient(matrix.layout, place, r, out)
-        problem.operator.charge(adjoint=round(watched.size / problem.n))
-        size = problem.penalty.magnitude(-out)
-        return watched[size > problem.penalty.l1[watched] * (1.0 + 1e-9)]
+        size = active.size_at(watched, r)
+        active.problem.operator.charge(adjoint=round(watched.size / state.member.size))
+        return watched[size > active.levels[watched] * (1.0 + 1e-9)]
+
+
+def _signed(problem: Problem) -> bool:
+    """Tell whether signs can be held fixed: real coefficients, each with a level of its own."""
+    real = "c" not in (problem.operator.dtype.kind, problem.b.dtype.kind)
+    return real and isinstance(problem.penalty, Separable)
