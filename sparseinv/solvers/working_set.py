@@ -165,7 +165,9 @@ class WorkingSet(Solver):
             if x0 is None:
                 active.newton(0.0)
             x = active.solution()
-        r = problem.residual(x) if x.any() else -problem.b
+        r = -problem.b
+        if x.any():
+            r = active.residual() if isinstance(active, ActiveBlocks) else problem.residual(x)
         g = problem.gradient(r) if first.any() else -correlations
         if x0 is None:
             top = penalty.lam_max(-g, None)
@@ -236,18 +238,17 @@ class WorkingSet(Solver):
     def _adopt(self, problem: Problem, state: WorkingSetState, follows: bool = False) -> None:
         """Take the coefficients of the active columns over, and look at all columns."""
         state.x = state.active.solution()
-        if state.active.lazy is None:
+        if state.active.lazy is None and isinstance(state.active, ActiveColumns):
             state.r = problem.residual(state.x)  # remembered there, so that the last certificate is free
         else:
             state.r = state.active.residual()
             follows = False
-        if isinstance(state.active, ActiveBlocks):
-            g = problem.gradient(state.r)
-            state.active.refresh(g)
-        elif follows or state.estimate is not None:
+        if follows or state.estimate is not None:
             g, state.estimate = problem.gradient_bound(state.r, state.x != 0, problem.penalty.l1)
         else:
             g = problem.gradient(state.r)
+        if isinstance(state.active, ActiveBlocks):
+            state.active.refresh(g)
         state.dual = DualPair(state.r, g)
 
     def step(self, problem: Problem, state: WorkingSetState, budget: Budget) -> Outcome:
