@@ -61,9 +61,15 @@ def compiled_kernels():
             for penalty in (si.L1(0.1), si.L0(0.1), si.GroupL1(0.1, groups=groups)):
                 si.solve(wrap(matrix), data, penalty)
                 si.solve(wrap(matrix), data, penalty, solver=si.ISTA())
+                if penalty.bind(8).convex:
+                    si.solve(wrap(matrix), data, penalty, solver=si.FISTA())
+                    si.solve(wrap(matrix), data, penalty, solver=si.BarzilaiBorwein())
+                if wrap is not MatrixFree:
+                    si.solve(wrap(matrix), data, penalty, solver=si.CoordinateDescent())
         if wrap is not MatrixFree:
             si.solve(wrap(A), b, si.L1(0.1), solver=si.CoordinateDescent(gram=True))
             si.solve(wrap(A), b, si.L1(0.1), solver=si.WorkingSet())
+            si.solve(wrap(A[:, :2]), b, si.L1(0.1), solver=si.WorkingSet())  # tall
     A, b, lam = lasso()
     si.solve(A, b, si.L1(1e-5 * lam), solver=si.WorkingSet(), max_iter=20)
     truth(plain(A, b, l1=lam))  # imports cvxpy

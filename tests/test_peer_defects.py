@@ -72,6 +72,9 @@ def compiled_kernels():
             for penalty in (si.L1(0.1), si.GroupL1(0.1, groups=np.arange(8) // 2)):
                 si.solve(wrap(matrix), data, penalty)
                 si.solve(wrap(matrix), data, penalty, solver=si.FISTA())
+                si.solve(wrap(matrix), data, penalty, solver=si.BarzilaiBorwein())
+                if wrap is not MatrixFree:
+                    si.solve(wrap(matrix), data, penalty, solver=si.CoordinateDescent())
         if wrap is not MatrixFree:
             for solver in CONVEX:
                 si.solve(wrap(A), b, si.L1(0.1), solver=solver)
