@@ -172,6 +172,7 @@ class Bar:
 class PathBar(Bar):
     """Show how many levels of a path are done."""
 
+    # a path reports more than a run, and only paths use this bar
     def update(self, progress: PathProgress) -> None:  # type: ignore[override]
         """Show the level; at most ten times a second, and the last one always."""
         now = time.monotonic()
