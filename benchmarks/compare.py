@@ -7,7 +7,8 @@
 Every solver climbs a ladder of tolerances. Each x is judged by `sparseinv.certify` (the better of scaled
 residual and support refit), outside the timed part; a solver's time to a gap is that of its loosest
 tolerance whose judged gap, relative to 1/2 ||b||^2, meets it. Those runs are then repeated in turn with those
-of the other solvers, each on fresh copies of the data, and the median counts. Every solver works in a process
+of the other solvers, each on fresh copies of the data, and the median counts; a solver that took more than
+twice as long as the best peer is not timed again. Every solver works in a process
 of its own, whose thread pools are limited before anything is imported: a crash, or a run that takes more than
 --cap seconds, is recorded and ends that solver's climb only. The first call of each process, compilation
 included, has a column of its own. --out is written as JSON lines, one a solver, cell and gap.
@@ -45,6 +46,7 @@ CAPS = {"single": 20.0, "path": 60.0, "cv": 120.0, "batch": 60.0, "free": 20.0}
 COMPILING = 90.0  # allowed to the first call on top of the cap [s]
 JUDGING = 300.0  # allowed to the judge [s]
 BUDGET = 4  # caps a climb may take in all
+CONTENDS = 2.0  # times the best peer's first time within which a solver is timed again
 PACKAGES = (
     "sparseinv", "numpy", "scipy", "numba", "scikit-learn", "celer", "skglm", "adelie", "pylops",
     "pyproximal", "spgl1",
@@ -257,9 +259,10 @@ def measure(job: dict[str, Any], names: Sequence[str], threads: int, repeats: in
         for entry in entries:
             if entry.absent is None and entry.climb.ended is None:
                 _climb(entry, gaps)
+        contenders = _contenders(entries, gaps)
         for turn in range(repeats):
             for entry in _rotated(entries, turn):
-                _repeat(entry, gaps)
+                _repeat(entry, gaps, contenders)
     finally:
         for entry in entries:
             entry.worker.close()
@@ -280,11 +283,29 @@ def _climb(entry: Entry, gaps: Sequence[float]) -> None:
     )  # fmt: skip
 
 
-def _repeat(entry: Entry, gaps: Sequence[float]) -> None:
+def _contenders(entries: Sequence[Entry], gaps: Sequence[float]) -> set[tuple[str, float]]:
+    """Return (solver, gap) of the runs that are repeated; far slower ones count as they were."""
+    found = set()
+    for gap in gaps:
+        seconds = {
+            entry.peer.name: entry.climb.runs[entry.climb.chosen[gap]].seconds
+            for entry in entries
+            if gap in entry.climb.chosen
+        }
+        peers_best = min((s for name, s in seconds.items() if name != "sparseinv"), default=math.inf)
+        found |= {(n, gap) for n, s in seconds.items() if n == "sparseinv" or s <= CONTENDS * peers_best}
+    return found
+
+
+def _repeat(entry: Entry, gaps: Sequence[float], contenders: set[tuple[str, float]]) -> None:
+    tols = {tol for gap, tol in entry.climb.chosen.items() if (entry.peer.name, gap) in contenders}
     for tol in sorted(set(entry.climb.chosen.values()), reverse=True):
         if (entry.climb.ended or "").startswith("repeat"):
             return
         done = entry.repeats.setdefault(tol, [])
+        if tol not in tols:
+            done[:] = [entry.climb.runs[tol]]
+            continue
         try:
             done.append(entry.worker.run(tol, max(gaps)))
         except Failed as failed:

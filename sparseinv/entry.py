@@ -13,7 +13,7 @@ from sparseinv import validation
 from sparseinv.certificate import Certificate, Kind, certify_problem
 from sparseinv.counted_operator import OperatorFailure
 from sparseinv.driver import Run, run
-from sparseinv.operators.adapt import as_operator
+from sparseinv.operators.adapt import as_operator, system
 from sparseinv.operators.base import Operator
 from sparseinv.penalties.base import Leveled, Penalty
 from sparseinv.problem import Problem
@@ -112,8 +112,7 @@ def solve(
     """
     began = time.perf_counter()
     stopping, solver = _settings(penalty, solver, tol, max_iter, max_time, callback)
-    operator = as_operator(A)
-    vector = validation.right_hand_side(b, operator.shape[0])
+    operator, vector = system(A, b)
     start = _start(x0, operator, vector)
     single = _is_single(A, operator, b)
     if select is not None:
@@ -232,8 +231,7 @@ def solve_path(
     stopping, solver = _settings(penalty, solver, tol, max_iter, max_time, callback)
     levels = None if lams is None else validation.path_levels(lams)
     n_lams, ratio = validation.count(n_lams, "n_lams", least=1), validation.fraction(ratio, "ratio")
-    operator = as_operator(A)
-    vector = validation.right_hand_side(b, operator.shape[0])
+    operator, vector = system(A, b)
     leveled = check_levels(penalty, levels, operator.shape[1])
     problem = _problem(operator, vector, unit_penalty(leveled), solver, rng, check_operator)
     follower = Follower(
@@ -385,8 +383,7 @@ def iterate(
     if isinstance(penalty, Leveled) and penalty.lam is None:
         raise ValueError("lam is missing: iterate() needs a level, for example L1(0.1 * lam_max(A, b, L1()))")
     _, solver = _settings(penalty, solver, 0.0, None, None, None)
-    operator = as_operator(A)
-    vector = validation.right_hand_side(b, operator.shape[0])
+    operator, vector = system(A, b)
     start = _start(x0, operator, vector)
     problem = _problem(operator, vector, penalty, solver, rng, check_operator)
     method, _ = resolve(problem, solver)
@@ -443,8 +440,7 @@ def certify(A: Any, b: Any, penalty: Penalty, x: Any, *, check_operator: bool = 
     _check_penalty(penalty)
     if isinstance(penalty, Leveled) and penalty.lam is None:
         raise ValueError("lam is missing: a certificate needs the level that x was computed for")
-    operator = as_operator(A)
-    vector = validation.right_hand_side(b, operator.shape[0])
+    operator, vector = system(A, b)
     point = validation.candidate(x, operator.shape[1])
     if np.iscomplexobj(point) and operator.dtype.kind != "c" and vector.dtype.kind != "c":
         vector = vector.astype(np.complex128)

@@ -18,13 +18,14 @@ from sparseinv.counted_operator import CountedOperator
 from sparseinv.nonnegative import nonnegative_fit
 from sparseinv.operators.adapt import check_adjoint, golub_kahan
 from sparseinv.operators.base import Operator
-from sparseinv.operators.matrix import ExplicitMatrix, ldexp
+from sparseinv.operators.matrix import DenseMatrix, ExplicitMatrix, ldexp
 from sparseinv.operators.matrix import squared as squared
 from sparseinv.penalties.base import Penalty
 from sparseinv.product_span import ProductSpan
 
 Array = np.ndarray[Any, Any]
 
+_FAR = 400  # exponents of b beyond +-400 can take products with entries below 2^+-100 out of range
 _WIDE = 100  # exponents of A beyond +-100 are taken out, because squares must not over- or underflow
 _READ = 0.5  # share of the columns from which on one product is cheaper than reading them singly
 _BASIS_BYTES = 1 << 30  # columns of unpenalised coefficients are laid out densely up to this size
@@ -119,6 +120,23 @@ class Problem:
         self.b = np.ascontiguousarray(ldexp(b, -b_exponent).astype(self.dtype))
         self.penalty = bound.in_units(b_exponent, a_exponent) if rescalable else bound
         self.scale = 0.5 * squared(self.b)
+        known = getattr(operator, "known", None)
+        if known is not None and known[0] is b:
+            self._take_over(known[1])
+
+    def _take_over(self, product: Array) -> None:
+        """Hold A^T b, which was formed when A was read for NaN; its bits must not depend on the units."""
+        inner = self.operator.inner
+        assert isinstance(inner, DenseMatrix)
+        if self.units.a_exponent or abs(self.units.b_exponent) > _FAR:
+            inner.survey(self.b)
+            assert inner.known is not None
+            product = inner.known[1]
+        else:
+            product = ldexp(product, -self.units.b_exponent)
+        inner.known = None
+        self.operator.charge(adjoint=1)
+        self._held = (self.b.copy(), product)
 
     def _refuse_complex(self, name: str, dtype: np.dtype[Any]) -> None:
         if dtype.kind == "c" and getattr(self.penalty, "nonnegative", False):
@@ -169,6 +187,11 @@ class Problem:
         if self.explicit:
             self._image = (np.array(x), r.copy())
         return r
+
+    def keep_residual(self, x: Array, r: Array) -> None:
+        """Remember r = A x - b, formed from x and columns of A alone, as `residual` would have."""
+        self.operator.charge(forward=1)
+        self._image = (np.array(x), r.copy())
 
     def gradient(self, r: Array) -> Array:
         """Return g = A^H r: one product with A^H, none if r is the one of the last call (A in memory)."""

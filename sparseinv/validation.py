@@ -81,12 +81,12 @@ def scan(flat: Array) -> tuple[float, int | None]:
     return largest, None
 
 
-def dense_matrix(A: Any) -> tuple[Array, float]:
-    """Return A as a finite two-dimensional float64 or complex128 array, and its largest modulus."""
+def dense_matrix(A: Any) -> Array:
+    """Return A as a two-dimensional float64 or complex128 array, not yet known to be finite."""
     array = numeric(A, "A")
     if array.ndim != 2:
         raise ValueError(f"A has {array.ndim} dimensions, but a matrix of shape (m, n) is needed")
-    return array, finite(array, "A")
+    return array
 
 
 def right_hand_side(b: Any, m: int) -> Array:

@@ -131,6 +131,32 @@ def as_operator(A: Any) -> Operator:
     >>> as_operator([[1, 2], [3, 4]])
     DenseMatrix(2 x 2, float64)
     """
+    operator = _not_dense(A)
+    if operator is None:
+        array = validation.dense_matrix(A)
+        operator = DenseMatrix(array, validation.finite(array, "A"))
+    return operator
+
+
+def system(A: Any, b: Any) -> tuple[Operator, Array]:
+    """Return (A as an Operator, b as a vector), both checked; a dense A is read once, for A^T b as well."""
+    operator = _not_dense(A)
+    if operator is not None:
+        return operator, validation.right_hand_side(b, operator.shape[0])
+    array = validation.dense_matrix(A)
+    vector = validation.right_hand_side(b, array.shape[0])
+    dense = DenseMatrix(array)
+    try:
+        if dense.survey(vector):
+            return dense, vector
+    except FloatingPointError:
+        validation.finite(array, "A")
+        raise
+    return DenseMatrix(array, validation.finite(array, "A")), vector
+
+
+def _not_dense(A: Any) -> Operator | None:
+    """Return A as an Operator if it is something else than a dense matrix."""
     if isinstance(A, Operator):
         return A
     if validation.issparse(A):
@@ -139,7 +165,7 @@ def as_operator(A: Any) -> Operator:
         return External(A)
     if isinstance(A, (str, bytes)) or (not isinstance(A, np.ndarray) and callable(A)):
         raise TypeError(f"A is a {type(A).__name__}, but a matrix or a linear operator is needed")
-    return DenseMatrix(*validation.dense_matrix(A))
+    return None
 
 
 def _sparse(A: Any) -> SparseMatrix:
@@ -150,6 +176,8 @@ def _sparse(A: Any) -> SparseMatrix:
     wanted = np.complex128 if A.dtype.kind == "c" else np.float64
     csc = sys.modules["scipy.sparse"].csc_array(A, dtype=wanted, copy=False)
     canonical = A.format == "csc" and A.has_canonical_format and A.dtype == wanted
+    if canonical and csc.data is getattr(A, "data", None):
+        csc.has_canonical_format = True  # of the same arrays, which are not looked at again
     if not canonical or not csc.has_canonical_format:
         csc = csc.copy() if csc.data is getattr(A, "data", None) or A.format == "csc" else csc
         csc.sum_duplicates()

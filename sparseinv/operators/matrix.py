@@ -17,6 +17,8 @@ _SPARSE = 0.25  # share of non-zeros in x up to which a product reads only their
 _BLOCK = 256  # columns copied at a time for that
 _ENTRIES = 1 << 20  # entries of a sparse matrix squared at a time
 _QUICK = 50_000  # entries of a sparse matrix that are multiplied faster than a few columns are picked
+_LARGE = 1 << 15  # entries of a dense matrix from which a kernel of our own is worth its loading
+_ROWS = 2048  # rows up to which one column after the other is faster than BLAS, which takes them in blocks
 
 
 class Layout(NamedTuple):
@@ -70,8 +72,10 @@ class DenseMatrix(ExplicitMatrix):
     def __init__(self, A: Array, largest: float | None = None) -> None:
         super().__init__(A.shape, A.dtype)
         self._largest = largest
+        self.known: tuple[Array, Array] | None = None  # b and A^T b, where A was read for both
         self.array = _for_kernels(np.require(A, requirements=["F", "A"]))
         m, n = A.shape
+        self._large = A.dtype.kind == "f" and A.size >= _LARGE and min(m, n) > 1
         if min(m, n) > 1:
             empty = np.empty(0, dtype=np.int32)
             self.layout = Layout(self.array, np.empty(0, dtype=A.dtype), empty, empty)
@@ -94,7 +98,33 @@ class DenseMatrix(ExplicitMatrix):
     def _rmatvec(self, y: Array) -> Array:
         if self.array.dtype.kind == "c":
             return np.conj(np.conj(y) @ self.array)  # no conjugated copy of the matrix
+        if self._large and self.shape[0] <= _ROWS and y.dtype == self.dtype:
+            from sparseinv.kernels.products import adjoint_product
+
+            out = np.empty(self.shape[1])
+            adjoint_product(self.array, np.ascontiguousarray(y), out)
+            return out
         return y @ self.array
+
+    def survey(self, b: Array) -> bool:
+        """Form A^T b and the largest modulus in one pass over A; return False where that does not pay.
+
+        Raises
+        ------
+        FloatingPointError
+            A holds a NaN or an infinity.
+        """
+        if not self._large or b.dtype != self.dtype:
+            return False
+        from sparseinv.kernels.products import surveying_product
+
+        product = np.empty(self.shape[1])
+        bits = np.int64(surveying_product(self.array, self.array.view(np.int64), b, product))
+        self._largest = float(bits.view(np.float64))
+        if not self._largest <= np.finfo(np.float64).max:
+            raise FloatingPointError("A is not finite")
+        self.known = (b, product)
+        return True
 
     def matmat(self, X: Array) -> Array:
         """Return A X."""

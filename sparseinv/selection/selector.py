@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sparseinv import validation
-from sparseinv.operators.adapt import as_operator
+from sparseinv.operators.adapt import system
 from sparseinv.operators.base import Operator
 from sparseinv.penalties.base import Leveled, Penalty
 from sparseinv.problem import Problem
@@ -152,8 +152,7 @@ def select_lam(
         raise ValueError(f"max_time is {seconds}, but it must be >= 0 seconds")
     stopping = Stopping(validation.tolerance(tol), max_time=seconds)
     threads = None if n_threads is None else validation.count(n_threads, "n_threads", least=1)
-    operator = as_operator(A)
-    vector = validation.right_hand_side(b, operator.shape[0])
+    operator, vector = system(A, b)
     selector.check(operator.shape[0])
     leveled = check_levels(penalty, levels, operator.shape[1])
     problem = Problem(operator, vector, unit_penalty(leveled), rng=rng, probe=False)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sparseinv import validation
-from sparseinv.operators.adapt import as_operator
+from sparseinv.operators.adapt import as_operator, system
 from sparseinv.operators.base import Operator
 from sparseinv.operators.matrix import DenseMatrix, ExplicitMatrix
 from sparseinv.penalties.base import Leveled, Penalty
@@ -75,8 +75,7 @@ def level_of_zero(problem: Problem) -> float:
 
 def build(A: Any, b: Any, penalty: Penalty, *, rng: Any = None, check_operator: bool = True) -> Problem:
     """Validate the data and return the problem."""
-    operator = as_operator(A)
-    b = validation.right_hand_side(b, operator.shape[0])
+    operator, b = system(A, b)
     return Problem(operator, b, penalty, rng=rng, check_operator=check_operator)
 
 

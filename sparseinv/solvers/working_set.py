@@ -192,6 +192,8 @@ class WorkingSet(Solver):
             return 1.0
         size, levels = active.size(g), active.levels
         ratio = np.divide(size, levels, out=np.zeros(size.size), where=levels > 0)
+        largest = ratio[ratio > 0.25 * ratio.max()]  # most of many columns are far below
+        ratio = largest if largest.size >= _DIRECT else ratio
         return float(np.partition(ratio, -_DIRECT)[-_DIRECT])
 
     def resume(self, problem: Problem, state: WorkingSetState) -> WorkingSetState:
@@ -238,10 +240,10 @@ class WorkingSet(Solver):
     def _adopt(self, problem: Problem, state: WorkingSetState, follows: bool = False) -> None:
         """Take the coefficients of the active columns over, and look at all columns."""
         state.x = state.active.solution()
+        state.r = state.active.residual()
         if state.active.lazy is None and isinstance(state.active, ActiveColumns):
-            state.r = problem.residual(state.x)  # remembered there, so that the last certificate is free
+            problem.keep_residual(state.x, state.r)  # so that the last certificate is free
         else:
-            state.r = state.active.residual()
             follows = False
         if follows or state.estimate is not None:
             g, state.estimate = problem.gradient_bound(state.r, state.x != 0, problem.penalty.l1)
