@@ -18,7 +18,7 @@ from sparseinv.counted_operator import CountedOperator
 from sparseinv.nonnegative import nonnegative_fit
 from sparseinv.operators.adapt import check_adjoint, golub_kahan
 from sparseinv.operators.base import Operator
-from sparseinv.operators.matrix import DenseMatrix, ExplicitMatrix, ldexp
+from sparseinv.operators.matrix import ExplicitMatrix, ldexp
 from sparseinv.operators.matrix import squared as squared
 from sparseinv.penalties.base import Penalty
 from sparseinv.product_span import ProductSpan
@@ -127,7 +127,7 @@ class Problem:
     def _take_over(self, product: Array) -> None:
         """Hold A^T b, which was formed when A was read for NaN; its bits must not depend on the units."""
         inner = self.operator.inner
-        assert isinstance(inner, DenseMatrix)
+        assert isinstance(inner, ExplicitMatrix)
         if self.units.a_exponent or abs(self.units.b_exponent) > _FAR:
             inner.survey(self.b)
             assert inner.known is not None

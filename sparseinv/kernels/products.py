@@ -1,4 +1,4 @@
-"""Products with the adjoint of a dense matrix, one column after the other: at the speed of memory."""
+"""Products with matrices of real numbers, one column after the other: at the speed of memory."""
 
 from __future__ import annotations
 
@@ -37,3 +37,63 @@ def surveying_product(dense, bits, y, out):
         out[j] = total
         largest = max(largest, top)
     return largest
+
+
+@kernel(fastmath=REDUCE)
+def surveying_sparse_product(data, bits, indices, indptr, y, out):
+    """Do the same for a CSC matrix; return -1 where its indices are out of order or out of range."""
+    largest = np.int64(0)
+    if indptr[0] != 0 or indptr[-1] > data.size:
+        return np.int64(-1)
+    for j in range(indptr.size - 1):
+        if indptr[j + 1] < indptr[j]:
+            return np.int64(-1)
+        total = 0.0
+        top = np.int64(0)
+        before = -1
+        for k in range(indptr[j], indptr[j + 1]):
+            i = indices[k]
+            if i <= before or i >= y.size:
+                return np.int64(-1)
+            before = i
+            total += data[k] * y[i]
+            top = max(top, bits[k] & _MODULUS)
+        out[j] = total
+        largest = max(largest, top)
+    return largest
+
+
+@kernel()
+def add_columns(layout, index, x, r):
+    """Add sum_k x_k a_index[k] to r; ``layout`` is (dense, data, indices, indptr), one half empty."""
+    dense, data, indices, indptr = layout
+    for k in range(index.size):
+        j = index[k]
+        if indptr.size == 0:
+            for i in range(r.size):
+                r[i] += x[k] * dense[i, j]
+        else:
+            for i in range(indptr[j], indptr[j + 1]):
+                r[indices[i]] += x[k] * data[i]
+
+
+@kernel(fastmath=REDUCE)
+def sparse_gram(layout, index, old, work, out):
+    """Write a_index[i]^T a_index[old + k] into out[i, k] for the columns of a CSC matrix.
+
+    ``work`` has as many zeros as the matrix has rows; it comes back as it was.
+    """
+    _, data, indices, indptr = layout
+    for k in range(index.size - old):
+        j = index[old + k]
+        for i in range(indptr[j], indptr[j + 1]):
+            work[indices[i]] = data[i]
+        for p in range(old + k + 1):
+            total = 0.0
+            for i in range(indptr[index[p]], indptr[index[p] + 1]):
+                total += data[i] * work[indices[i]]
+            out[p, k] = total
+            if p >= old:
+                out[old + k, p - old] = total
+        for i in range(indptr[j], indptr[j + 1]):
+            work[indices[i]] = 0.0

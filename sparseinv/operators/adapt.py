@@ -9,7 +9,7 @@ import numpy as np
 
 from sparseinv import validation
 from sparseinv.operators.base import Operator
-from sparseinv.operators.matrix import DenseMatrix, SparseMatrix, inner, squared
+from sparseinv.operators.matrix import DenseMatrix, ExplicitMatrix, SparseMatrix, inner, squared
 
 Array = np.ndarray[Any, Any]
 
@@ -131,41 +131,44 @@ def as_operator(A: Any) -> Operator:
     >>> as_operator([[1, 2], [3, 4]])
     DenseMatrix(2 x 2, float64)
     """
-    operator = _not_dense(A)
-    if operator is None:
+    if _is_dense(A):
         array = validation.dense_matrix(A)
-        operator = DenseMatrix(array, validation.finite(array, "A"))
-    return operator
+        return DenseMatrix(array, validation.finite(array, "A"))
+    if isinstance(A, Operator):
+        return A
+    return _sparse(A) if validation.issparse(A) else External(A)
 
 
 def system(A: Any, b: Any) -> tuple[Operator, Array]:
-    """Return (A as an Operator, b as a vector), both checked; a dense A is read once, for A^T b as well."""
-    operator = _not_dense(A)
-    if operator is not None:
-        return operator, validation.right_hand_side(b, operator.shape[0])
-    array = validation.dense_matrix(A)
-    vector = validation.right_hand_side(b, array.shape[0])
-    dense = DenseMatrix(array)
-    try:
-        if dense.survey(vector):
-            return dense, vector
-    except FloatingPointError:
-        validation.finite(array, "A")
-        raise
-    return DenseMatrix(array, validation.finite(array, "A")), vector
+    """Return (A as an Operator, b as a vector), both checked; a large A is read once, for A^T b as well."""
+    dense = _is_dense(A)
+    matrix: ExplicitMatrix | None = None
+    if dense:
+        matrix = DenseMatrix(validation.dense_matrix(A))
+    elif validation.issparse(A) and A.format == "csc" and A.ndim == 2 and A.dtype == np.float64:
+        matrix = SparseMatrix(A if type(A).__name__ == "csc_array" else _csc(A))
+    if matrix is not None:
+        vector = validation.right_hand_side(b, matrix.shape[0])
+        if matrix.survey(vector) and matrix.max_abs() <= np.finfo(np.float64).max:
+            return matrix, vector
+    operator = as_operator(A)
+    return operator, validation.right_hand_side(b, operator.shape[0])
 
 
-def _not_dense(A: Any) -> Operator | None:
-    """Return A as an Operator if it is something else than a dense matrix."""
-    if isinstance(A, Operator):
-        return A
-    if validation.issparse(A):
-        return _sparse(A)
+def _is_dense(A: Any) -> bool:
+    """Tell whether A is, or is to become, a dense matrix; refuse what is neither that nor an operator."""
+    if isinstance(A, Operator) or validation.issparse(A):
+        return False
     if not isinstance(A, np.ndarray) and hasattr(A, "matvec") and hasattr(A, "shape"):
-        return External(A)
+        return False
     if isinstance(A, (str, bytes)) or (not isinstance(A, np.ndarray) and callable(A)):
         raise TypeError(f"A is a {type(A).__name__}, but a matrix or a linear operator is needed")
-    return None
+    return True
+
+
+def _csc(A: Any) -> Any:
+    wanted = np.complex128 if A.dtype.kind == "c" else np.float64
+    return sys.modules["scipy.sparse"].csc_array(A, dtype=wanted, copy=False)
 
 
 def _sparse(A: Any) -> SparseMatrix:
@@ -173,9 +176,8 @@ def _sparse(A: Any) -> SparseMatrix:
         raise ValueError(f"A has {A.ndim} dimensions, but a matrix of shape (m, n) is needed")
     if A.dtype.kind not in "biufc":
         raise TypeError(f"A has dtype {A.dtype}, but real or complex numbers are needed")
-    wanted = np.complex128 if A.dtype.kind == "c" else np.float64
-    csc = sys.modules["scipy.sparse"].csc_array(A, dtype=wanted, copy=False)
-    canonical = A.format == "csc" and A.has_canonical_format and A.dtype == wanted
+    csc = _csc(A)
+    canonical = A.format == "csc" and A.has_canonical_format and A.dtype == csc.dtype
     if canonical and csc.data is getattr(A, "data", None):
         csc.has_canonical_format = True  # of the same arrays, which are not looked at again
     if not canonical or not csc.has_canonical_format:

@@ -17,7 +17,7 @@ _SPARSE = 0.25  # share of non-zeros in x up to which a product reads only their
 _BLOCK = 256  # columns copied at a time for that
 _ENTRIES = 1 << 20  # entries of a sparse matrix squared at a time
 _QUICK = 50_000  # entries of a sparse matrix that are multiplied faster than a few columns are picked
-_LARGE = 1 << 15  # entries of a dense matrix from which a kernel of our own is worth its loading
+_LARGE = 1 << 15  # entries of a matrix from which a kernel of our own is worth its loading
 _ROWS = 2048  # rows up to which one column after the other is faster than BLAS, which takes them in blocks
 
 
@@ -40,6 +40,31 @@ class ExplicitMatrix(Operator):
     closed_columns = True
     layout: Layout
     array: Any  # (m, n): F-ordered ndarray, or CSC
+    known: tuple[Array, Array] | None = None  # b and A^T b, where A was read for both
+    _largest: float | None = None
+
+    def survey(self, b: Array) -> bool:
+        """Form A^T b and the largest modulus in one pass over A; return False where that does not pay.
+
+        Of a sparse matrix also False where it is not canonical. After True `known` holds b and A^T b,
+        and `max_abs` tells whether all entries are finite: it is no number, or infinite, if not.
+        """
+        if self.dtype.kind != "f" or b.dtype != self.dtype or not self._large:
+            return False
+        product = np.empty(self.shape[1])
+        bits = self._survey(np.ascontiguousarray(b), product)
+        if bits < 0:
+            return False
+        self._largest = float(np.int64(bits).view(np.float64))
+        self.known = (b, product)
+        return True
+
+    @property
+    def _large(self) -> bool:
+        return False
+
+    def _survey(self, b: Array, product: Array) -> int:
+        raise TypeError(f"{type(self).__name__} must define _survey(b, product)")
 
     def gram(self, index: Array | None = None) -> Array:
         """Return A_S^H A_S as a dense array, S = index (all columns if None)."""
@@ -72,10 +97,8 @@ class DenseMatrix(ExplicitMatrix):
     def __init__(self, A: Array, largest: float | None = None) -> None:
         super().__init__(A.shape, A.dtype)
         self._largest = largest
-        self.known: tuple[Array, Array] | None = None  # b and A^T b, where A was read for both
         self.array = _for_kernels(np.require(A, requirements=["F", "A"]))
         m, n = A.shape
-        self._large = A.dtype.kind == "f" and A.size >= _LARGE and min(m, n) > 1
         if min(m, n) > 1:
             empty = np.empty(0, dtype=np.int32)
             self.layout = Layout(self.array, np.empty(0, dtype=A.dtype), empty, empty)
@@ -98,7 +121,7 @@ class DenseMatrix(ExplicitMatrix):
     def _rmatvec(self, y: Array) -> Array:
         if self.array.dtype.kind == "c":
             return np.conj(np.conj(y) @ self.array)  # no conjugated copy of the matrix
-        if self._large and self.shape[0] <= _ROWS and y.dtype == self.dtype:
+        if y.dtype == self.dtype and self._large and self.shape[0] <= _ROWS:
             from sparseinv.kernels.products import adjoint_product
 
             out = np.empty(self.shape[1])
@@ -106,25 +129,14 @@ class DenseMatrix(ExplicitMatrix):
             return out
         return y @ self.array
 
-    def survey(self, b: Array) -> bool:
-        """Form A^T b and the largest modulus in one pass over A; return False where that does not pay.
+    @property
+    def _large(self) -> bool:
+        return self.array.size >= _LARGE and min(self.shape) > 1
 
-        Raises
-        ------
-        FloatingPointError
-            A holds a NaN or an infinity.
-        """
-        if not self._large or b.dtype != self.dtype:
-            return False
+    def _survey(self, b: Array, product: Array) -> int:
         from sparseinv.kernels.products import surveying_product
 
-        product = np.empty(self.shape[1])
-        bits = np.int64(surveying_product(self.array, self.array.view(np.int64), b, product))
-        self._largest = float(bits.view(np.float64))
-        if not self._largest <= np.finfo(np.float64).max:
-            raise FloatingPointError("A is not finite")
-        self.known = (b, product)
-        return True
+        return int(surveying_product(self.array, self.array.view(np.int64), b, product))
 
     def matmat(self, X: Array) -> Array:
         """Return A X."""
@@ -186,6 +198,16 @@ class SparseMatrix(ExplicitMatrix):
             _for_kernels(A.indptr.astype(kind, copy=False)),
         )
         self._transpose = A.T  # a CSR view: A^H y runs over the same arrays
+
+    @property
+    def _large(self) -> bool:
+        return self.layout.data.size >= _LARGE
+
+    def _survey(self, b: Array, product: Array) -> int:
+        from sparseinv.kernels.products import surveying_sparse_product
+
+        _, data, indices, indptr = self.layout
+        return int(surveying_sparse_product(data, data.view(np.int64), indices, indptr, b, product))
 
     def _matvec(self, x: Array) -> Array:
         live = _few(x) if self.array.nnz > _QUICK else None

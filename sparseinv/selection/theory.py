@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from sparseinv import validation
 from sparseinv.operators.adapt import as_operator, system
 from sparseinv.operators.base import Operator
 from sparseinv.operators.matrix import DenseMatrix, ExplicitMatrix

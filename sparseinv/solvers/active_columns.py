@@ -30,6 +30,9 @@ _SIGMA_START, _SIGMA_GROWTH = 100.0, 10.0  # proximal parameter of the semismoot
 _REFUSALS = 4  # steps that raise the objective after which it gives up
 _CROWDED = 0.7  # with as many non-zeros as rows in sight every level brings in and drops many columns
 _GROWTH = 1.5  # arrays grow by this factor
+_MULTIPLIED = (
+    1 << 20
+)  # inner products of sparse columns cost less than a sparse product up to so many entries
 
 
 class ActiveColumns:
@@ -53,7 +56,6 @@ class ActiveColumns:
         self.factor = SupportFactor()
         self.lazy = None if problem.explicit else LazyColumns(problem)
         self._rows = np.empty((0, problem.m))  # the active columns of a dense A, one a row
-        self._sparse: Any = None  # the same for a sparse A, CSC
         self._grow(256)
 
     @property
@@ -119,12 +121,14 @@ class ActiveColumns:
 
     def first(self, x: Array) -> Array:
         """Return the mask of the columns to begin with: unpenalised, or with a coefficient in x."""
-        penalty = self.problem.penalty
-        return np.asarray((penalty.unpenalised | (x != 0)) & ~penalty.excluded)
+        penalty, live = self.problem.penalty, x != 0
+        if penalty.single_level:
+            return np.asarray(live)
+        return np.asarray((penalty.unpenalised | live) & ~penalty.excluded)
 
     def size(self, g: Array) -> Array:
         """Return the part of the gradient g = A^T r (n,) that can move a coefficient away from zero."""
-        return np.asarray(self.problem.penalty.magnitude(-g))
+        return np.maximum(-g, 0.0) if self.problem.penalty.nonnegative else np.abs(g)
 
     def size_at(self, index: Array, r: Array) -> Array:
         """Return the same for the columns ``index`` only, for the residual r."""
@@ -179,14 +183,7 @@ class ActiveColumns:
         """Copy the columns beside those at hand; return the new columns of the Gram matrix."""
         inner, index = self.matrix(index)
         if isinstance(inner, SparseMatrix):
-            fresh = inner.array[:, index]
-            if self._sparse is None:
-                self._sparse = fresh
-            else:
-                from scipy.sparse import hstack
-
-                self._sparse = hstack([self._sparse, fresh], format="csc")
-            return np.asarray((self._sparse.T @ fresh).toarray())
+            return self._sparse_gram(inner, index)
         old, new = self.k, self.k + index.size
         if new > self._rows.shape[0]:
             rows = np.empty((max(new, int(_GROWTH * old)), self.problem.m))
@@ -194,6 +191,20 @@ class ActiveColumns:
             self._rows = rows
         np.take(inner.array.T, index, axis=0, out=self._rows[old:new], mode="clip")
         return self._rows[:new] @ self._rows[old:new].T
+
+    def _sparse_gram(self, inner: SparseMatrix, index: Array) -> Array:
+        """Return the new columns of the Gram matrix of a sparse A, whose columns are not copied."""
+        from sparseinv.kernels.products import sparse_gram
+
+        every = np.concatenate([self.index, index])
+        indptr = inner.layout.indptr
+        entries = int((indptr[every + 1] - indptr[every]).sum())
+        if entries * index.size > _MULTIPLIED:
+            part = inner.array[:, every]
+            return np.asarray((part.T @ part[:, self.k :]).toarray())
+        out = np.empty((every.size, index.size))
+        sparse_gram(inner.layout, every, self.k, np.zeros(self.problem.m), out)
+        return out
 
     def matrix(self, index: Array) -> tuple[ExplicitMatrix, Array]:
         """Return (matrix, place): column index[i] of A is column place[i] of the matrix."""
@@ -205,14 +216,14 @@ class ActiveColumns:
 
     def residual(self) -> Array:
         """Return A_T x - b."""
+        from sparseinv.kernels.products import add_columns
+
         live = np.flatnonzero(self.x)
-        if live.size == 0:
-            return -self.problem.b
-        if self._sparse is not None:
-            return np.asarray(self._sparse[:, live] @ self.x[live] - self.problem.b)
-        if 3 * live.size > self.k:
-            return self.x @ self._rows[: self.k] - self.problem.b
-        return self.x[live] @ self._rows[live] - self.problem.b
+        r = -self.problem.b
+        if live.size:
+            matrix, place = self.matrix(self.index[live])
+            add_columns(matrix.layout, place, self.x[live], r)
+        return r
 
     def minimise(self, level: float, target: float, rounds: int) -> tuple[float, float]:
         """Sweep and take Newton steps until the gap is below target; return (gap, last share of flips)."""

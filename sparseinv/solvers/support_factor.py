@@ -10,36 +10,33 @@ Array = np.ndarray[Any, Any]
 
 # thresholds tuned on the benchmark grid, in one place
 _SMALL = 96  # a support up to this size is factorised anew whenever it changes
-_CHANGED = 0.12  # the same beyond this share of columns that came or went
+_GONE = 0.15  # the same beyond this share of columns that went
 _RIDGES = (1e-14, 1e-10, 1e-7)  # relative ridges of the factor, tried in turn
 
 
 class SupportFactor:
     """Solve (G_SS + diag(ridge_S)) y = c for supports S close to the one that was factorised.
 
-    With the factor of H_BB at hand, columns P that came and rows D that must vanish make the bordered
-    system::
+    Columns that come are appended to the factor L of H = G_BB + diag(ridge_B). Columns D that went stay in
+    it, with y_D held at zero by multipliers u::
 
-        [ H_BB    H_BP   E_D ] [ y_B ]   [ c_B ]
-        [ H_PB    H_PP    0  ] [ y_P ] = [ c_P ]
-        [ E_D^T    0      0  ] [  u  ]   [  0  ]
+        [ H      E_D ] [ y ]   [ c ]
+        [ E_D^T   0  ] [ u ] = [ 0 ]
 
-    which is reduced to its last |P| + |D| unknowns. What a column costs, two triangular solves, is kept
-    for as long as the factor lives.
+    so that (Z^T Z) u = Z^T L^{-1} c and y = L^{-T} (L^{-1} c - Z u) for Z = L^{-1} E_D, which is kept.
 
     Attributes
     ----------
     base : ndarray
-        The support B that was factorised, ascending.
+        The columns B that are in the factor, in the order in which they came.
     """
 
     def __init__(self) -> None:
         self.base = np.empty(0, dtype=np.int64)
         self._factor: Array | None = None
         self._shift = 0.0
-        self._names = np.empty(0, dtype=np.int64)  # columns that came or went since, one a border
-        self._border = np.empty((0, 0), order="F")  # their columns in the bordered system
-        self._image = np.empty((0, 0), order="F")  # H_BB^{-1} times the border
+        self._gone = np.empty(0, dtype=np.int64)  # places in base of the columns of Z
+        self._images = np.empty((0, 0), order="F")  # Z
 
     def forget(self) -> None:
         """Factorise anew next time."""
@@ -47,59 +44,75 @@ class SupportFactor:
 
     def solve(self, gram: Array, ridge: Array, live: Array, c: Array) -> Array | None:
         """Return y on the ascending support live; None where the matrix is not positive definite."""
-        from scipy.linalg.lapack import dpotrs
+        from scipy.linalg.lapack import dpotrs, dtrtrs
 
-        place = np.searchsorted(self.base, live)
-        place[place == self.base.size] = 0
-        kept = self.base[place] == live if self.base.size else np.zeros(live.size, dtype=bool)
-        came, stayed = live[~kept], place[kept]
-        changed = came.size + self.base.size - stayed.size
-        if self._factor is None or (changed and live.size <= _SMALL) or changed > _CHANGED * self.base.size:
-            if not self._factorise(gram, ridge, live):
-                return None
-            return np.asarray(dpotrs(self._factor, c, lower=1)[0])
-        if changed == 0:
-            return np.asarray(dpotrs(self._factor, c, lower=1)[0])
-        gone = np.ones(self.base.size, dtype=bool)
-        gone[stayed] = False
-        border, image = self._bordered(gram, np.concatenate([came, self.base[gone]]))
+        if not self._follow(gram, ridge, live):
+            return None
+        place = self._places(live, gram.shape[0])
         right = np.zeros(self.base.size)
-        right[stayed] = c[kept]
-        y = dpotrs(self._factor, right, lower=1)[0]
-        corner = -(border.T @ image)
-        corner[: came.size, : came.size] += gram[np.ix_(came, came)]
+        right[place] = c
+        if live.size == self.base.size:
+            return np.asarray(dpotrs(self._factor, right, lower=1)[0][place])
+        gone = np.ones(self.base.size, dtype=bool)
+        gone[place] = False
+        Z = self._constraints(np.flatnonzero(gone))
+        t = dtrtrs(self._factor, right, lower=1)[0]
+        t -= Z @ np.linalg.solve(Z.T @ Z, Z.T @ t)
+        return np.asarray(dtrtrs(self._factor, t, lower=1, trans=1)[0][place])
+
+    def _follow(self, gram: Array, ridge: Array, live: Array) -> bool:
+        """Take the columns of live into the factor; tell whether that went well."""
+        if self._factor is None:
+            return self._factorise(gram, ridge, live)
+        place = self._places(live, gram.shape[0])
+        came = live[place < 0]
+        went = self.base.size - (live.size - came.size)
+        changed = went + came.size > 0
+        if (changed and live.size <= _SMALL) or went > _GONE * self.base.size:
+            return self._factorise(gram, ridge, live)
+        return came.size == 0 or self._append(gram, ridge, came) or self._factorise(gram, ridge, live)
+
+    def _places(self, live: Array, size: int) -> Array:
+        place = np.full(size, -1, dtype=np.int64)
+        place[self.base] = np.arange(self.base.size)
+        return np.asarray(place[live])
+
+    def _constraints(self, gone: Array) -> Array:
+        """Return L^{-1} e_j for the places ``gone`` in base, computing those that are new."""
+        from scipy.linalg.lapack import dtrtrs
+
+        fresh = np.setdiff1d(gone, self._gone)
+        if fresh.size:
+            border = np.zeros((self.base.size, fresh.size), order="F")
+            border[fresh, np.arange(fresh.size)] = 1.0
+            image = dtrtrs(self._factor, border, lower=1, overwrite_b=1)[0]
+            self._images = np.concatenate([self._images, image], axis=1)
+            self._gone = np.concatenate([self._gone, fresh])
+        order = np.argsort(self._gone)
+        return np.asarray(self._images[:, order[np.searchsorted(self._gone, gone, sorter=order)]])
+
+    def _append(self, gram: Array, ridge: Array, came: Array) -> bool:
+        """Add columns to the factor; return False where that leaves it indefinite."""
+        from scipy.linalg.lapack import dpotrf, dtrtrs
+
+        old, new = self.base.size, self.base.size + came.size
+        across = dtrtrs(self._factor, np.asfortranarray(gram[np.ix_(self.base, came)]), lower=1)[0]
+        corner = gram[np.ix_(came, came)] - across.T @ across
         diagonal = np.arange(came.size)
         corner[diagonal, diagonal] += ridge[came] + self._shift
-        last = -(border.T @ y)
-        last[: came.size] += c[~kept]
-        try:
-            u = np.linalg.solve(corner, last)
-        except np.linalg.LinAlgError:
-            self.forget()
-            return self.solve(gram, ridge, live, c)
-        out = np.empty(live.size)
-        out[kept] = (y - image @ u)[stayed]
-        out[~kept] = u[: came.size]
-        return out
-
-    def _bordered(self, gram: Array, names: Array) -> tuple[Array, Array]:
-        """Return the borders of the named columns and their images, computing those that are new."""
-        from scipy.linalg.lapack import dpotrs
-
-        fresh = np.setdiff1d(names, self._names)
-        if fresh.size:
-            place = np.searchsorted(self.base, fresh)
-            place[place == self.base.size] = 0
-            went = self.base[place] == fresh
-            border = np.zeros((self.base.size, fresh.size), order="F")
-            border[:, ~went] = gram[np.ix_(self.base, fresh[~went])]
-            border[place[went], np.flatnonzero(went)] = 1.0
-            self._border = np.concatenate([self._border, border], axis=1)
-            self._image = np.concatenate([self._image, dpotrs(self._factor, border, lower=1)[0]], axis=1)
-            self._names = np.concatenate([self._names, fresh])
-        order = np.argsort(self._names)
-        chosen = order[np.searchsorted(self._names, names, sorter=order)]
-        return self._border[:, chosen], self._image[:, chosen]
+        lower, info = dpotrf(np.asfortranarray(corner), lower=1, overwrite_a=1)
+        if info != 0:
+            return False
+        factor = np.empty((new, new), order="F")
+        factor[:old, :old] = self._factor
+        factor[old:, :old] = across.T
+        factor[old:, old:] = lower
+        below = -dtrtrs(lower, np.asfortranarray(across.T @ self._images), lower=1)[0]
+        images = np.empty((new, self._gone.size), order="F")
+        images[:old], images[old:] = self._images, below
+        self._factor, self._images = factor, images
+        self.base = np.concatenate([self.base, came])
+        return True
 
     def _factorise(self, gram: Array, ridge: Array, live: Array) -> bool:
         from scipy.linalg.lapack import dpotrf
@@ -113,7 +126,7 @@ class SupportFactor:
             factor, info = dpotrf(H, lower=1, overwrite_a=1, clean=0)
             if info == 0:
                 self.base, self._factor = live, factor
-                self._names = np.empty(0, dtype=np.int64)
-                self._border = self._image = np.empty((live.size, 0), order="F")
+                self._gone = np.empty(0, dtype=np.int64)
+                self._images = np.empty((live.size, 0), order="F")
                 return True
         return False

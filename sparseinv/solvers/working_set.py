@@ -190,11 +190,11 @@ class WorkingSet(Solver):
             return np.inf
         if active.problem.n <= _DIRECT:
             return 1.0
-        size, levels = active.size(g), active.levels
+        size, levels, single = active.size(g), active.levels, active.problem.penalty.single_level
+        if single:
+            return _largest_but(_DIRECT - 1, size) / single
         ratio = np.divide(size, levels, out=np.zeros(size.size), where=levels > 0)
-        largest = ratio[ratio > 0.25 * ratio.max()]  # most of many columns are far below
-        ratio = largest if largest.size >= _DIRECT else ratio
-        return float(np.partition(ratio, -_DIRECT)[-_DIRECT])
+        return _largest_but(_DIRECT - 1, ratio)
 
     def resume(self, problem: Problem, state: WorkingSetState) -> WorkingSetState:
         """Go on after the levels of the penalty have changed, with the columns and the factor at hand.
@@ -411,6 +411,16 @@ class WorkingSet(Solver):
         size = active.size_at(watched, r)
         active.problem.operator.charge(adjoint=round(watched.size / state.member.size))
         return watched[size > active.levels[watched] * (1.0 + 1e-9)]
+
+
+def _largest_but(count: int, values: Array) -> float:
+    """Return the largest of the values when ``count`` of them are left out."""
+    sample = values[:: max(1, values.size // (20 * count))]
+    if 4 * sample.size < values.size:  # most of many values need not be sorted
+        guess = np.sort(sample)[-1 - 2 * count * sample.size // values.size]
+        upper = values[values > guess]
+        values = upper if upper.size > count else values
+    return float(np.partition(values, -1 - count)[-1 - count])
 
 
 def _signed(problem: Problem) -> bool:
