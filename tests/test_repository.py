@@ -30,7 +30,7 @@ dual_points
 certificate
 result, stopping
 solvers.block_columns | solvers.block_newton
-solvers.base, solvers.least_squares, solvers.support_factor, solvers.lazy_columns
+solvers.base, solvers.least_squares, solvers.support_factor, solvers.semismooth_newton, solvers.lazy_columns
 solvers.active_columns | solvers.active_blocks
 solvers.column_sweeps
 solvers

@@ -377,9 +377,9 @@ class ActiveBlocks:
         growth = np.divide(across, total, out=np.zeros_like(total), where=total > 0.0)
         return float(np.vdot(smooth, change).real + 0.5 * quadratic + lam @ growth)
 
-    def semismooth(self, level: float, target: float) -> float:
+    def semismooth(self, level: float, target: float) -> None:
         """Go on with sweeps and Newton steps."""
-        return self.minimise(level, target, 20)[0]
+        self.minimise(level, target, 20)
 
 
 def _along(size: Array, along: Array, length: Array, lam: Array, slope: float, model: float) -> float:

@@ -15,6 +15,7 @@ import numpy as np
 from sparseinv.operators.matrix import ExplicitMatrix, SparseMatrix
 from sparseinv.problem import Problem
 from sparseinv.solvers.lazy_columns import LazyColumns
+from sparseinv.solvers.semismooth_newton import semismooth_newton
 from sparseinv.solvers.support_factor import SupportFactor
 
 Array = np.ndarray[Any, Any]
@@ -26,8 +27,6 @@ _SWEEP_RATIO = 0.1  # a round of sweeps ends when changes fall below this fracti
 _CLIP = 0.3  # share of the model decrease that clipping flipped signs must reach
 _SCHUR = 0.3  # share of the support that may be dropped through the same factor
 _ACCURACY = 1e-6  # what a Newton step may leave of the slope before the factor counts as worn out
-_SIGMA_START, _SIGMA_GROWTH = 100.0, 10.0  # proximal parameter of the semismooth Newton method
-_REFUSALS = 4  # steps that raise the objective after which it gives up
 _CROWDED = 0.7  # with as many non-zeros as rows in sight every level brings in and drops many columns
 _GROWTH = 1.5  # arrays grow by this factor
 _MULTIPLIED = (
@@ -181,28 +180,27 @@ class ActiveColumns:
 
     def _append(self, index: Array) -> Array:
         """Copy the columns beside those at hand; return the new columns of the Gram matrix."""
-        inner, index = self.matrix(index)
+        inner, place = self.matrix(index)
         if isinstance(inner, SparseMatrix):
-            return self._sparse_gram(inner, index)
+            return self._sparse_gram(*self.matrix(np.concatenate([self.index, index])))
         old, new = self.k, self.k + index.size
         if new > self._rows.shape[0]:
             rows = np.empty((max(new, int(_GROWTH * old)), self.problem.m))
             rows[:old] = self._rows[:old]
             self._rows = rows
-        np.take(inner.array.T, index, axis=0, out=self._rows[old:new], mode="clip")
+        np.take(inner.array.T, place, axis=0, out=self._rows[old:new], mode="clip")
         return self._rows[:new] @ self._rows[old:new].T
 
-    def _sparse_gram(self, inner: SparseMatrix, index: Array) -> Array:
-        """Return the new columns of the Gram matrix of a sparse A, whose columns are not copied."""
+    def _sparse_gram(self, inner: ExplicitMatrix, every: Array) -> Array:
+        """Return the new columns of the Gram matrix of sparse columns ``every``, which are not copied."""
         from sparseinv.kernels.products import sparse_gram
 
-        every = np.concatenate([self.index, index])
         indptr = inner.layout.indptr
         entries = int((indptr[every + 1] - indptr[every]).sum())
-        if entries * index.size > _MULTIPLIED:
+        if entries * (every.size - self.k) > _MULTIPLIED:
             part = inner.array[:, every]
             return np.asarray((part.T @ part[:, self.k :]).toarray())
-        out = np.empty((every.size, index.size))
+        out = np.empty((every.size, every.size - self.k))
         sparse_gram(inner.layout, every, self.k, np.zeros(self.problem.m), out)
         return out
 
@@ -365,87 +363,14 @@ class ActiveColumns:
         image = self.gram[:k, live] @ y if 4 * live.size < k else self.gram[:k, :k] @ x
         return x, image - self.q[:k]
 
-    def semismooth(self, level: float, target: float, outer: int = 30) -> float:
-        """Run the semismooth Newton augmented Lagrangian method on the Gram matrix; return the gap.
-
-        Its cost depends on how many coefficients are active, not on how their signs churn [1]_.
-
-        References
-        ----------
-        .. [1] X. Li, D. Sun, K.-C. Toh, SIAM J. Optim. 28 (2018) 433-458, doi:10.1137/16M1097572.
-        """
-        from scipy.linalg.lapack import dposv
-
-        from sparseinv.kernels.descent import gram_gap
-
+    def semismooth(self, level: float, target: float) -> None:
+        """Run the semismooth Newton method, whose cost does not depend on how the signs churn."""
         k, nonnegative = self.k, self.problem.penalty.nonnegative
         gram, q = self.gram[:k, :k], self.q[:k]
-        l1, l2 = level * self.l1[:k], self.l2[:k]
-        sigma = _SIGMA_START / max(float(np.median(np.diag(gram))), 1e-300)
-        x, w = self.x.copy(), self.x.copy()
-        gap, lowest, refused = np.inf, self.value(x, self.g, level), 0
-        for _ in range(outer):
-            if time.perf_counter() > self.problem.operator.deadline:
-                break
-            # u = b - A_T w is the dual variable, so A_T^T u = q - G w
-            for _ in range(50):
-                h = q - gram @ w
-                v = x + sigma * h
-                size = v if nonnegative else np.abs(v)
-                kept = np.maximum(size - sigma * l1, 0.0) / (1.0 + sigma * l2)
-                z = np.sign(v) * kept
-                e = z - w
-                image = gram @ e
-                # A_T e is the (negative) gradient of the dual function; its norm is e^T G e
-                if e @ image <= 1e-4 * max(float((z - x) @ (z - x)) / sigma, 1e-30 * self.b2):
-                    break
-                live = np.flatnonzero(kept > 0.0)
-                direction = e
-                if live.size:
-                    H = np.asfortranarray(gram[np.ix_(live, live)])
-                    H[np.arange(live.size), np.arange(live.size)] += 1.0 / sigma + l2[live]
-                    _, y, info = dposv(H, image[live], lower=1, overwrite_a=1)
-                    if info != 0:
-                        break
-                    direction = e.copy()
-                    direction[live] -= y
-                moved = gram @ direction
-                start = self._dual_value(w, h, x, sigma, l1, l2, nonnegative)
-                slope = -float(image @ direction)
-                t = 1.0
-                for _ in range(20):
-                    trial = self._dual_value(w + t * direction, h - t * moved, x, sigma, l1, l2, nonnegative)
-                    if trial <= start + 1e-4 * t * slope + 1e-15 * abs(start):
-                        break
-                    t *= 0.5
-                w = w + t * direction
-            g = gram @ z - q
-            value = self.value(z, g, level)
-            if not value <= lowest + 1e-15 * self.b2:
-                # the inner system has become too ill-conditioned for this sigma
-                refused += 1
-                if refused == _REFUSALS:
-                    break
-                sigma /= _SIGMA_GROWTH**2
-                w = x.copy()
-                continue
-            x, lowest = z, value
-            gap = gram_gap(k, x, g, self.q, self.b2, l1, l2, nonnegative)
-            if gap <= target:
-                break
-            sigma *= _SIGMA_GROWTH
-        if self.value(x, gram @ x - q, level) < self.value(self.x, self.g, level):
-            self.x[:] = x
-            self.g[:] = gram @ x - q
-        return float(gap)
-
-    def _dual_value(
-        self, w: Array, h: Array, x: Array, sigma: float, l1: Array, l2: Array, nonnegative: bool
-    ) -> float:
-        """Return 1/2 ||u||^2 - b^T u + the Moreau term, less constants, for u = b - A_T w, h = A_T^T u."""
-        v = x + sigma * h
-        size = v if nonnegative else np.abs(v)
-        kept = np.maximum(size - sigma * l1, 0.0)
-        # ||b - A w||^2 / 2 - b^T (b - A w) = w^T G w / 2 - const, and G w = q - h
-        moreau = float((kept**2 / (1.0 + sigma * l2)).sum()) / (2.0 * sigma)
-        return 0.5 * float(w @ (self.q[: self.k] - h)) + moreau
+        _, x = semismooth_newton(
+            gram, q, self.b2, level * self.l1[:k], self.l2[:k], nonnegative, self.x, target,
+            self.problem.operator.deadline,
+        )  # fmt: skip
+        g = gram @ x - q
+        if self.value(x, g, level) < self.value(self.x, self.g, level):
+            self.x[:], self.g[:] = x, g
