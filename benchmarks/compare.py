@@ -170,7 +170,10 @@ class Worker:
         if "error" in timed:
             late = timed["error"].startswith("TimeoutError")
             raise (TooSlow if late else Failed)(clean(timed["error"]))
-        judged = self._receive(JUDGING)
+        try:
+            judged = self._receive(JUDGING)
+        except TooSlow:
+            raise Failed("the judge ran out of time") from None  # which is not the solver's fault
         if "error" in judged:
             raise Failed(clean(judged["error"]))
         gap = judged.pop("gap")
@@ -246,7 +249,7 @@ def measure(job: dict[str, Any], names: Sequence[str], threads: int, repeats: in
     gaps = GAPS[job["suite"]]
     entries = []
     for peer in peers.PEERS[job["suite"]]:
-        if not names or peer.name in names:
+        if (not names or peer.name in names) and job["name"].startswith(peer.cells):
             entries.append(Entry(peer, Worker({**job, "solver": peer.name}, threads)))
     try:
         for entry in entries:  # importing and loading, side by side
@@ -416,7 +419,8 @@ def machine(threads: int) -> dict[str, Any]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "cpu": cpu, "cores": cores, "threads": threads, "system": platform.system(),
-        "python": platform.python_version(), "date": datetime.date.today().isoformat(), **versions,
+        "python": platform.python_version(), "date": datetime.date.today().isoformat(),
+        "run": int(time.time()), **versions,
     }  # fmt: skip
 
 
@@ -433,6 +437,7 @@ def text_of(row: dict[str, Any]) -> str:
     line = f"{head}{1e3 * row['seconds']:>12.2f}{row['slowest'] / max(row['fastest'], 1e-12):>7.2f}{first}"
     more = [
         f"{row['products']} products, {100 * row['outside']:.0f} % outside" if "products" in row else "",
+        f"{row['columns']} columns in closed form" if row.get("columns") else "",
         f"lam_max x {row['chosen']:.4f}" if "chosen" in row else "",
         f"+{row['added_memory']:.0f} MB" if row["suite"] == "batch" else "",
         row.get("note", ""),
@@ -492,7 +497,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 else:
                     rows = measure(job, options.only, options.threads, options.repeats)
                 for row in rows:
-                    out.write(json.dumps(row) + "\n")
+                    out.write(json.dumps({**row, "run": about["run"]}) + "\n")
                     print(text_of(row), flush=True)
                 out.flush()
     print(f"\nwrote {options.out.name}")

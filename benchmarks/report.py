@@ -42,14 +42,15 @@ def read(paths: Iterable[Path]) -> tuple[list[dict[str, Any]], list[dict[str, An
 def duels(rows: Iterable[dict[str, Any]], cost: str = "seconds") -> list[dict[str, Any]]:
     """Set us against the best peer of every cell: {"cell", "ours", "best", "peer", "speedup"}.
 
-    speedup is inf where only we reached the gap, 0 where only a peer did; cells that nobody reached, and
-    cells in which sparseinv or every peer is absent, are left out.
+    Only rows of one run are compared. speedup is inf where only we reached the gap, 0 where only a peer did;
+    cells that nobody reached, and cells in which sparseinv or every peer is absent, are left out.
     """
     cells: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
-        cells.setdefault((row["suite"], row["cell"], row["size"], row["threads"], row["gap"]), []).append(row)
+        key = (row["suite"], row["cell"], row["size"], row["threads"], row["gap"], row.get("run"))
+        cells.setdefault(key, []).append(row)
     found = []
-    for (suite, cell, size, threads, gap), entries in cells.items():
+    for (suite, cell, size, threads, gap, _), entries in cells.items():
         ours = [r for r in entries if r["solver"] == OURS and r["status"] != "absent"]
         theirs = [r for r in entries if not r["solver"].startswith(OURS) and r["status"] != "absent"]
         if not ours or not theirs:

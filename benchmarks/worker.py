@@ -36,7 +36,8 @@ class Counted:
     def __init__(self, shape: tuple[int, int], forward: Callable[..., Array], adjoint: Callable[..., Array]):
         self.shape, self.dtype = shape, np.dtype(np.float64)
         self._forward, self._adjoint = forward, adjoint
-        self.products, self.inside = 0, 0.0
+        self.products, self.inside, self.columns = 0, 0.0, 0
+        self.wavelet: Array | None = None  # of a convolution
 
     def matvec(self, x: Array) -> Array:
         return self._timed(self._forward, x)
@@ -74,7 +75,13 @@ def free_operator(kind: str, n: int) -> tuple[Callable[[], Counted], Array]:
     x = np.zeros(n)
     x[rng.choice(n, n // 20, replace=False)] = rng.standard_normal(n // 20)
     b = blur(x)
-    return lambda: Counted((n, n), blur, blur), b + 0.05 * b.std() * rng.standard_normal(n)
+
+    def make() -> Counted:
+        operator = Counted((n, n), blur, blur)
+        operator.wavelet = wavelet
+        return operator
+
+    return make, b + 0.05 * b.std() * rng.standard_normal(n)
 
 
 # --- what is solved, and how it is judged ---------------------------------------------------------------
@@ -171,7 +178,7 @@ class FreeTask(Task):
         x = self.peer.call(operator, self.b.copy(), self.lam, tol, watch)
         seconds = time.perf_counter() - start - watch.judging
         outside = max(0.0, 1 - operator.inside / seconds)
-        return seconds, x, {"products": operator.products, "outside": outside}
+        return seconds, x, {"products": operator.products, "outside": outside, "columns": operator.columns}
 
     def judge(self, answer: Any, enough: float) -> dict[str, Any]:
         return {"gap": self.gap(np.asarray(answer)), "nonzeros": int(np.count_nonzero(answer))}

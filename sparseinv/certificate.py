@@ -24,6 +24,8 @@ from sparseinv.problem import Problem, squared
 
 Array = np.ndarray[Any, Any]
 
+_IDLE = 3  # refits in a row that do not help after which no more are made
+
 
 class Kind(enum.Enum):
     """Say what a certificate proves; each value is the phrase a report uses.
@@ -168,9 +170,12 @@ def _gap(problem: Problem, x: Array, r: Array, dual: DualPair | None, refit: boo
         best = _value(problem, x, r, nu, minus_g)
     known = hasattr(problem.penalty, "excluded")  # a user's penalty says nothing about supports
     if refit and known and problem.relative(best) > target and math.isfinite(best):
+        idle = 0
         for nu, c in refits(problem, x, r, g):
-            best = min(best, _value(problem, x, r, nu, c))
-            if problem.relative(best) <= target:
+            value = _value(problem, x, r, nu, c)
+            idle = 0 if value < 0.9 * best else idle + 1
+            best = min(best, value)
+            if problem.relative(best) <= target or idle == _IDLE:
                 break
     return best
 

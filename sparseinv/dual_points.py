@@ -20,6 +20,8 @@ Array = np.ndarray[Any, Any]
 _LARGEST_REFIT = 2000  # a support beyond this is not refitted for the sake of a certificate
 _LARGEST_PRODUCTS = 500  # the same where every column costs a product
 _LARGEST_BYTES = 1 << 29  # and the same for columns that take more memory than this
+_RIDGES = (0.0, 1e-12, 1e-10)  # relative ridges of singular systems, tried in turn
+_TINY = 1e-300  # a squared column norm below has no inverse
 _ROUNDS = 8  # repairs of the support while refitting
 
 
@@ -67,7 +69,7 @@ def _first_support(problem: Problem, x: Array, r: Array, g: Array) -> Array:
     penalty = problem.penalty
     if problem.explicit and hasattr(penalty, "l1"):
         squares = problem.column_norms**2
-        step = np.divide(1.0, squares, out=np.zeros_like(squares), where=squares > 0)
+        step = np.divide(1.0, squares, out=np.zeros_like(squares), where=squares > _TINY)
         guess = np.asarray(penalty.prox(x - step * g, step) != 0)
     else:
         guess = x != 0
@@ -219,11 +221,30 @@ def _newton_step(H: Array, slope: Array, size: Array) -> tuple[Array, bool]:
     """Return -H^{-1} slope; (a way down the null space, True) where H is singular and has one."""
     # unit diagonal: columns of very different size must not decide what counts as singular
     d = np.divide(1.0, np.sqrt(np.diag(H)), out=np.ones(slope.size), where=np.diag(H) > 0)
-    step = -d * solve_symmetric(H * np.outer(d, d), d * slope)
+    step = -d * _solve_singular(H * d[:, None] * d, d * slope)
     lost = d * (slope + H @ step)
     if np.abs(lost).max() > max(1e-7 * np.abs(d * slope).max(), 1e-11 * np.abs(d * size).max()):
         return -d * lost, True
     return step, False
+
+
+def _solve_singular(H: Array, rhs: Array) -> Array:
+    """Solve H y = rhs for H >= 0 with a unit diagonal, up to a ridge where H is singular.
+
+    What the ridge leaves of rhs then lies in the null space; a Cholesky factor costs a hundredth of an SVD.
+    """
+    from scipy.linalg.lapack import dpotrf, dpotrs
+
+    for ridge in _RIDGES:
+        G = np.asfortranarray(H)
+        if ridge:
+            G = G.copy(order="F")
+            G[np.arange(rhs.size), np.arange(rhs.size)] += ridge
+        factor, info = dpotrf(G, lower=1)
+        diagonal = np.diag(factor)
+        if info == 0 and (ridge or diagonal.min() > 1e-7 * diagonal.max()):
+            return np.asarray(dpotrs(factor, rhs, lower=1)[0])
+    return solve_symmetric(H, rhs)
 
 
 def solve_symmetric(H: Array, rhs: Array) -> Array:
@@ -239,5 +260,5 @@ def solve_symmetric(H: Array, rhs: Array) -> Array:
         pass
     try:
         return np.asarray(lstsq(H, rhs, cond=1e-14, check_finite=False, lapack_driver="gelsd")[0])
-    except LinAlgError:
+    except (LinAlgError, ValueError):
         return np.zeros_like(rhs)

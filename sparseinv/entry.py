@@ -428,8 +428,9 @@ def certify(A: Any, b: Any, penalty: Penalty, x: Any, *, check_operator: bool = 
 
     Notes
     -----
-    Cost: one product with A, up to ten with A^H, and the Cholesky factorisation of the support's Gram
-    matrix (supports up to 2000; matrix-free up to 500, one product a column).
+    Cost: one product with A, up to ten with A^H, and at most eight solutions of the problem on the support
+    by Newton steps, each a Cholesky factorisation of its Gram matrix (supports up to 2000; matrix-free up
+    to 500, one product a column); no more than three of them if they prove nothing.
 
     Examples
     --------

@@ -160,7 +160,7 @@ class Problem:
         other = self.with_penalty(penalty.in_units(units.b_exponent, units.a_exponent) if scales else penalty)
         other.units, other.operator = units, CountedOperator(self.operator.inner, self.operator._exponent)
         other.b = np.ascontiguousarray(ldexp(b, -units.b_exponent).astype(self.dtype))
-        other._image = None
+        other._image = other._span = other._bound = None
         other.scale = 0.5 * squared(other.b)
         return other
 

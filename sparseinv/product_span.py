@@ -12,15 +12,17 @@ _MOST = 32  # vectors kept
 _SHARE = 16  # of the order of A to that number, at least
 _SMALLEST = 1 << 20  # entries of A below which a product costs less than the bound
 _FRESH = 1e-4  # a vector closer to the span than this, relative, would add rounding errors only
-_ROUNDING = 1e-9  # allowed for those of the products kept, relative to ||a_j|| ||r||
+_EPS = 2.3e-16  # relative error of one rounding
+_NO_NORM = 1e-140  # columns with shorter norms are read: their squares underflow
 
 
 class ProductSpan:
     """Keep orthonormal vectors q_i with their products A^T q_i.
 
     With r = sum_i alpha_i q_i + d, every column obeys
-    ``|a_j^T r - sum_i alpha_i a_j^T q_i| <= ||a_j|| ||d||``. Residuals along a path of solutions are
-    piecewise linear in lambda, so that d is much shorter than the step from one level to the next.
+    ``|a_j^T r - sum_i alpha_i a_j^T q_i| <= ||a_j|| (||d|| + sum_i |alpha_i| e_i)`` where e_i bounds the
+    rounding errors of the products kept, which grow from one vector to the next. Residuals along a path
+    of solutions are piecewise linear in lambda, so that d is much shorter than the step between levels.
 
     Parameters
     ----------
@@ -34,6 +36,8 @@ class ProductSpan:
         most = min(_MOST, min(m, norms.size) // _SHARE)
         self.norms = norms
         self._vectors, self._products = np.zeros((most, m)), np.zeros((most, norms.size))
+        self._errors = np.zeros(most)  # of the products, relative to ||a_j||
+        self._unknown = norms < _NO_NORM
         self._next = 0
         self._columns = 0  # read one by one and not yet counted as a product
 
@@ -45,8 +49,13 @@ class ProductSpan:
     def estimate(self, r: Array) -> tuple[Array, Array]:
         """Return (estimates of a_j^T r, how far each may be off)."""
         alpha, d = self._split(r)
-        length = float(np.linalg.norm(d)) * (1.0 + 1e-12) + _ROUNDING * float(np.linalg.norm(r))
+        length = float(np.linalg.norm(d)) * (1.0 + 1e-12) + self._error(r, alpha)
         return alpha @ self._products, length * self.norms
+
+    def _error(self, r: Array, alpha: Array) -> float:
+        """Return what rounding may do to a sum of the products kept, or to a product with r, over ||a_j||."""
+        own = _EPS * (r.size + alpha.size) * float(np.linalg.norm(r))
+        return own + float(np.abs(alpha) @ self._errors)
 
     def bound(self, r: Array, exact: Array, level: Array, nonnegative: bool) -> tuple[Array, Array, Array]:
         """Return (bounds with a sign, estimates, mask of the columns that must be read) for A^T r.
@@ -57,9 +66,9 @@ class ProductSpan:
         estimate, off = self.estimate(r)
         if nonnegative:
             g = estimate - off
-            return g, estimate, exact | (-g >= level)
+            return g, estimate, exact | (-g >= level) | self._unknown
         g = np.copysign(np.abs(estimate) + off, estimate)
-        return g, estimate, exact | (np.abs(g) >= level)
+        return g, estimate, exact | (np.abs(g) >= level) | self._unknown
 
     def read(self, layout: Any, index: Array, r: Array, g: Array, estimate: Array) -> int:
         """Write a_j^T r of the columns ``index`` into g and estimate; return how many products that makes."""
@@ -76,10 +85,12 @@ class ProductSpan:
         if not float(np.linalg.norm(self._split(r)[1])) > _FRESH * float(np.linalg.norm(r)):
             return
         place = self._next % len(self._vectors)
-        self._vectors[place] = self._products[place] = 0.0  # first, so that r itself lies in the new span
+        # first, so that r itself lies in the new span
+        self._vectors[place] = self._products[place] = self._errors[place] = 0.0
         alpha, d = self._split(r)
         length = float(np.linalg.norm(d))
         self._vectors[place], self._products[place] = d / length, (g - alpha @ self._products) / length
+        self._errors[place] = self._error(r, alpha) / length
         self._next += 1
 
     def _split(self, r: Array) -> tuple[Array, Array]:

@@ -2,6 +2,8 @@
 
 Minimises ``1/2 x^T G x - q^T x + sum_j l1_j |x_j| + l2_j x_j^2 / 2`` over k coefficients, G = A_T^T A_T,
 by coordinate sweeps, sign-fixed Newton steps and, where supports churn, a semismooth Newton method.
+Columns far longer or shorter than the first are taken times a power of two, so that no system is worse
+conditioned than its directions make it.
 Real data; the Gram matrix grows by the new columns only, and the Cholesky factor of the support is kept.
 """
 
@@ -28,6 +30,7 @@ _CLIP = 0.3  # share of the model decrease that clipping flipped signs must reac
 _SCHUR = 0.3  # share of the support that may be dropped through the same factor
 _ACCURACY = 1e-6  # what a Newton step may leave of the slope before the factor counts as worn out
 _CROWDED = 0.7  # with as many non-zeros as rows in sight every level brings in and drops many columns
+_ALIKE, _BEYOND = 1.0, 400.0  # binary orders between columns that are left as they are, and that are too far
 _GROWTH = 1.5  # arrays grow by this factor
 _MULTIPLIED = (
     1 << 20
@@ -41,8 +44,10 @@ class ActiveColumns:
     ----------
     index : ndarray, shape (k,)
         Column numbers in A, in the order in which they came.
+    unit : ndarray, shape (k,)
+        Powers of two by which the columns are multiplied.
     x, g : ndarray, shape (k,)
-        Coefficients, and A_T^T (A_T x - b).
+        Coefficients of those, and A_T^T (A_T x - b) for them.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -51,7 +56,7 @@ class ActiveColumns:
         self.index = np.empty(0, dtype=np.int64)
         self._capacity = 0
         self.gram = np.empty((0, 0), order="F")
-        self._x = self._g = self.q = self.l1 = self.l2 = np.empty(0)
+        self._x = self._g = self.q = self.l1 = self.l2 = self._unit = np.empty(0)
         self.factor = SupportFactor()
         self.lazy = None if problem.explicit else LazyColumns(problem)
         self._rows = np.empty((0, problem.m))  # the active columns of a dense A, one a row
@@ -72,15 +77,20 @@ class ActiveColumns:
         """Gradient of the smooth part on the active columns."""
         return self._g[: self.k]
 
+    @property
+    def unit(self) -> Array:
+        """Factors on the columns."""
+        return self._unit[: self.k]
+
     def _grow(self, capacity: int) -> None:
         k = self.k
         gram = np.empty((capacity, capacity), order="F")
-        vectors = [np.zeros(capacity) for _ in range(5)]
+        vectors = [np.zeros(capacity) for _ in range(6)]
         gram[:k, :k] = self.gram[:k, :k]
-        for new, old in zip(vectors, (self._x, self._g, self.q, self.l1, self.l2), strict=True):
+        for new, old in zip(vectors, (self._x, self._g, self.q, self.l1, self.l2, self._unit), strict=True):
             new[:k] = old[:k]
         self.gram = gram
-        self._x, self._g, self.q, self.l1, self.l2 = vectors
+        self._x, self._g, self.q, self.l1, self.l2, self._unit = vectors
         self._capacity = capacity
 
     def follow(self, problem: Problem) -> bool:
@@ -95,7 +105,8 @@ class ActiveColumns:
             self.problem = problem
             if self.lazy is not None:
                 self.lazy.operator = problem.operator
-            self.l1[: self.k], self.l2[: self.k] = penalty.l1[self.index], penalty.l2[self.index]
+            self.l1[: self.k] = self.unit * penalty.l1[self.index]
+            self.l2[: self.k] = self.unit**2 * penalty.l2[self.index]
         return same
 
     # --- what WorkingSet asks of all columns -----------------------------------------------------------
@@ -154,7 +165,7 @@ class ActiveColumns:
     def solution(self) -> Array:
         """Return x (n,)."""
         x = np.zeros(self.problem.n)
-        x[self.index] = self.x
+        x[self.index] = self.unit * self.x
         return x
 
     def extend(self, index: Array, q: Array) -> None:
@@ -164,18 +175,29 @@ class ActiveColumns:
         if new > self._capacity:
             self._grow(max(new, int(_GROWTH * self._capacity)))
         block = self._append(index)
+        unit = self._units(np.diagonal(block, -old))
+        block *= np.concatenate([self.unit, unit])[:, None] * unit
         self.gram[:new, old:new] = block
         self.gram[old:new, :old] = block[:old].T
         self.index = np.concatenate([self.index, index])
-        self.q[old:new], self.l1[old:new], self.l2[old:new] = q, penalty.l1[index], penalty.l2[index]
+        self._unit[old:new], self.q[old:new] = unit, unit * q
+        self.l1[old:new], self.l2[old:new] = unit * penalty.l1[index], unit**2 * penalty.l2[index]
         self._x[old:new] = 0.0
         live = np.flatnonzero(self._x[:old])
-        self._g[old:new] = self.gram[old:new, live] @ self._x[live] - q
+        self._g[old:new] = self.gram[old:new, live] @ self._x[live] - self.q[old:new]
+
+    def _units(self, squares: Array) -> Array:
+        """Return powers of two that take columns of these squared norms near the length of the first."""
+        first = self.gram[0, 0] if self.k else float(squares.max(initial=0.0))
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            exponents = 0.5 * (np.log2(first) - np.log2(squares))
+        far = (np.abs(exponents) > _ALIKE) & (np.abs(exponents) < _BEYOND)
+        return np.exp2(np.where(far, np.round(exponents), 0.0))
 
     def start(self, index: Array, correlations: Array, x: Array) -> None:
         """Add the first columns, with their coefficients in x (n,), given all of A^T b."""
         self.extend(index, correlations[index])
-        self.x[:] = x[index]
+        self.x[:] = x[index] / self.unit
         self.g[:] = self.gram[: self.k, : self.k] @ self.x - self.q[: self.k]
 
     def _append(self, index: Array) -> Array:
@@ -220,7 +242,7 @@ class ActiveColumns:
         r = -self.problem.b
         if live.size:
             matrix, place = self.matrix(self.index[live])
-            add_columns(matrix.layout, place, self.x[live], r)
+            add_columns(matrix.layout, place, self.unit[live] * self.x[live], r)
         return r
 
     def minimise(self, level: float, target: float, rounds: int) -> tuple[float, float]:
