@@ -126,14 +126,14 @@ def _judge_together(columns: Columns, index: Array, status: Status) -> None:
     outer = shared.outer(block, in_single_precision if columns.single else None)
     shared.judge(block)
     method, forward = _method(columns.problem, columns.solver)[0], int(block.X.any())
-    for c in np.flatnonzero(block.sane):
+    for c in map(int, np.flatnonzero(block.sane)):
         j, certificate = int(index[c]), shared.certificate(block, c)
         proven = certificate.relative <= columns.stopping.tol and not columns.chooses
         columns.keep(j, Result(
             x=in_single_precision(outer[:, c]) if columns.single else outer[:, c],
             status=Status.CONVERGED if proven else status, certificate=certificate,
             objective=certificate.objective, n_iter=0, seconds=0.0, history=History(), solver=method,
-            lam=None if columns.chooses else getattr(columns.leveled(j), "lam", None),
+            lam=columns.lam(j),
             products=Products(certificate=1 + forward, forward=forward, adjoint=1),
             detail="lam was not chosen yet." if columns.chooses else "", tol=columns.stopping.tol,
         ))  # fmt: skip
@@ -141,11 +141,11 @@ def _judge_together(columns: Columns, index: Array, status: Status) -> None:
 
 def _unjudged(columns: Columns, j: int) -> Result:
     """Return x = 0 for column j, nothing proved."""
-    problem, penalty = columns.column(j, random=False)
+    problem, _ = columns.column(j, random=False)
     x, certificate = unknown(problem)
     return Result(
         x=x, status=Status.INTERRUPTED, certificate=certificate, objective=certificate.objective,
-        lam=None if columns.chooses else getattr(penalty, "lam", None), n_iter=0,
+        lam=columns.lam(j), n_iter=0,
         products=problem.operator.products, seconds=0.0, history=History(),
         solver=_method(problem, columns.solver)[0], detail="x was not judged.", tol=columns.stopping.tol,
     )  # fmt: skip
@@ -236,10 +236,9 @@ def _by_gram(columns: Columns, part: range) -> None:
             status = Status.INTERRUPTED if columns.stop.is_set() else Status.MAX_TIME
         if certificate is not None and (proven or ended):
             x = in_single_precision(found.X[:, c]) if columns.single else found.X[:, c]
-            penalty = columns.leveled(j, selections[c])
             columns.keep(j, Result(
                 x=x, status=status, certificate=certificate,
-                objective=certificate.objective, lam=getattr(penalty, "lam", None), n_iter=rounds,
+                objective=certificate.objective, lam=columns.lam(j, selections[c]), n_iter=rounds,
                 products=Products(setup=1, certificate=2, forward=1, adjoint=2), seconds=seconds,
                 history=History(), solver=GramNewton(), reason="auto: all columns share A^T A",
                 selection=selections[c], tol=columns.stopping.tol,

@@ -93,6 +93,17 @@ class Columns:
             return leveled(self.penalty, selection.lam)
         return self.penalty if self.lams is None else leveled(self.penalty, float(self.lams[j]))
 
+    def lam(self, j: int, selection: Selection | None = None) -> Any:
+        """Return the level(s) in the penalty of column j; None where there are none or not yet."""
+        own = getattr(self.penalty, "lam", None)
+        if selection is not None:
+            level = selection.lam
+        elif self.lams is not None:
+            level = float(self.lams[j])
+        else:
+            return own
+        return level if own is None else own * level
+
     def start(self, j: int) -> Array | None:
         """Return where column j starts, user's units."""
         return None if self.X0 is None else np.ascontiguousarray(self.X0[:, j])
