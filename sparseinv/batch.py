@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from threading import Event, Lock
 from typing import Any
 
 import numpy as np
 
 from sparseinv import threads
 from sparseinv.certificate import Certificate, DualPair, Kind, certify_problem
+from sparseinv.columns import Columns as Columns
+from sparseinv.columns import leveled
 from sparseinv.counted_operator import OperatorFailure, OutOfTime, Products
-from sparseinv.driver import Run, in_single_precision, run
-from sparseinv.gram_batch import WIDTH, GramNewton, SharedGram, fits
+from sparseinv.driver import Run, in_single_precision, run, unknown
+from sparseinv.gram_batch import WIDTH, Found, GramNewton, Levels, fits
 from sparseinv.penalties.base import Leveled, Penalty
+from sparseinv.penalties.group import Grouped
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
 from sparseinv.result import Batch, Interrupted, Result, Selection, Status
@@ -32,111 +32,9 @@ from sparseinv.stopping import ColumnBar, History, Progress, Stopping
 Array = np.ndarray[Any, Any]
 
 _RIDGE_WIDTH = 256  # right-hand sides per factorisation of a ridge problem
-
-
-@dataclass(eq=False)
-class Columns:
-    """The right-hand sides, what they share, and the answers so far.
-
-    Attributes
-    ----------
-    problem : Problem
-        A with everything that depends on A alone; its own b and level belong to no column.
-    B : ndarray, shape (m, k)
-        The right-hand sides, user's units.
-    penalty : Penalty
-        As the user passed it.
-    lams : ndarray or None, shape (k,)
-        One level per column.
-    solver : Solver or "auto"
-        As for `solve`.
-    stopping : Stopping
-        tol and limits; max_time is that of all columns together.
-    X0 : ndarray or None, shape (n, k)
-        Where to start, user's units.
-    single : bool
-        Whether x comes back in single precision.
-    X : ndarray, shape (n, k)
-        The answers, user's units, column-major.
-    results : list
-        The result of every column, None until there is one.
-    """
-
-    problem: Problem
-    B: Array
-    penalty: Penalty
-    lams: Array | None
-    solver: Solver | str
-    stopping: Stopping
-    X0: Array | None
-    single: bool
-    max_iter: int | None  # None: the solver's own default
-    began: float
-    X: Array = field(init=False)
-    results: list[Result | None] = field(init=False)
-    stop: Event = field(default_factory=Event)
-    wide: bool = False  # whether a column came back in double precision
-    _gram: SharedGram | None = None
-    _lock: Any = field(default_factory=Lock)
-
-    def __post_init__(self) -> None:
-        self.X = np.zeros((self.problem.n, self.B.shape[1]), dtype=self.problem.dtype, order="F")
-        self.results = [None] * self.B.shape[1]
-
-    @property
-    def deadline(self) -> float:
-        """Reading of ``time.perf_counter()`` from which on no column is begun."""
-        return self.began + self.stopping.max_time
-
-    @property
-    def ended(self) -> bool:
-        """Whether no further column is to be begun."""
-        return self.stop.is_set() or time.perf_counter() >= self.deadline
-
-    @property
-    def chooses(self) -> bool:
-        """Whether the levels are left to the data."""
-        return self.lams is None and isinstance(self.penalty, Leveled) and self.penalty.lam is None
-
-    def leveled(self, j: int, selection: Selection | None = None) -> Penalty:
-        """Return the penalty of column j at its level (1 where that is still to be chosen)."""
-        if selection is not None:
-            return leveled(self.penalty, selection.lam)
-        return self.penalty if self.lams is None else leveled(self.penalty, float(self.lams[j]))
-
-    def start(self, j: int) -> Array | None:
-        """Return where column j starts, user's units."""
-        return None if self.X0 is None else np.ascontiguousarray(self.X0[:, j])
-
-    def column(self, j: int, selection: Selection | None = None) -> tuple[Problem, Penalty]:
-        """Return the problem of column j and its penalty in the user's units."""
-        penalty = self.leveled(j, selection)
-        bound = penalty.bind(self.problem.n)
-        problem = self.problem.with_data(np.ascontiguousarray(self.B[:, j]), bound)
-        problem.rng = copy.deepcopy(self.problem.rng)  # random numbers do not depend on who came before
-        return problem, penalty
-
-    def shared_gram(self) -> SharedGram:
-        """Return A^T A with its companions, formed once."""
-        with self._lock:
-            if self._gram is None:
-                unit = self.penalty.bind(self.problem.n)
-                assert isinstance(unit, Separable)
-                self._gram = SharedGram(self.problem, unit)
-            return self._gram
-
-    def keep(self, j: int, result: Result) -> None:
-        """Store the result of column j."""
-        self.X[:, j] = result.x
-        self.wide |= result.x.dtype.itemsize == self.X.dtype.itemsize
-        self.results[j] = dataclasses.replace(result, x=self.X[:, j])
-
-
-def leveled(penalty: Penalty, level: float) -> Penalty:
-    """Return the penalty with lam times level (lam = None counts as 1)."""
-    assert isinstance(penalty, Leveled)
-    lam = level if penalty.lam is None else penalty.lam * level
-    return penalty.replace(lam=lam)
+_SEVERAL = 8  # columns that were not begun are judged together from here on, which needs a kernel
+_JUDGED = 256  # as many at a time
+_NUMBERS = 1 << 21  # and fewer where their parts of B and X would hold more numbers than this
 
 
 def check_levels(penalty: Penalty, lams: Array, n: int) -> None:
@@ -173,22 +71,89 @@ def solve_columns(columns: Columns, n_threads: int | None, progress: bool) -> Ba
         else:
             # an operator of the user's need not bear to be called from several threads, or from another
             interrupted = threads.spread(parts, counted, 0, columns.stop)
+    except KeyboardInterrupt:  # once more, while threads finished what they had in hand
+        columns.stop.set()
+        interrupted = True
     finally:
         if bar is not None:
             bar.close()
-    status = Status.INTERRUPTED if interrupted or columns.stop.is_set() else Status.MAX_TIME
-    for j in range(k):
-        if columns.results[j] is None:
-            columns.keep(j, unsolved(columns, j, status))
+    interrupted = _judge_rest(columns, interrupted or columns.stop.is_set())
     batch = _collected(columns)
-    if status is Status.INTERRUPTED:
+    if interrupted:
         raise Interrupted(batch)
     return batch
 
 
+def _judge_rest(columns: Columns, interrupted: bool) -> bool:
+    """Judge the columns that were not begun; return whether Ctrl-C has come, now or before."""
+    rest = np.array([j for j, result in enumerate(columns.results) if result is None], dtype=np.int64)
+    try:
+        status = Status.INTERRUPTED if interrupted else Status.MAX_TIME
+        if rest.size >= _SEVERAL and _judged_together(columns):
+            width = max(1, min(_JUDGED, _NUMBERS // (columns.problem.m + columns.problem.n)))
+            for first in range(0, rest.size, width):
+                _judge_together(columns, rest[first : first + width], status)
+        for j in rest:
+            if columns.results[j] is None:
+                columns.keep(j, unsolved(columns, j, status))
+        return interrupted
+    except KeyboardInterrupt:
+        pass
+    while True:  # whoever asks again does not wait for certificates
+        try:
+            for j in rest:
+                if columns.results[j] is None:
+                    columns.keep(j, _unjudged(columns, j))
+            return True
+        except KeyboardInterrupt:
+            continue
+
+
+def _judged_together(columns: Columns) -> bool:
+    """Tell whether starting points can be judged by products with several columns at once."""
+    problem, penalty = columns.problem, columns.problem.penalty
+    real = problem.explicit and problem.dtype.kind != "c" and isinstance(penalty, Separable)
+    return real and penalty.convex and problem.unpenalised.size == 0
+
+
+def _judge_together(columns: Columns, index: Array, status: Status) -> None:
+    """Keep where columns start, judged as `unsolved` does; leave out those out of range."""
+    unit = columns.penalty.bind(columns.problem.n)
+    assert isinstance(unit, Separable)
+    shared = Levels(columns.problem, unit)
+    levels = np.ones(index.size) if columns.lams is None else columns.lams[index]
+    block = shared.block(columns.B[:, index], levels, None if columns.X0 is None else columns.X0[:, index])
+    outer = shared.outer(block, in_single_precision if columns.single else None)
+    shared.judge(block)
+    method, forward = _method(columns.problem, columns.solver)[0], int(block.X.any())
+    for c in map(int, np.flatnonzero(block.sane)):
+        j, certificate = int(index[c]), shared.certificate(block, c)
+        proven = certificate.relative <= columns.stopping.tol and not columns.chooses
+        columns.keep(j, Result(
+            x=in_single_precision(outer[:, c]) if columns.single else outer[:, c],
+            status=Status.CONVERGED if proven else status, certificate=certificate,
+            objective=certificate.objective, n_iter=0, seconds=0.0, history=History(), solver=method,
+            lam=columns.lam(j),
+            products=Products(certificate=1 + forward, forward=forward, adjoint=1),
+            detail="lam was not chosen yet." if columns.chooses else "", tol=columns.stopping.tol,
+        ))  # fmt: skip
+
+
+def _unjudged(columns: Columns, j: int) -> Result:
+    """Return x = 0 for column j, nothing proved."""
+    problem, _ = columns.column(j, random=False)
+    x, certificate = unknown(problem)
+    return Result(
+        x=x, status=Status.INTERRUPTED, certificate=certificate, objective=certificate.objective,
+        lam=columns.lam(j), n_iter=0,
+        products=problem.operator.products, seconds=0.0, history=History(),
+        solver=_method(problem, columns.solver)[0], detail="x was not judged.", tol=columns.stopping.tol,
+    )  # fmt: skip
+
+
 def _regime(columns: Columns) -> tuple[int, Callable[[range], None]]:
     """Return how many columns are taken together, and what solves them."""
-    if columns.solver == "auto" and fits(columns.problem, columns.B.shape[1]):
+    if columns.solver == "auto" and columns.max_iter != 0 and fits(columns.problem, columns.B.shape[1]):
         return WIDTH, lambda part: _by_gram(columns, part)
     if columns.solver == "auto" and _is_one_ridge(columns):
         return _RIDGE_WIDTH, lambda part: _by_ridge(columns, part)
@@ -208,7 +173,7 @@ def _by_ridge(columns: Columns, part: range) -> None:
     if columns.ended:
         return
     began = time.perf_counter()
-    pairs = [columns.column(j) for j in part]
+    pairs = [columns.column(j, random=False) for j in part]
     penalty = pairs[0][0].penalty
     w = np.where(penalty.excluded, np.inf, penalty.l2)
     data = np.stack([problem.b for problem, _ in pairs], axis=1)
@@ -234,7 +199,7 @@ def _by_ridge(columns: Columns, part: range) -> None:
                 history=History(), solver=Ridge(), reason="auto: one factorisation for all columns", tol=tol,
             ))  # fmt: skip
         elif not columns.ended:
-            columns.keep(j, solve_one(columns, j))
+            columns.keep(j, solve_one(columns, j, start=columns.start(j)))
 
 
 def _by_gram(columns: Columns, part: range) -> None:
@@ -254,7 +219,7 @@ def _by_gram(columns: Columns, part: range) -> None:
         levels = np.ones(len(part)) if columns.lams is None else columns.lams[part.start : part.stop]
 
     def problem_of(c: int) -> Problem:
-        return columns.column(part.start + c, selections[c])[0]
+        return columns.column(part.start + c, selections[c], random=False)[0]
 
     found = gram.solve(
         columns.B[:, part.start : part.stop], levels,
@@ -271,17 +236,22 @@ def _by_gram(columns: Columns, part: range) -> None:
             status = Status.INTERRUPTED if columns.stop.is_set() else Status.MAX_TIME
         if certificate is not None and (proven or ended):
             x = in_single_precision(found.X[:, c]) if columns.single else found.X[:, c]
-            penalty = columns.leveled(j, selections[c])
             columns.keep(j, Result(
                 x=x, status=status, certificate=certificate,
-                objective=certificate.objective, lam=getattr(penalty, "lam", None), n_iter=rounds,
+                objective=certificate.objective, lam=columns.lam(j, selections[c]), n_iter=rounds,
                 products=Products(setup=1, certificate=2, forward=1, adjoint=2), seconds=seconds,
                 history=History(), solver=GramNewton(), reason="auto: all columns share A^T A",
                 selection=selections[c], tol=columns.stopping.tol,
             ))  # fmt: skip
         elif not ended and not (columns.chooses and selections[c] is None):
-            # from the start: a support that was hard to settle is found sooner on the way down in lambda
-            columns.keep(j, solve_one(columns, j, selections[c], rounds))
+            columns.keep(j, solve_one(columns, j, selections[c], rounds, _start(columns, j, found, c)))
+
+
+def _start(columns: Columns, j: int, found: Found, c: int) -> Array | None:
+    """Return where the solver of `solve` starts: at what was found where that is lower than zero."""
+    if not found.sane[c]:
+        return columns.start(j)
+    return np.ascontiguousarray(found.X[:, c]) if found.better[c] else None
 
 
 def one_by_one(columns: Columns, part: range) -> None:
@@ -289,13 +259,14 @@ def one_by_one(columns: Columns, part: range) -> None:
     for j in part:
         if columns.ended:
             return
-        columns.keep(j, solve_one(columns, j))
+        columns.keep(j, solve_one(columns, j, start=columns.start(j)))
 
 
-def solve_one(columns: Columns, j: int, selection: Selection | None = None, spent: int = 0) -> Result:
+def solve_one(
+    columns: Columns, j: int, selection: Selection | None = None, spent: int = 0, start: Array | None = None
+) -> Result:
     """Solve column j by the solver given, or chosen for it; spent: iterations done elsewhere."""
     problem, penalty = columns.column(j, selection)
-    start = columns.start(j)
     if columns.chooses and selection is None:
         assert isinstance(penalty, Leveled)
         try:
@@ -316,9 +287,8 @@ def solve_one(columns: Columns, j: int, selection: Selection | None = None, spen
     except Interrupted as interrupted:
         columns.stop.set()
         return interrupted.result
-    if result.status is Status.STOPPED_BY_CALLBACK:
-        return dataclasses.replace(result, status=Status.INTERRUPTED)
-    return result
+    status = Status.INTERRUPTED if result.status is Status.STOPPED_BY_CALLBACK else result.status
+    return dataclasses.replace(result, status=status, n_iter=result.n_iter + spent)
 
 
 def _watch(columns: Columns) -> Callable[[Progress], None]:
@@ -352,7 +322,9 @@ def _without_level(columns: Columns, problem: Problem, x0: Array | None, stop: B
 
 def unsolved(columns: Columns, j: int, status: Status) -> Result:
     """Return where column j starts, judged as it is, without the refit that would solve it."""
-    problem, penalty = columns.column(j)
+    # the certificates of convex penalties need no random numbers, unless they are of the user's own
+    known = isinstance(columns.problem.penalty, (Separable, Grouped)) and columns.problem.penalty.convex
+    problem, penalty = columns.column(j, random=not known)
     start = columns.start(j)
     x = start_point(problem, None if start is None or problem.scale == 0.0 else problem.units.working(start))
     outer = problem.units.solution(x)

@@ -307,12 +307,16 @@ def solve_many(
     Notes
     -----
     Every certificate stands on a fresh residual and is judged as in `solve`. Real L1 and elastic-net
-    problems with 32 columns or more and n <= 3000 share A^T A (n x n): per column a few Cholesky
-    factorisations of its support's Gram matrix, n times the support per round, and three products with A
-    or A^T, 32 columns at a time. L2 problems of one level share a factorisation; all others run one by
-    one. Storage beyond A, B and x: A^T A, and per thread 32 columns of 3 n + 2 m numbers.
-    BLAS is held to one thread while threads share the columns. Matrix-free operators are called from
-    the calling thread only.
+    problems with A in memory, k >= 32 columns and n <= min(3000, 40 k) share A^T A (n x n): per column a
+    few Cholesky factorisations of its support's Gram matrix, n times the support per round, and three
+    products with A or A^T, 32 columns at a time. Columns whose support exceeds 320, or that take too many
+    rounds, go on by themselves from where they are; where most do, the rest is spared the attempt. L2
+    problems of one level share a factorisation; all others run one by one. Storage beyond A, B and x: the
+    n^2 numbers of A^T A, and per thread 32 columns of about 6 n + 3 m numbers and 2 x 320^2.
+    max_time and Ctrl-C are seen between calls of 0.05 seconds; then columns not begun are judged, real
+    data with separate convex penalties by a few products with many columns at once. Ctrl-C again ends
+    that, too: what is left comes back as x = 0, nothing proved. BLAS is held to one thread while threads
+    share the columns. Matrix-free operators are called from the calling thread only.
 
     Examples
     --------

@@ -14,7 +14,9 @@ import scipy.sparse as sp
 import sparseinv as si
 from cases import ZOO, Products, generator
 from reference import plain, truth
-from sparseinv import gram_batch
+from sparseinv import batch as batch_module
+from sparseinv import gram_batch, threads
+from sparseinv.operators.matrix import DenseMatrix
 
 Array = np.ndarray[Any, Any]
 
@@ -241,6 +243,104 @@ def test_same_bits_for_any_number_of_threads(penalty):
     assert one.success
 
 
+@pytest.fixture(scope="module")
+def dense() -> tuple[Array, Array, Array]:
+    """Problems whose supports are larger than the kernel treats."""
+    A, B = generator(75).standard_normal((420, 500)), generator(76).standard_normal((420, 32))
+    return A, B, 0.01 * np.abs(A.T @ B).max(axis=0)
+
+
+def test_supports_too_large_for_the_kernel(dense):
+    A, B, lams = dense
+    began = time.perf_counter()
+    batch = si.solve_many(A, B, si.L1(), lams=lams, n_threads=1)
+    assert time.perf_counter() - began < 25.0  # about 1.5; a refit per column would take 70
+    assert batch.success
+    assert np.count_nonzero(batch.x, axis=0).min() > gram_batch._MOST
+    alone = si.solve(A, np.ascontiguousarray(B[:, 7]), si.L1(lams[7]), tol=1e-9)
+    assert batch.objective[7] - alone.objective <= 1e-6 * alone.certificate.scale
+
+
+def test_time_limit_holds_where_supports_are_large(dense, monkeypatch):
+    A, B, lams = dense
+    si.solve_many(A, B[:, :1], si.L1(), lams=lams[:1])
+    monkeypatch.setattr(gram_batch, "_PROBED", 32)
+    began = time.perf_counter()
+    batch = si.solve_many(A, B, si.L1(), lams=lams, n_threads=1, max_time=0.2)
+    assert time.perf_counter() - began < 5.0
+    assert "MAX_TIME" in {status.name for status in batch.status}
+    # what the kernel got to is better than nothing
+    reached = batch.n_iter > 0
+    assert reached.any()
+    for j in np.flatnonzero(reached):
+        problem = plain(A, B[:, j], l1=lams[j])
+        assert batch.objective[j] == pytest.approx(float(problem.objective(batch.x[:, j])), rel=1e-12)
+        assert batch.objective[j] < problem.scale
+
+
+def test_kernel_is_spared_what_it_gives_up(monkeypatch):
+    from sparseinv.kernels import batch as kernels
+
+    A, B = deconvolution(60, 64, 5)
+    tried = []
+    original = kernels.solve_traces
+
+    def counting(*arguments: Any) -> int:
+        last = original(*arguments)
+        tried.append(last - arguments[11])
+        return last
+
+    monkeypatch.setattr(kernels, "solve_traces", counting)
+    lams = 0.01 * np.abs(A.T @ B).max(axis=0)
+    one = si.solve_many(A, B, si.L1(), lams=lams)
+    assert sum(tried) == 64
+    tried.clear()
+    monkeypatch.setattr(gram_batch, "_MOST", 5)
+    other = si.solve_many(A, B, si.L1(), lams=lams)
+    assert sum(tried) == 2 * gram_batch._PROBED
+    assert methods(other) == {"WorkingSet"}
+    assert other.success
+    np.testing.assert_allclose(other.objective, one.objective, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("l1_ratio", [0.2, 0.9])
+def test_elastic_net_takes_few_rounds(l1_ratio):
+    A, B = data(40, 60, 8, 24)
+    penalty = si.ElasticNet(l1_ratio=l1_ratio)
+    batch = si.solve_many(A, B, penalty, lams=levels(A, B, penalty, 0.3), tol=1e-10)
+    assert methods(batch) == {"GramNewton"}
+    assert batch.n_iter.max() <= 10
+
+
+@pytest.mark.usefixtures("few")
+def test_what_the_kernel_missed_starts_where_it_got(monkeypatch):
+    A, B = data(60, 80, 6, 25)
+    lams = levels(A, B, si.L1(), 0.05)
+    gains: list[float] = []
+    run = batch_module.run
+
+    def watched(problem: Any, *arguments: Any, **options: Any) -> Any:
+        x = problem.units.working(options["x0"])
+        gains.append(problem.relative(problem.scale - problem.objective(x, problem.residual(x))))
+        return run(problem, *arguments, **options)
+
+    monkeypatch.setattr(batch_module, "run", watched)
+    monkeypatch.setattr(gram_batch, "_MOST", 15)
+    monkeypatch.setattr(gram_batch, "_PROBED", 6)
+    batch = si.solve_many(A, B, si.L1(), lams=lams, tol=1e-9)
+    assert batch.success
+    assert len(gains) >= 3
+    assert min(gains) > 0.1
+
+
+def test_absurd_starts_are_left_aside():
+    A, B = data(20, 30, 40, 26)
+    batch = si.solve_many(A, B, si.L1(0.5), X0=np.full((30, 40), 1e200))
+    assert batch.success
+    assert methods(batch) == {"GramNewton"}
+
+
 def test_a_column_does_not_depend_on_its_neighbours():
     A, B = deconvolution(60, 64, 2)
     batch = si.solve_many(A, B, si.L1(0.3), tol=1e-9)
@@ -282,6 +382,53 @@ def test_no_time_at_all(container, start):
         certificate = si.certify(A, B[:, j], si.L1(1.0), batch.x[:, j])
         assert batch.objective[j] == pytest.approx(certificate.objective, rel=1e-12)
         assert batch.certificates[j].value >= certificate.value * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("weights", ["plain", "zero", "inf"])
+@pytest.mark.parametrize("start", [False, True])
+@pytest.mark.parametrize("family", [*FAMILIES, "l2", "single", "chosen"])
+def test_columns_not_begun_are_judged_together_as_alone(family, start, weights, monkeypatch):
+    A, B = data(20, 30, 40, 27)
+    B[:, 3], B[:, 4:7] = 0.0, B[:, 4:7] * [1e-160, 1e160, 1e-300]
+    lams = None if family == "chosen" else generator(77).uniform(0.5, 2.0, 40)
+    if lams is not None:
+        lams[5], lams[8] = 1e300, 1e-300
+    w = WEIGHTS[weights](generator(78), 30)
+    make = {**FAMILIES, "l2": lambda w: si.L2(weights=w)}.get(family, FAMILIES["l1"])
+    X0 = generator(79).standard_normal((30, 40)) * np.abs(B).max(axis=0) if start else None
+    if family == "single":
+        A, B = A.astype(np.float32), B[:, 10:].astype(np.float32)
+        lams, X0 = lams[10:], None if X0 is None else X0[:, 10:].astype(np.float32)
+    together = si.solve_many(A, B, make(w), lams=lams, X0=X0, max_time=0)
+    monkeypatch.setattr(batch_module, "_SEVERAL", 10**9)
+    alone = si.solve_many(A, B, make(w), lams=lams, X0=X0, max_time=0)
+    np.testing.assert_array_equal(together.x, alone.x)
+    assert together.x.dtype == alone.x.dtype
+    np.testing.assert_array_equal(together.lams, alone.lams)
+    assert together.status == alone.status
+    for one, other in zip(together, alone, strict=True):
+        assert one.certificate.kind is other.certificate.kind
+        np.testing.assert_allclose(one.objective, other.objective, rtol=1e-12)
+        np.testing.assert_allclose(one.certificate.value, other.certificate.value, rtol=1e-9)
+        np.testing.assert_allclose(one.certificate.scale, other.certificate.scale, rtol=1e-12)
+        np.testing.assert_array_equal(one.lam, other.lam)
+        assert one.message == other.message
+        assert repr(one.solver) == repr(other.solver)
+
+
+def test_end_takes_no_product_per_column(monkeypatch):
+    A, B = data(20, 30, 600, 28)
+    calls = []
+    original = DenseMatrix.rmatvec
+
+    def counted(self: DenseMatrix, y: Array) -> Array:
+        calls.append(1)
+        return original(self, y)
+
+    monkeypatch.setattr(DenseMatrix, "rmatvec", counted)
+    batch = si.solve_many(A, B, si.L1(0.5), max_time=0)
+    assert {status.name for status in batch.status} == {"MAX_TIME"}
+    assert len(calls) < 10
 
 
 def test_time_limit_holds():
@@ -359,6 +506,49 @@ def test_interrupted_by_ctrl_c_among_threads():
     assert np.isfinite(batch.relative).all()
 
 
+def test_ctrl_c_again_while_the_rest_is_judged():
+    A, B = data(20, 30, 6, 29)
+
+    class Impatient(Interrupting):
+        def rmatvec(self, y: Array) -> Array:
+            if self.forward > self.after and self.adjoint_calls == 2:
+                self.adjoint_calls += 1
+                raise KeyboardInterrupt
+            self.adjoint_calls += self.forward > self.after
+            return super().rmatvec(y)
+
+        adjoint_calls = 0
+
+    counted = Products(A)
+    full = si.solve_many(counted, B, si.L1(0.5))
+    with pytest.raises(si.Interrupted) as caught:
+        si.solve_many(Impatient(A, counted.forward // 2), B, si.L1(0.5))
+    batch = caught.value.result
+    assert len(batch) == 6
+    done = [status.name for status in batch.status].index("INTERRUPTED")
+    assert done > 0
+    np.testing.assert_array_equal(batch.x[:, :done], full.x[:, :done])
+    assert not batch.x[:, done + 1 :].any()
+    assert np.isinf(batch.relative[-1])
+    assert batch[5].certificate.kind is not si.Kind.DUALITY_GAP
+    assert batch[5].objective == pytest.approx(0.5 * float(B[:, 5] @ B[:, 5]))
+    assert "not judged" in batch[5].message
+
+
+def test_ctrl_c_again_while_threads_finish(monkeypatch):
+    A, B = data(20, 30, 40, 30)
+    spread = threads.spread
+
+    def impatient(tasks: Any, work: Any, n_threads: int, stop: Any) -> bool:
+        spread(iter(list(tasks)[:1]), work, n_threads, stop)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threads, "spread", impatient)
+    with pytest.raises(si.Interrupted) as caught:
+        si.solve_many(A, B, si.L1(0.5))
+    assert [status.name for status in caught.value.result.status] == ["CONVERGED"] * 32 + ["INTERRUPTED"] * 8
+
+
 def test_failing_operator_spoils_no_other_column():
     A, B = data(10, 15, 3, 16)
 
@@ -407,6 +597,15 @@ def test_solver_of_ones_own_choice():
     assert batch.success
     with pytest.raises(ValueError, match="Ridge needs a pure L2 penalty"):
         si.solve_many(A, B, si.L1(0.5), solver=si.Ridge())
+
+
+def test_method_of_a_batch_is_refused_elsewhere():
+    A, B = data(20, 30, 40, 31)
+    method = si.solve_many(A, B, si.L1(0.5))[0].solver
+    with pytest.raises(ValueError, match=r"GramNewton .*use WorkingSet or solver='auto'"):
+        si.solve(A, B[:, 0], si.L1(0.5), solver=method)
+    with pytest.raises(ValueError, match=r"GramNewton .*use WorkingSet or solver='auto'"):
+        si.solve_many(A, B, si.L1(0.5), solver=method)
 
 
 def test_levels_multiply_those_of_the_penalty():

@@ -36,7 +36,7 @@ solvers.column_sweeps
 solvers
 solvers.auto
 driver
-selection, batch, gram_batch
+selection, batch, columns, gram_batch
 entry
 seismic, problems, plotting
 cli

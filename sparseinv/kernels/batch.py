@@ -27,6 +27,7 @@ NEWCOMERS = 40  # columns that may enter in one round, at least; more where the 
 CLIP = 0.3  # share of the model decrease that clipping flipped signs must reach
 FACTOR = 0.5  # between two levels
 SNAP = 1.1  # a level below this counts as 1
+HEAVY = 4.0  # work of a column alone, over that of a call, at which it is given up
 
 
 @kernel(fastmath=FAST)
@@ -354,8 +355,10 @@ def gap_of(count, x, g, q, b2, l1, l2, factor1, factor2, nonnegative):
     x, g, q, l1 and l2 run over the same columns, all of them or the active ones.
     """
     xq, xg = 0.0, 0.0
-    scale = np.inf
+    scale, largest = np.inf, 1e300
     for j in range(count):
+        if l2[j] > 0.0:
+            largest = 1.0  # the best scale is no quotient then, but it tends to 1
         if x[j] != 0.0:
             xq += x[j] * q[j]
             xg += x[j] * g[j]
@@ -366,7 +369,7 @@ def gap_of(count, x, g, q, b2, l1, l2, factor1, factor2, nonnegative):
     r2 = max(b2 - xq + xg, 0.0)
     if r2 > 0.0:
         scale = min(scale, (b2 - xq) / r2)
-    scale = min(max(scale, 0.0), 1e300)
+    scale = min(max(scale, 0.0), largest)
     gap = 0.5 * (1.0 - scale) ** 2 * r2
     for j in range(count):
         bar, ridge = factor1 * l1[j], factor2 * l2[j]
@@ -394,17 +397,19 @@ def top_level(q, unit1, nonnegative):
 
 @kernel(fastmath=FAST)
 def solve_traces(
-    gram, inverse, unit1, unit2, nonnegative, Q, b2, factors, targets, warm, X, rounds, first, work, most,
+    gram, inverse, unit1, unit2, nonnegative, Q, b2, factors, targets, X, rounds, first, last, work, most,
     limit,
 ):  # fmt: skip
-    """Solve the columns of Q from ``first`` on until ``work`` multiplications are spent; return the next one.
+    """Solve columns first, ..., last - 1 of Q until ``work`` multiplications are spent; return the next one.
 
     Parameters: gram (n, n) column-major; inverse_j = 1 / ||a_j||, 0 for zero columns; levels of column c
     are factors[0, c] * unit1 and factors[1, c] * unit2 (unit1 inf: excluded; both 0: unpenalised); Q and
-    X (n, c) column-major; targets the gaps to reach; warm: X holds a start. rounds[c] becomes the rounds
-    done (at most ``limit``), negative where the target was missed. Supports above ``most`` are given up.
+    X (n, c) column-major; targets the gaps to reach. X holds the starts; one that is no better than zero
+    is left aside. rounds[c] becomes the rounds done (at most ``limit``), negative where the target was
+    missed: then X holds the last point. Given up are supports of ``most`` columns, and columns that take
+    more than HEAVY * ``work`` by themselves.
     """
-    n, total = Q.shape
+    n = Q.shape[0]
     g = np.empty(n)
     bar = np.empty(n)
     index = np.empty(most, dtype=np.int64)
@@ -418,7 +423,8 @@ def solve_traces(
     best, best_g = np.empty(most), np.empty(most)
     c = first
     spent = 0.0
-    while c < total and spent < work:
+    while c < last and spent < work:
+        before = spent
         q, out = Q[:, c], X[:, c]
         f1, f2, goal = factors[0, c], factors[1, c], targets[c]
         if not b2[c] > 0.0:  # x = 0 is the answer, wherever a run might start
@@ -434,12 +440,23 @@ def solve_traces(
                 index[count] = j
                 x[count] = out[j]
                 count += 1
+        full_gradient(gram, q, index, count, x, g)
+        for k in range(count):
+            j = index[k]
+            ga[k], qa[k], l1[k], l2[k] = g[j], q[j], f1 * unit1[j], f2 * unit2[j]
         level = 1.0
-        if not warm:
+        if not value(count, x, ga, qa, l1, l2) < 0.0:
+            kept = 0
+            for k in range(count):
+                if unit1[index[k]] == 0.0:
+                    index[kept], x[kept] = index[k], 0.0
+                    kept += 1
+            count = kept
+            for j in range(n):
+                out[j], g[j] = 0.0, -q[j]
             level = max(1.0, FACTOR * top_level(q, unit1, nonnegative) / f1)
             if level < SNAP:
                 level = 1.0
-        full_gradient(gram, q, index, count, x, g)
         rounds[c] = -1
         lowest = np.inf
         for r in range(1, limit + 1):
@@ -449,7 +466,9 @@ def solve_traces(
             for k in range(count):
                 bar[index[k]] = np.inf
             room = min(most, count + max(NEWCOMERS, count // 2))
+            held = count
             count = enter(gram, g, bar, inverse, unit2, f2, nonnegative, index, count, room, x)
+            spent += 4.0 * n * (count - held)
             for k in range(count):
                 j = index[k]
                 ga[k], qa[k] = g[j], q[j]
@@ -476,7 +495,11 @@ def solve_traces(
                     index[kept], x[kept] = index[k], x[k]
                     kept += 1
             count = kept
-            if count == most:
+            for j in range(n):
+                out[j] = 0.0
+            for k in range(count):
+                out[index[k]] = x[k]
+            if count == most or spent - before > HEAVY * work:
                 break
             full_gradient(gram, q, index, count, x, g)
             spent += n * (4.0 * count + 20.0)
@@ -485,10 +508,6 @@ def solve_traces(
                 if level < SNAP:
                     level = 1.0
                 continue
-            for j in range(n):
-                out[j] = 0.0
-            for k in range(count):
-                out[index[k]] = x[k]
             gap = gap_of(n, out, g, q, b2[c], unit1, unit2, f1, f2, nonnegative)
             if gap <= goal:
                 rounds[c] = r
