@@ -59,6 +59,7 @@ class ActiveColumns:
         self._x = self._g = self.q = self.l1 = self.l2 = self._unit = np.empty(0)
         self.factor = SupportFactor()
         self.lazy = None if problem.explicit else LazyColumns(problem)
+        self._last = (np.empty(0), -problem.b)  # coefficients and residual of the last call
         self._rows = np.empty((0, problem.m))  # the active columns of a dense A, one a row
         self._grow(256)
 
@@ -238,12 +239,14 @@ class ActiveColumns:
         """Return A_T x - b."""
         from sparseinv.kernels.products import add_columns
 
-        live = np.flatnonzero(self.x)
-        r = -self.problem.b
-        if live.size:
-            matrix, place = self.matrix(self.index[live])
-            add_columns(matrix.layout, place, self.unit[live] * self.x[live], r)
-        return r
+        if not np.array_equal(self._last[0], self.x):
+            live = np.flatnonzero(self.x)
+            r = -self.problem.b
+            if live.size:
+                matrix, place = self.matrix(self.index[live])
+                add_columns(matrix.layout, place, self.unit[live] * self.x[live], r)
+            self._last = (self.x.copy(), r)
+        return self._last[1].copy()
 
     def minimise(self, level: float, target: float, rounds: int) -> tuple[float, float]:
         """Sweep and take Newton steps until the gap is below target; return (gap, last share of flips)."""

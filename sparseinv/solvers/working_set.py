@@ -33,7 +33,7 @@ _INNER_ROUNDS = 8
 _INNER_LOOSE, _INNER_TIGHT = 0.3, 0.1  # inner gap over outer gap, above and at the final level
 _NEAR = 0.5  # columns with |a_j^T r| above this share of their level are watched between full passes
 _WATCHED = 200  # watched columns, at least
-_LOCAL_ROUNDS = 1
+_LOCAL_ROUNDS = 2  # looks at them before all columns are looked at
 _WATCHED_SHARE = 0.3  # share of the columns up to which they are watched from one level of a path to the next
 _RESUMED = 1e-8  # relative gap on the active columns there
 _STALL = 0.7  # a round at the final level that keeps more than this share of the gap has stalled
@@ -221,7 +221,7 @@ class WorkingSet(Solver):
         assert state.dual is not None
         active = state.active
         state.level, state.gap, state.rounds = 1.0, np.inf, 0
-        flips, before_k = active.newton(1.0), active.k
+        flips = active.newton(1.0)
         # what moves as fast as its level falls can reach it at the new one (the strong rule)
         with np.errstate(invalid="ignore"):
             g = state.dual.Ahv if state.estimate is None else state.estimate
@@ -229,10 +229,18 @@ class WorkingSet(Solver):
             watched = np.flatnonzero((reach > active.levels) & ~state.member)
         if active.lazy is not None:
             watched = active.lazy.known(watched)
-        if 0 < watched.size <= max(_WATCHED, _WATCHED_SHARE * state.member.size):
+        few = 0 < watched.size <= max(_WATCHED, _WATCHED_SHARE * state.member.size)
+        rounds = _LOCAL_ROUNDS if few else 0
+        for _ in range(rounds):
+            before_k = active.k
             state.r = active.residual()
             self._admit(state, self._pressed(state, watched, state.r))
-        if flips or active.k > before_k or active.gap(1.0) > _RESUMED * problem.scale:
+            if flips or active.k > before_k:
+                active.minimise(1.0, _RESUMED * problem.scale, 2)
+            if active.k == before_k:
+                break
+            flips, watched = 0.0, watched[~state.member[watched]]
+        if (flips and not rounds) or active.gap(1.0) > _RESUMED * problem.scale:
             active.minimise(1.0, _RESUMED * problem.scale, 2)
         self._adopt(problem, state, follows=True)
         return state
@@ -291,7 +299,8 @@ class WorkingSet(Solver):
             if stalled and flips > 0.0 and reached > target:
                 active.semismooth(1.0, target)
                 active.minimise(1.0, target, 2)
-            self._close_nearby(state, g if state.estimate is None else state.estimate, target)
+            if state.estimate is None:  # else few columns are read anyway
+                self._close_nearby(state, g, target)
         else:
             active.minimise(state.level, _INNER_LOOSE * gap * absolute, _INNER_ROUNDS)
             state.level *= state.factor
@@ -392,12 +401,9 @@ class WorkingSet(Solver):
             watched = watched[np.argpartition(-size[watched], limit)[:limit]]
         if active.lazy is not None:
             watched = active.lazy.known(watched)
-        for _ in range(_LOCAL_ROUNDS):
-            pressed = self._pressed(state, watched, active.residual())
-            if pressed.size == 0:
-                return
+        pressed = self._pressed(state, watched, active.residual())
+        if pressed.size:
             self._join(state, pressed)
-            watched = np.setdiff1d(watched, pressed, assume_unique=True)
             active.minimise(1.0, target, _INNER_ROUNDS)
 
     @staticmethod
