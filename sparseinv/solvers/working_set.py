@@ -37,7 +37,7 @@ _LOCAL_ROUNDS = 2  # looks at them before all columns are looked at
 _WATCHED_SHARE = 0.3  # share of the columns up to which they are watched from one level of a path to the next
 _RESUMED = 1e-8  # relative gap on the active columns there
 _STALL = 0.7  # a round at the final level that keeps more than this share of the gap has stalled
-_LARGEST_LAZY = 3000  # the same where the columns of A were written down one by one
+_LARGEST_LAZY = 3000  # active columns where those of A are written down one by one, at most
 _FEW_PRODUCTS = 20  # columns looked at per round where each costs a product, at least
 
 
@@ -64,11 +64,11 @@ class WorkingSetState(State):
 class WorkingSet(Solver):
     """Solve on a growing set of columns by Newton steps, and check all columns once per round.
 
-    The level falls by halves to the one asked for. In each round the columns that violate optimality are
-    filtered by a few coordinate sweeps, the survivors join the active set, and the problem on the active
-    set is minimised through its Gram matrix: coordinate sweeps, then Newton steps with the signs held
-    fixed and an exact line search, then, where supports churn, a semismooth Newton augmented Lagrangian
-    method. One product with A^T closes the round and certifies it.
+    The level falls to the one asked for by factors of 0.3 to 0.8. In each round the columns that violate
+    optimality are filtered by a few coordinate sweeps, the survivors join the active set, and the problem
+    on the active set is minimised through its Gram matrix: coordinate sweeps, then Newton steps with the
+    signs held fixed and an exact line search, then, where supports churn, a semismooth Newton augmented
+    Lagrangian method. One product with A^T closes the round and certifies it.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ class WorkingSet(Solver):
     to take more products than the columns of its support.
 
     The final Newton step is exact, so the gap usually drops to rounding level at once. Cost: about one
-    pass over A per halving of the level plus two to five; m k^2 for the Gram matrix of k active columns,
+    pass over A per level on the way plus two to five; m k^2 for the Gram matrix of k active columns,
     s^3 / 3 per Newton step on a support of s. Storage: A, the k active columns, k^2.
 
     References
