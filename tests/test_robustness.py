@@ -84,3 +84,44 @@ def test_groups_with_a_map_that_spoils_its_argument(rng, solver, factor):
     result = si.solve(Spoil(A), b, penalty, solver=solver)
     assert result.success, result
     assert si.certify(A, b, penalty, result.x).relative <= 1e-6
+
+
+# --- ridges that hardly bend ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("exponent", [-30, -55, -60, -100, -300])
+@pytest.mark.parametrize("factor", [1.0, 1.0 - 2.0j])
+def test_elastic_net_of_small_data_is_certified(rng, exponent, factor):
+    # l2 is lam / 2 in the units of A, whatever b is: the ridge vanishes beside the level of L1
+    A = factor * rng.standard_normal((20, 10))
+    b = np.ldexp(1.0, exponent) * (A[:, 0] + 0.1 * rng.standard_normal(20))
+    lam = np.ldexp(2.0, exponent)
+    result = si.solve(A, b, si.ElasticNet(lam, l1_ratio=0.5))
+    assert result.success, result
+    plain = si.solve(A, b, si.L1(lam / 2), tol=1e-12).x
+    assert np.abs(result.x - plain).max() <= 1e-4 * np.abs(plain).max()
+
+
+@pytest.mark.parametrize("free", [0, 3])
+@pytest.mark.parametrize("exponent", [0, -6, -12, -15, -16, -18, -24, -100])
+def test_best_scale_is_the_best_of_a_grid(exponent, free):
+    from sparseinv.penalties.separable import Separable
+
+    n = 30
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        size, l1 = 10.0 * np.abs(rng.standard_normal(n)), rng.uniform(0.25, 0.75, n)
+        l2 = 10.0**exponent * rng.uniform(0.5, 1.5, n)
+        l1[:free] = 0.0
+        if seed % 2:
+            l2[5:15] = rng.uniform(0.1, 1.0, 10)  # ordinary ones beside them
+        slope, curvature = 10.0 * rng.uniform(0.5, 2.0, 2)
+
+        def dual(s, l1=l1, l2=l2, size=size, slope=slope, curvature=curvature):
+            bent = float((np.maximum(s * size - l1, 0.0) ** 2 / (2.0 * l2)).sum())
+            return slope * s - 0.5 * curvature * s**2 - bent
+
+        s = Separable(np.zeros(n), l1, l2).best_scale(size, slope, curvature)
+        kinks = l1[l1 > 0.0] / size[l1 > 0.0]
+        grid = np.concatenate([np.linspace(0.0, 2.0, 2001), (1.0 - 1e-14) * kinks])
+        assert dual(s) >= max(dual(t) for t in grid) - 1e-12
