@@ -61,7 +61,8 @@ def solve(
         A rule that chooses lam from the levels of `solve_path`, in place of the default rule; a lam that
         is set is then taken as relative factors. `select_lam` also returns the path and offers other levels.
     x0 : array_like, shape (n,), optional
-        Where to start.
+        Where to start; zero is taken where the objective at x0 is not finite or beyond 1/eps times that
+        at zero, and ``result.detail`` says so.
     tol : float
         Stop once certificate.relative = value / (1/2 ||b||^2) is at most tol.
     max_iter : int, optional

@@ -125,3 +125,117 @@ def test_best_scale_is_the_best_of_a_grid(exponent, free):
         kinks = l1[l1 > 0.0] / size[l1 > 0.0]
         grid = np.concatenate([np.linspace(0.0, 2.0, 2001), (1.0 - 1e-14) * kinks])
         assert dual(s) >= max(dual(t) for t in grid) - 1e-12
+
+
+# --- answers that the user's units cannot hold ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(("a", "b"), [(600, -600), (540, -520), (300, -300), (150, -150)])
+def test_certificate_is_that_of_the_x_returned(a, b):
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((20, 10))
+    data = np.ldexp(2.0 * A[:, 0] + 0.1 * rng.standard_normal(20), b)
+    A = np.ldexp(A, a)
+    penalty = si.L1(si.lam_max(A, data, si.L1()) / 10)
+    result = si.solve(A, data, penalty)
+    judged = si.certify(A, data, penalty, result.x).relative
+    assert result.certificate.relative == pytest.approx(judged, rel=1e-6, abs=1e-15)
+    assert result.success == (judged <= 1e-6) == (a < 600)
+    assert ("underflows" in result.message) == (a == 600)
+
+
+@pytest.mark.parametrize("scales", [(1e-160, 1e150), (1e-20, 1e300), (1e-100, 1e250)])
+@pytest.mark.parametrize("factor", [1.0, 1.0 - 2.0j])
+def test_x_beyond_the_range_is_cut_and_judged(scales, factor):
+    rng = np.random.default_rng(0)
+    A, b = scales[0] * rng.standard_normal((80, 20)), scales[1] * rng.standard_normal(80) * factor
+    penalty = si.L1(0.1 * si.lam_max(A, b, si.L1()))
+    result = si.solve(A, b, penalty)
+    assert result.status.name == "NUMERICAL_FAILURE"
+    assert "x overflows" in result.message
+    assert np.isfinite(result.x).all()
+    judged = si.certify(A, b, penalty, result.x).relative
+    assert result.certificate.relative == pytest.approx(judged, rel=1e-6)
+    path = si.solve_path(A, b, si.L1(), n_lams=10)
+    assert np.isfinite(path.X).all()
+    assert path.results[0].success  # x = 0
+
+
+# --- starts far out ------------------------------------------------------------------------------------
+
+
+class Plain:
+    def __init__(self, A):
+        self.A, self.shape, self.dtype = A, A.shape, A.dtype
+
+    def matvec(self, x):
+        return self.A @ x
+
+    def rmatvec(self, r):
+        return self.A.conj().T @ r
+
+
+@pytest.mark.parametrize("size", [1e12, 1e29, 1e31, 1e100, 1e200, 1e307])
+@pytest.mark.parametrize("make", [np.asarray, Plain])
+@pytest.mark.parametrize("solver", ["auto", si.BarzilaiBorwein(), si.FISTA(), si.ISTA(), si.IRL1()], ids=repr)
+def test_start_far_out(rng, size, make, solver):
+    A = rng.standard_normal((30, 50))
+    b = A[:, 0] + 0.1 * rng.standard_normal(30)
+    penalty = si.L1(0.1 * si.lam_max(A, b, si.L1()))
+    x0 = size * rng.uniform(-1.0, 1.0, 50)
+    result = si.solve(make(A), b, penalty, solver=solver, x0=x0)
+    assert result.success, result
+    assert "began at zero" in result.detail
+    plain = si.solve(make(A), b, penalty, solver=solver)
+    assert (result.x == plain.x).all()
+
+
+def test_start_that_is_of_use_is_kept(rng):
+    A, b = rng.standard_normal((30, 50)), rng.standard_normal(30)
+    penalty = si.L1(0.1 * si.lam_max(A, b, si.L1()))
+    x0 = 1e3 * rng.standard_normal(50)
+    first = next(iter(si.iterate(A, b, penalty, x0=x0)))
+    assert (first.x == x0).all()
+    small = np.full(50, 1e-40)  # a column of this size asks for coefficients that look far out
+    result = si.solve(A * small, b, si.L1(penalty.lam * 1e-40), x0=x0 / 1e-40)
+    assert result.success
+    assert not result.detail
+
+
+def test_start_outside_a_box_is_kept():
+    class Box(si.Penalty):
+        convex = True
+
+        def value(self, x):
+            return 0.0 if np.all(np.abs(x) <= 1.0) else np.inf
+
+        def prox(self, v, step):
+            return np.clip(v, -1.0, 1.0)
+
+    first = next(iter(si.iterate(np.eye(2), np.ones(2), Box(), solver=si.FISTA(), x0=[1e3, -2.0])))
+    assert first.x.tolist() == [1e3, -2.0]
+
+
+# --- a stall --------------------------------------------------------------------------------------------
+
+
+def test_a_stall_says_that_it_may_be_no_floor(rng):
+    from sparseinv.solvers.base import Outcome, State
+
+    class Idle(si.Solver):
+        outcome = Outcome.MOVED
+
+        def start(self, problem, x0):
+            return State(np.zeros(problem.n))
+
+        def step(self, problem, state, budget):
+            state.n_iter += 1
+            return self.outcome
+
+    A, b = rng.standard_normal((5, 3)), rng.standard_normal(5)
+    result = si.solve(A, b, si.L1(0.01), solver=Idle())
+    assert result.status.name == "PRECISION_FLOOR"
+    assert "Nothing has improved in 200 certificates" in result.message
+    assert "weights" in result.message
+    Idle.outcome = Outcome.FLOOR
+    assert not si.solve(A, b, si.L1(0.01), solver=Idle()).detail
