@@ -239,3 +239,65 @@ def test_a_stall_says_that_it_may_be_no_floor(rng):
     assert "weights" in result.message
     Idle.outcome = Outcome.FLOOR
     assert not si.solve(A, b, si.L1(0.01), solver=Idle()).detail
+
+
+# --- sentences and levels -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda A, b: si.solve(A, b, si.L1),
+        lambda A, b: si.solve_path(A, b, si.L1),
+        lambda A, b: si.solve_many(A, b[:, None], si.L1),
+        lambda A, b: si.select_lam(A, b, si.L1, si.CrossValidation(2)),
+        lambda A, b: si.lam_max(A, b, si.L1),
+        lambda A, b: si.certify(A, b, si.L1, b),
+        lambda A, b: next(si.iterate(A, b, si.L1)),
+    ],
+)
+def test_a_class_in_place_of_a_penalty(call):
+    with pytest.raises(TypeError, match=r"^penalty is the class L1; pass an object, L1\(\.\.\.\)$"):
+        call(np.eye(4), np.ones(4))
+
+
+def test_a_class_in_place_of_a_solver():
+    with pytest.raises(TypeError, match=r"^solver is the class FISTA; pass an object, FISTA\(\)$"):
+        si.select_lam(np.eye(4), np.ones(4), si.L1(), si.CrossValidation(2), solver=si.FISTA)
+
+
+def test_solve_says_that_it_takes_no_levels():
+    with pytest.raises(
+        ValueError, match="solve has no argument for them: use select_lam with lams, for example"
+    ):
+        si.solve(np.eye(4), np.ones(4), si.L2(), select=si.CrossValidation(2))
+    with pytest.raises(ValueError, match="pass lams to solve_path or select_lam, for example"):
+        si.solve_path(np.eye(4), np.ones(4), si.L2())
+
+
+@pytest.mark.parametrize("door", ["path", "select"])
+def test_an_infinite_weight_excludes_at_the_level_zero(rng, door):
+    A, b = rng.standard_normal((30, 10)), rng.standard_normal(30)
+    w = np.r_[np.inf, np.ones(9)]
+    lams = [1.0, 0.1, 0.0]
+    groups = np.arange(10) // 2
+    pairs = [
+        (si.L1(weights=w), si.L1(w)),
+        (si.L2(weights=w), si.L2(w)),
+        (si.L1(groups=groups, weights=w), si.L1(w)),  # weights by coefficient
+        (si.ElasticNet(weights=w), si.ElasticNet(w)),
+        (si.GroupL1(groups=groups, weights=w[:5]), si.GroupL1(w[:5], groups=groups)),
+    ]
+    for weighted, leveled in pairs:
+        if door == "path":
+            one, other = (si.solve_path(A, b, p, lams=lams, tol=1e-12) for p in (weighted, leveled))
+        else:
+            one, other = (
+                si.select_lam(A, b, p, si.CrossValidation(3), lams=lams, tol=1e-12).path
+                for p in (weighted, leveled)
+            )
+        assert one.success
+        assert (one.X == other.X).all()
+        assert (one.X[0] == 0.0).all()
+        assert one.results[-1].lam == 0.0
+        assert np.linalg.norm(A[:, 2:].T @ (A @ one.X[:, -1] - b)) <= 1e-5
