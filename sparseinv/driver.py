@@ -20,6 +20,15 @@ Array = np.ndarray[Any, Any]
 
 _REFIT_WORK = 20.0  # a refit may cost this many passes over A during a run
 _STALL = 200  # certificates without any progress after which a run has reached its floor
+_ORDINARY = 200  # exponents of x's unit down to minus this take no entry that matters below 2^-1022
+_LARGE = 1e30  # norm of a start from which on it is judged before a solver sees it
+_WORSE = 1.0 / float(np.finfo(np.float64).eps)  # times the objective at zero: a start beyond is no help
+_FAR = "The objective at x0 is not finite or beyond 1/eps times that at zero, so the run began at zero."
+_CUT = "x overflows in the units of A and b and was cut to the range of floating point."
+_STALLED = (
+    f"Nothing has improved in {_STALL} certificates, which may be a stall of the method and no floor: "
+    "columns of A scaled to equal norms, with weights=1/norms for the same problem, are easier to solve for."
+)
 
 
 class _Best(NamedTuple):
@@ -77,15 +86,47 @@ class Run:
         self._lowest = math.inf  # smallest certificate.relative so far
         self._idle = 0  # certificates since the last progress
         self._nonzeros = -1
+        self._stalled = False
 
     def start(self) -> None:
-        """Set the solver up and judge the point it starts from."""
+        """Set the solver up and judge the point it starts from; begin at zero where x0 is of no use."""
         self.state = self._guarded(self._first_state)
         if self.status is None:
             self._judge(Outcome.MOVED)
+        state = self.state
+        if state is None or self._x0 is None or self._previous is not None or self.status is not None:
+            return
+        if not self._guarded(lambda: self._helps(state)) and self.status is None:
+            self._x0, self.detail = None, _FAR
+            self.history, self._best, self._lowest, self._nonzeros = History(), None, math.inf, -1
+            self.start()
+
+    def _helps(self, state: State) -> bool:
+        """Tell whether the objective at a start is finite and not out of all proportion to that at zero."""
+        problem = self.problem
+        r = problem.residual(state.x) if state.r is None else state.r
+        value = problem.objective(state.x, r)
+        if hasattr(problem.penalty, "in_units"):
+            return value <= _WORSE * problem.scale
+        # zero may be infeasible for a penalty of the user's, and x0 a point that its prox will mend
+        zero = problem.scale + float(problem.penalty.value(np.zeros_like(state.x)))
+        return not (math.isfinite(value) and 0.0 < zero < value / _WORSE)
+
+    def _is_sane(self, x0: Array) -> bool:
+        """Tell whether a start does without being judged first, or stands it."""
+        if squared(x0) <= _LARGE**2:
+            return True
+        with np.errstate(all="ignore"):
+            x = start_point(self.problem, x0.copy())
+            try:
+                return _is_finite(x) and self._helps(State(x))
+            except (OperatorFailure, OutOfTime):
+                return False
 
     def _first_state(self) -> State:
         if self._previous is None:
+            if self._x0 is not None and not self._is_sane(self._x0):
+                self._x0, self.detail = None, _FAR
             state: State = self.solver.start(self.problem, self._x0)
         else:
             self.problem.operator.phase = "setup"
@@ -158,7 +199,7 @@ class Run:
         if (state.settled or certificate.kind.is_global) and certificate.relative <= tol:
             self.status = Status.CONVERGED
         elif last or stalled:
-            self.status = Status.PRECISION_FLOOR
+            self.status, self._stalled = Status.PRECISION_FLOOR, not last
         elif self.seconds >= self.stopping.max_time:
             self.status = Status.MAX_TIME
 
@@ -262,14 +303,9 @@ class Run:
         x = best.x if best is not None else start_point(problem, self._x0)
         if state is not None and (status is Status.CONVERGED or (hurried and self._is_better(state))):
             x = state.x
-        outer = problem.units.solution(x)
-        if state is not None and outer is state.x:  # a run that goes on from this state writes into it
-            outer = x.copy()
-        if not _is_finite(outer):
-            status, self.detail = Status.NUMERICAL_FAILURE, "x overflows in the units of A and b."
-        elif single:
-            outer = in_single_precision(outer)
-            x = problem.units.working(outer.astype(problem.dtype))
+        outer, x, lost = self._outward(x, single)
+        if lost is _CUT:
+            status = Status.NUMERICAL_FAILURE
         # nobody waits for a costly refit after a run that did not get to its end
         refit = status in (Status.CONVERGED, Status.PRECISION_FLOOR) or self._refit_is_cheap(x)
         tol, local = self.stopping.tol, self.solver.local_kind
@@ -287,8 +323,12 @@ class Run:
                 certificate = certify_problem(problem, x, refit=refit, target=tol, local=local)
         except OperatorFailure as failure:
             x, certificate = (best.x, best.certificate) if best is not None else unknown(problem)
-            outer = problem.units.solution(x)
-            status, self.detail = Status.NUMERICAL_FAILURE, self.detail or str(failure)
+            outer, _, lost = self._outward(x, False)
+            if lost:  # what is known of x is not known of what is left of it
+                outer, certificate = unknown(problem)
+            if self.status is not Status.NUMERICAL_FAILURE:
+                self.detail = f"{self.detail} {failure}".strip()
+            status = Status.NUMERICAL_FAILURE
         settled = state is None or state.settled
         if status is Status.CONVERGED and certificate.relative > self.stopping.tol:
             status = Status.PRECISION_FLOOR
@@ -298,12 +338,40 @@ class Run:
             and certificate.relative <= self.stopping.tol
         ):
             status = Status.CONVERGED
+        notes = [self.detail]
+        if status is Status.PRECISION_FLOOR and self._stalled:
+            notes.append(_STALLED)
+        if status is Status.PRECISION_FLOOR or lost is _CUT:
+            notes.append(lost)
         return Result(
             x=outer, status=status, certificate=certificate, objective=certificate.objective, lam=lam,
             n_iter=state.n_iter if state is not None else 0, products=problem.operator.products,
             seconds=self.seconds, history=self.history, solver=self.solver, reason=reason,
-            selection=selection, detail=self.detail, tol=self.stopping.tol,
+            selection=selection, detail=" ".join(filter(None, notes)), tol=self.stopping.tol,
         )  # fmt: skip
+
+    def _outward(self, x: Array, single: bool) -> tuple[Array, Array, str]:
+        """Return x in the user's units, the point in working units that this is, and what the range took."""
+        units, lost = self.problem.units, ""
+        outer = units.solution(x)
+        if self.state is not None and outer is self.state.x:  # a run that goes on from there writes into it
+            outer = x.copy()
+        if not _is_finite(outer):
+            outer, lost = _within_range(outer), _CUT
+        elif units.b_exponent - units.a_exponent < -_ORDINARY and not np.array_equal(units.working(outer), x):
+            lost = "x underflows in the units of A and b."
+        if single:
+            outer = in_single_precision(outer)
+        if single or lost:
+            x = units.working(outer.astype(self.problem.dtype))
+        return outer, x, lost
+
+
+def _within_range(x: Array) -> Array:
+    """Return x with infinite parts at the largest number there is."""
+    largest = float(np.finfo(np.float64).max)
+    parts = [np.clip(part, -largest, largest) for part in ((x.real, x.imag) if x.dtype.kind == "c" else (x,))]
+    return np.asarray(parts[0] + 1j * parts[1] if len(parts) > 1 else parts[0])
 
 
 def _is_finite(x: Array) -> bool:

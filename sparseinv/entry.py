@@ -61,7 +61,8 @@ def solve(
         A rule that chooses lam from the levels of `solve_path`, in place of the default rule; a lam that
         is set is then taken as relative factors. `select_lam` also returns the path and offers other levels.
     x0 : array_like, shape (n,), optional
-        Where to start.
+        Where to start; zero is taken where the objective at x0 is not finite or beyond 1/eps times that
+        at zero, and ``result.detail`` says so.
     tol : float
         Stop once certificate.relative = value / (1/2 ||b||^2) is at most tol.
     max_iter : int, optional
@@ -117,7 +118,9 @@ def solve(
     single = _is_single(A, operator, b)
     if select is not None:
         check_selector(select, "select").check(operator.shape[0])
-        check_levels(penalty, None, operator.shape[1])
+        check_levels(
+            penalty, None, operator.shape[1], "solve has no argument for them: use select_lam with lams"
+        )
     selection: Selection | None = None
     problem = _problem(operator, vector, penalty, solver, rng, check_operator)
     if isinstance(penalty, Leveled) and (penalty.lam is None or select is not None):
@@ -458,8 +461,7 @@ def _settings(
     penalty: Any, solver: Any, tol: Any, max_iter: Any, max_time: Any, callback: Any
 ) -> tuple[Stopping, Solver | str]:
     _check_penalty(penalty)
-    if isinstance(solver, type) and issubclass(solver, Solver):
-        raise TypeError(f"solver is the class {solver.__name__}; pass an object, {solver.__name__}()")
+    validation.refuse_class(solver, Solver, "solver")
     if not isinstance(solver, Solver) and solver != "auto":
         raise TypeError(f"solver is {solver!r}, but 'auto' or a solver object such as FISTA() is needed")
     if callback is not None and not callable(callback):
@@ -472,8 +474,7 @@ def _settings(
 
 
 def _check_penalty(penalty: Any) -> None:
-    if isinstance(penalty, type) and issubclass(penalty, Penalty):
-        raise TypeError(f"penalty is the class {penalty.__name__}; pass an object, {penalty.__name__}(...)")
+    validation.refuse_class(penalty, Penalty, "penalty", "...")
     if not isinstance(penalty, Penalty):
         raise TypeError(
             f"penalty is {penalty!r}, but a penalty object is needed: L1(lam), L2(lam), L0(lam), "

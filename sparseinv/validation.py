@@ -253,6 +253,14 @@ def real_number(value: Any, name: str) -> float:
         raise TypeError(f"{name} is {value!r}, but one real number is needed") from None
 
 
+def refuse_class(value: Any, base: type, name: str, arguments: str = "") -> None:
+    """Raise TypeError where a class was passed in place of an object of it."""
+    if isinstance(value, type) and issubclass(value, base):
+        raise TypeError(
+            f"{name} is the class {value.__name__}; pass an object, {value.__name__}({arguments})"
+        )
+
+
 def positive(value: Any, name: str) -> float:
     """Return value as a finite float > 0."""
     number = real_number(value, name)

@@ -16,6 +16,7 @@ import numpy as np
 from sparseinv.kernels.jit import kernel
 
 REDUCE = {"reassoc", "contract"}
+ROUNDING = 1e-15  # of ||b||^2: a squared residual below it is rounding
 
 
 @kernel()
@@ -634,9 +635,9 @@ def gram_gap(count, x, g, q, b2, l1, l2, nonnegative):
         if l2[j] == 0.0 and l1[j] > 0.0 and size * scale > l1[j]:
             scale = l1[j] / size
     r2 = max(b2 - xq + xg, 0.0)
-    if r2 > 0.0:
-        scale = min(scale, (b2 - xq) / r2)
-    scale = min(max(scale, 0.0), 1e300)
+    # the best multiple of a residual that is rounding means nothing; at the optimum it is 1
+    scale = min(scale, (b2 - xq) / r2 if r2 > ROUNDING * b2 else 1.0)
+    scale = max(scale, 0.0)
     gap = 0.5 * (1.0 - scale) ** 2 * r2
     for j in range(count):
         size = -scale * g[j] if nonnegative else abs(scale * g[j])

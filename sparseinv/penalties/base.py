@@ -81,6 +81,13 @@ class Leveled(Penalty):
         """Return a copy with some fields changed, for example ``penalty.replace(lam=0.2)``."""
         return dataclasses.replace(self, **changes)
 
+    def at(self, lam: Any) -> Leveled:
+        """Return a copy at a level of a path: an infinite weight excludes at the level 0 as at any other."""
+        weights = self.weights
+        if weights is None or not np.isinf(weights).any() or np.any(lam):
+            return self.replace(lam=lam)
+        return self.replace(lam=1.0, weights=np.where(np.isinf(weights), np.inf, 0.0))
+
     def levels(self, n: int) -> Array:
         """Return lam_i * weights_i, one per coefficient, shape (n,); lam = None counts as 1."""
         index, labels = self.grouping(n)

@@ -17,6 +17,7 @@ Array = np.ndarray[Any, Any]
 _TINY = np.finfo(np.float64).tiny
 _NONE = np.empty(0, dtype=np.int64)
 _NO_LEVELS = np.empty(0)
+_SHARP = 1e-15  # what is smaller than this, relative to s, counts as rounding of s
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,26 +253,26 @@ def _concave_argmax(size: Array, l1: Array, l2: Array, slope: float, curvature: 
     """Maximise slope s - curvature s^2 / 2 - sum (s size - l1)_+^2 / (2 l2) over 0 <= s <= limit."""
     if slope <= 0.0:
         return 0.0
+    # past the kink s = l1 / size of a ridge so small the maximum is by less than rounding, which l2 would
+    # magnify beyond all bounds: the kink is a limit
+    with np.errstate(over="ignore"):
+        steep = slope * l2 <= _SHARP * size * l1
+    if steep.any():
+        limit = min(limit, (1.0 - _SHARP) * float((l1[steep] / size[steep]).min()))
+        size, l1, l2 = size[~steep], l1[~steep], l2[~steep]
     s = min(slope / curvature, limit) if curvature > 0 else limit
     if not np.isfinite(s):
         s = 1.0
     if size.size == 0:
         return s
-    low, high = 0.0, s
-    for _ in range(60):  # Newton on a concave piecewise quadratic, guarded by bisection
-        over = s * size - l1
-        active = over > 0
-        derivative = slope - curvature * s - float((over[active] * size[active] / l2[active]).sum())
-        if derivative >= 0.0:
-            low = s
-            if s == high:
-                break
-        else:
-            high = s
-        second = curvature + float((size[active] ** 2 / l2[active]).sum())
-        step = s + derivative / second if second > 0 else high
-        following = step if low <= step <= high else 0.5 * (low + high)
-        if abs(following - s) <= 1e-15 * s:
+    # Newton's method from above: the derivative is concave and piecewise linear, so s falls to its root in
+    # finitely many steps. The root of a piece is formed without the derivative, whose terms cancel.
+    for _ in range(100):
+        active = s * size > l1
+        with np.errstate(over="ignore"):
+            second = curvature + float((size[active] ** 2 / l2[active]).sum())
+        following = (slope + float((l1[active] * size[active] / l2[active]).sum())) / second if second else s
+        if not following < (1.0 - _SHARP) * s:
             break
         s = following
     return s

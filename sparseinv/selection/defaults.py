@@ -123,7 +123,7 @@ def estimate_sigma(A: Any, b: Any, *, rng: Any = None) -> float:
 
 def at_level(problem: Problem, penalty: Leveled, lam: Any) -> Problem:
     """Return the same data with the penalty at another level."""
-    bound = penalty.replace(lam=lam).bind(problem.n)
+    bound = penalty.at(lam).bind(problem.n)
     units = problem.units
     return problem.with_penalty(bound.in_units(units.b_exponent, units.a_exponent))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sparseinv import validation
 from sparseinv.certificate import Certificate, DualPair, Kind, certify_problem
 from sparseinv.counted_operator import OperatorFailure, Products
 from sparseinv.driver import Run, unknown
@@ -24,13 +25,16 @@ from sparseinv.stopping import History, PathBar, PathProgress, Stopping
 
 Array = np.ndarray[Any, Any]
 
-# a run that ended so leaves a state from which the next level may go on
 _LEAST_MISFIT = 1e-3  # of the objective: what a loose tolerance is relative to, at least
+# a run that ended so leaves a state from which the next level may go on
 _WHOLE = (Status.CONVERGED, Status.MAX_ITER, Status.PRECISION_FLOOR)
 
 
-def check_levels(penalty: Any, lams: Array | None, n: int) -> Leveled:
+def check_levels(
+    penalty: Any, lams: Array | None, n: int, remedy: str = "pass lams to solve_path or select_lam"
+) -> Leveled:
     """Return the penalty; refuse what has no level, or no level to start from."""
+    validation.refuse_class(penalty, Penalty, "penalty", "...")
     if not isinstance(penalty, Leveled):
         raise TypeError(
             f"penalty is {penalty!r}, which has no level; L1, L2, L0, ElasticNet and GroupL1 have one"
@@ -38,12 +42,11 @@ def check_levels(penalty: Any, lams: Array | None, n: int) -> Leveled:
     if lams is None and isinstance(penalty, L2):
         raise ValueError(
             "lams is missing: an L2 penalty never gives x = 0, so there is no largest lam to start from; "
-            "pass lams to solve_path or select_lam, for example "
-            "numpy.geomspace(1e2, 1e-4, 50) times the mean of ||a_j||^2"
+            f"{remedy}, for example numpy.geomspace(1e2, 1e-4, 50) times the mean of ||a_j||^2"
         )
     if lams is not None:
         for t in {lams[0], lams[-1]}:
-            penalty.replace(lam=factored(penalty.lam, float(t))).bind(n)
+            penalty.at(factored(penalty.lam, float(t))).bind(n)
     return penalty
 
 

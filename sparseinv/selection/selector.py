@@ -73,8 +73,7 @@ class Selector:
 
 def check_selector(selector: Any, name: str) -> Selector:
     """Return the selector; refuse anything else, naming the argument."""
-    if isinstance(selector, type) and issubclass(selector, Selector):
-        raise TypeError(f"{name} is the class {selector.__name__}; pass an object, {selector.__name__}()")
+    validation.refuse_class(selector, Selector, name)
     if not isinstance(selector, Selector):
         raise TypeError(f"{name} is {selector!r}, but a selector such as CrossValidation(5) is needed")
     return selector
@@ -144,6 +143,7 @@ def select_lam(
     selector = check_selector(selector, "selector")
     levels = None if lams is None else validation.path_levels(lams)
     n_lams, ratio = validation.count(n_lams, "n_lams", least=1), validation.fraction(ratio, "ratio")
+    validation.refuse_class(solver, Solver, "solver")
     if not isinstance(solver, Solver) and solver != "auto":
         raise TypeError(f"solver is {solver!r}, but 'auto' or a solver object such as FISTA() is needed")
     limit = None if max_iter is None else validation.count(max_iter, "max_iter")

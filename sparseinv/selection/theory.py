@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from sparseinv import validation
 from sparseinv.operators.adapt import as_operator, system
 from sparseinv.operators.base import Operator
 from sparseinv.operators.matrix import DenseMatrix, ExplicitMatrix
@@ -54,6 +55,7 @@ def lam_max(A: Any, b: Any, penalty: Penalty) -> float:
     >>> si.lam_max(np.eye(2), np.array([3.0, -4.0]), si.L1())
     4.0
     """
+    validation.refuse_class(penalty, Penalty, "penalty", "...")
     if not isinstance(penalty, Leveled):
         raise TypeError(
             f"penalty is {penalty!r}, which has no level; L1, L2, L0, ElasticNet and GroupL1 have one"

@@ -33,6 +33,7 @@ _BOLD = 0.01  # where it begins
 _VANISHED = 1e-12  # a block shrunk by this factor on the way along a step is zero there
 _CROWDED = 0.3  # steps between levels stay wide where there are many non-zeros
 _GROWTH = 1.5  # arrays grow by this factor
+_ROUNDING = 1e-15  # of ||b||^2: a squared residual below it is rounding
 
 
 class ActiveBlocks:
@@ -266,14 +267,14 @@ class ActiveBlocks:
         xq, xg = float(np.vdot(x, q).real), float(np.vdot(x, g).real)
         r2 = max(self.b2 - xq + xg, 0.0)
         hard = (ridge == 0.0) & (lam > 0.0) & (slope > 0.0)
-        s = float((lam[hard] / slope[hard]).min(initial=np.inf))
-        if r2 > 0.0:
-            s = min(s, (self.b2 - xq) / r2)
-        s = min(max(s, 0.0), 1e300)
-        inner = np.bincount(self._block, weights=(np.conj(x) * g).real, minlength=size.size)
-        terms = size * (lam + 0.5 * ridge * size) + s * inner
         soft = ridge > 0.0
-        terms[soft] += np.maximum(s * slope[soft] - lam[soft], 0.0) ** 2 / (2.0 * ridge[soft])
+        # the best multiple of a residual that is rounding means nothing; at the optimum it is 1
+        s = (self.b2 - xq) / r2 if r2 > _ROUNDING * self.b2 else 1.0
+        with np.errstate(over="ignore"):
+            s = max(min(s, float((lam[hard] / slope[hard]).min(initial=np.inf))), 0.0)
+            inner = np.bincount(self._block, weights=(np.conj(x) * g).real, minlength=size.size)
+            terms = size * (lam + 0.5 * ridge * size) + s * inner
+            terms[soft] += np.maximum(s * slope[soft] - lam[soft], 0.0) ** 2 / (2.0 * ridge[soft])
         return float(0.5 * (1.0 - s) ** 2 * r2 + np.maximum(terms, 0.0).sum())
 
     def newton(self, level: float) -> float:

@@ -49,7 +49,7 @@ class PlaneState(State):
     z: Array  # point with the gradient g, shape (n,)
     rz: Array  # A z - b
     g: Array  # A^H rz
-    d: Array  # x - z, lent to A
+    d: Array  # x - z, lent to A where vectors holds a copy
     Ad: Array
     p: Array  # last movement of z
     Ap: Array
@@ -319,7 +319,11 @@ def _proximal_step(problem: Problem, state: PlaneState) -> bool:
         state.vectors[1, : state.count], state.Ad[:] = 0.0, 0.0
         state.products = ()
         return False
-    new = problem.lent_image(state.d)
+    lent = state.d
+    if state.blocks is not None:  # d itself is read again; x is written anew after the step
+        lent = state.x
+        lent[:] = state.d
+    new = problem.lent_image(lent)
     state.products = plane.image(state.rz, new, state.Ap, problem.b, state.Ad)
     image = state.products[2]
     if not math.isfinite(image):
