@@ -298,6 +298,16 @@ def our_free(operator, b, lam, tol, watch):
     return si.solve(operator, b, si.L1(lam), tol=tol).x
 
 
+def our_watched(operator, b, lam, tol, watch):
+    """Let the judge end the run, as it does for the others: its refits would cost us products."""
+    import sparseinv as si
+
+    try:
+        return si.solve(operator, b, si.L1(lam), tol=0.0, callback=lambda progress: watch.look(progress.x)).x
+    except Reached:
+        return watch.x
+
+
 def our_columns(operator, b, lam, tol, watch):
     """Use the library's own convolution, whose columns are known in closed form and counted apart."""
     import sparseinv as si
@@ -399,6 +409,7 @@ PEERS: dict[str, tuple[Peer, ...]] = {
     ),
     "free": (
         Peer(*_OURS, our_free, starts_at_gap=True),
+        Peer("sparseinv, watched", "sparseinv", "sparseinv", our_watched, starts_at_gap=True),
         Peer("sparseinv, columns", "sparseinv", "sparseinv", our_columns, starts_at_gap=True, cells="conv"),
         Peer("pylops FISTA", "pylops", "pylops", pylops_fista, starts_at_gap=True),
         Peer("pyproximal FISTA", "pyproximal", "pyproximal", pyproximal_fista, starts_at_gap=True),

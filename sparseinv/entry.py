@@ -21,6 +21,7 @@ from sparseinv.result import Batch, Interrupted, Path, Result, Selection, Status
 from sparseinv.selection.defaults import at_level, choose_lam
 from sparseinv.selection.path import Follower, check_levels, factored, grid, unit_penalty
 from sparseinv.selection.selector import Selector, Task, check_selector
+from sparseinv.selection.tall_path import follow
 from sparseinv.solvers.auto import complete, resolve
 from sparseinv.solvers.base import Solver
 from sparseinv.stopping import PathProgress, Progress, Stopping
@@ -220,7 +221,9 @@ def solve_path(
     before as a candidate. The other solvers end in the local minimum that is reached from the solution
     of the level before, which can differ from that of `solve` at the same lam, for better or worse.
     Cost: the checks of input and operator, column norms and the norm of A are paid once; a matrix-free
-    A with an L0 penalty also pays its column norms for lam_max.
+    A with an L0 penalty also pays its column norms for lam_max. A tall dense real A (m >= 3 n, n <= 2000)
+    with a convex penalty is replaced by the factor of its Gram matrix for 8 levels or more; every answer is
+    judged on A.
 
     Examples
     --------
@@ -242,7 +245,7 @@ def solve_path(
         callback, progress, _is_single(A, operator, b),
     )  # fmt: skip
     levels = grid(problem, n_lams, ratio) if levels is None else levels
-    return follower.follow(problem, leveled, levels, began)
+    return follow(follower, problem, leveled, levels, began)
 
 
 def solve_many(

@@ -178,3 +178,50 @@ def test_a_column_that_lives_in_one_fold_is_empty_in_the_others():
     problem = Problem(DenseMatrix(A), b, si.L1(1.0))
     operator, _ = FoldGrams(problem, rows).reduced(2)
     assert not operator.array[:, 7].any()
+
+
+def many(seed, m=400, n=20):
+    rng = np.random.default_rng(seed)
+    A = rng.standard_normal((m, n)) * 10.0 ** rng.uniform(-2, 2, n)
+    return A, A[:, 0] / np.linalg.norm(A[:, 0]) * 9 + 0.5 * rng.standard_normal(m)
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0**-300])
+@pytest.mark.parametrize("penalty", [si.L1(), si.L1(nonnegative=True), si.ElasticNet(l1_ratio=0.5)])
+def test_a_tall_path_goes_through_the_gram_matrix_and_is_judged_without(penalty, scale):
+    A, b = many(1)
+    b = b * scale
+    path = si.solve_path(A, b, penalty, n_lams=12, tol=1e-9)
+    assert path.success
+    assert len(path) == 12
+    for result in path:
+        assert "Gram matrix of a tall A" in result.reason
+        level = penalty.replace(lam=result.lam)
+        alone = si.solve(A, b, level, tol=1e-11)
+        assert result.certificate.relative <= 1e-9
+        assert si.certify(A, b, level, result.x).relative <= 1e-9
+        assert result.objective == pytest.approx(alone.objective, rel=1e-8)
+        assert result.n_matvec == 1
+    assert path[0].n_rmatvec == 1 + A.shape[1]
+
+
+def test_a_tall_path_that_the_gram_matrix_blurs_is_finished_on_the_rows():
+    rng = np.random.default_rng(2)
+    A = rng.standard_normal((300, 12))
+    A[:, 6:] = A[:, :6] + 3e-4 * rng.standard_normal((300, 6))  # squares keep half of the digits
+    b = A @ rng.standard_normal(12) + 0.1 * rng.standard_normal(300)
+    path = si.solve_path(A, b, si.L1(), n_lams=12, ratio=1e-6, tol=1e-13)
+    for result in path:
+        judged = si.certify(A, b, si.L1(result.lam), result.x).relative
+        assert judged <= max(2.0 * result.certificate.relative, 1e-13)
+    assert path.success
+
+
+def test_a_tall_path_keeps_its_promises_when_it_is_cut_short():
+    A, b = many(3)
+    path = si.solve_path(A, b, si.L1(), n_lams=10, max_time=0.0)
+    assert len(path) == 10
+    assert all(r.status is si.Status.MAX_TIME or r.success for r in path)
+    seen = []
+    si.solve_path(A, b, si.L1(), n_lams=10, callback=lambda progress: seen.append(progress.number))
+    assert seen == list(range(1, 11))

@@ -16,8 +16,8 @@ from sparseinv.problem import Problem
 
 Array = np.ndarray[Any, Any]
 
-_TALL = 3  # rows per column from which on the factor pays
-_WIDEST = 2000  # columns up to which
+TALL = 3  # rows per column from which on the factor pays
+WIDEST = 2000  # columns up to which
 _MOST_FOLDS = 32
 _INDEPENDENT = 1e-4  # least pivot of the factor of columns of norm one; squares lose twice its digits
 
@@ -29,8 +29,8 @@ def pays(problem: Problem, rows: list[Array]) -> bool:
         isinstance(problem.operator.inner, DenseMatrix)
         and problem.dtype.kind != "c"
         and problem.units.a_exponent == 0
-        and 0 < problem.n <= _WIDEST
-        and min(problem.m - part.size for part in rows) >= max(_TALL, count) * problem.n
+        and 0 < problem.n <= WIDEST
+        and min(problem.m - part.size for part in rows) >= max(TALL, count) * problem.n
         and count <= _MOST_FOLDS
         and bool(getattr(penalty, "convex", False))
         and problem.unpenalised.size == 0
@@ -71,20 +71,29 @@ class FoldGrams:
 
         None where the columns are too close to dependent for squares of their entries.
         """
-        from scipy.linalg.lapack import dpotrf, dtrtrs
+        found = triangular(*self.kept(k))
+        return None if found is None else (DenseMatrix(found[0]), found[1])
 
-        gram, q, square = self.kept(k)
-        n = q.size
-        norms = np.sqrt(np.diag(gram))
-        unit = np.where(norms > 0, norms, 1.0)
-        gram /= unit
-        gram /= unit[:, None]
-        gram[np.arange(n), np.arange(n)] = 1.0  # also for empty columns
-        upper, info = dpotrf(gram, lower=0, clean=1, overwrite_a=0)
-        if info != 0 or np.diag(upper).min() < _INDEPENDENT:
-            return None
-        c = dtrtrs(upper, q / unit, lower=0, trans=1)[0]
-        R = np.zeros((n + 1, n), order="F")
-        np.multiply(upper, norms, out=R[:n])
-        rest = np.sqrt(max(square - float(c @ c), 0.0))
-        return DenseMatrix(R), np.append(c, rest)
+
+def triangular(gram: Array, q: Array, square: float) -> tuple[Array, Array] | None:
+    """Return (R, c), shapes (n + 1, n) and (n + 1,), with ||R x - c|| = ||A x - b|| for all x.
+
+    ``gram`` = A^T A, which is overwritten, q = A^T b, ``square`` = ||b||^2. None where the columns are too
+    close to dependent for squares of their entries.
+    """
+    from scipy.linalg.lapack import dpotrf, dtrtrs
+
+    n = q.size
+    norms = np.sqrt(np.diag(gram))
+    unit = np.where(norms > 0, norms, 1.0)
+    gram /= unit
+    gram /= unit[:, None]
+    gram[np.arange(n), np.arange(n)] = 1.0  # also for empty columns
+    upper, info = dpotrf(gram, lower=0, clean=1, overwrite_a=0)
+    if info != 0 or np.diag(upper).min() < _INDEPENDENT:
+        return None
+    c = dtrtrs(upper, q / unit, lower=0, trans=1)[0]
+    R = np.zeros((n + 1, n), order="F")
+    np.multiply(upper, norms, out=R[:n])
+    rest = np.sqrt(max(square - float(c @ c), 0.0))
+    return R, np.append(c, rest)

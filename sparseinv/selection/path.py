@@ -123,7 +123,8 @@ class Follower:
                 at = at_level(at, penalty, level)
                 following, reason = self.method(at)
                 state, method = state if following == method else None, following
-                drive = self._run(at, method, results, state, began, misfit)
+                x0 = results[-1].x.astype(at.dtype) if results else None
+                drive = self.run(at, method, x0, began, state, misfit)
                 result = drive.finish(callback=self.watch, lam=level, reason=reason, single=self.single)
                 results.append(result)
                 at.operator.products = Products()
@@ -152,12 +153,13 @@ class Follower:
             raise Interrupted(reached, path) from None
         return path
 
-    def _run(
-        self, at: Problem, method: Solver, results: list[Result], state: Any, began: float, misfit: float
-    ) -> Run:
+    def run(
+        self, at: Problem, method: Solver, x0: Array | None, began: float, state: Any = None,
+        misfit: float = 1.0,
+    ) -> Run:  # fmt: skip
+        """Return the run at one level, with what is left of the time."""
         left = max(self.stopping.max_time - (time.perf_counter() - began), 0.0)
         limit = method.default_max_iter if self.max_iter is None else self.max_iter
-        x0 = results[-1].x.astype(at.dtype) if results else None
         tol = self.stopping.tol
         if self.loose:
             tol = max(tol, self.loose * misfit)

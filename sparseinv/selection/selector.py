@@ -18,6 +18,7 @@ from sparseinv.penalties.base import Leveled, Penalty
 from sparseinv.problem import Problem
 from sparseinv.result import Selection
 from sparseinv.selection.path import Follower, check_levels, grid, unit_penalty
+from sparseinv.selection.tall_path import follow
 from sparseinv.solvers.auto import complete, resolve
 from sparseinv.solvers.base import Solver
 from sparseinv.stopping import Stopping
@@ -169,6 +170,6 @@ def select_lam(
     problem.operator.products = before  # what the choice cost is told by n_products
     stored = validation.is_single(A) or bool(getattr(operator, "single", False))
     single = stored and validation.is_single(b)
-    path = Follower(task.method, stopping, limit, single=single).follow(problem, leveled, levels, began)
+    path = follow(Follower(task.method, stopping, limit, single=single), problem, leveled, levels, began)
     chosen = int(np.argmax(levels == selection.lam))
     return dataclasses.replace(selection, path=path, result=path[chosen])
