@@ -21,6 +21,7 @@ _HOME = {
     "L2": "penalties",
     "ElasticNet": "penalties",
     "GroupL1": "penalties",
+    "L0Ball": "penalties",
     "ISTA": "solvers.proximal_gradient",
     "FISTA": "solvers.proximal_gradient",
     "BarzilaiBorwein": "solvers.barzilai_borwein",
@@ -29,6 +30,7 @@ _HOME = {
     "WorkingSet": "solvers.working_set",
     "IRLS": "solvers.reweighted",
     "IRL1": "solvers.reweighted",
+    "LocalSearch": "solvers.local_search",
     "Solver": "solvers.base",
     "Operator": "operators.base",
     "as_operator": "operators.adapt",
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from sparseinv.penalties import L2 as L2
     from sparseinv.penalties import ElasticNet as ElasticNet
     from sparseinv.penalties import GroupL1 as GroupL1
+    from sparseinv.penalties import L0Ball as L0Ball
     from sparseinv.penalties import Penalty as Penalty
     from sparseinv.result import Batch as Batch
     from sparseinv.result import Interrupted as Interrupted
@@ -79,6 +82,7 @@ if TYPE_CHECKING:
     from sparseinv.solvers.barzilai_borwein import BarzilaiBorwein as BarzilaiBorwein
     from sparseinv.solvers.base import Solver as Solver
     from sparseinv.solvers.coordinate_descent import CoordinateDescent as CoordinateDescent
+    from sparseinv.solvers.local_search import LocalSearch as LocalSearch
     from sparseinv.solvers.proximal_gradient import FISTA as FISTA
     from sparseinv.solvers.proximal_gradient import ISTA as ISTA
     from sparseinv.solvers.reweighted import IRL1 as IRL1

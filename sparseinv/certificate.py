@@ -21,6 +21,7 @@ import numpy as np
 from sparseinv.dual_points import refits
 from sparseinv.operators.matrix import inner
 from sparseinv.problem import Problem, squared
+from sparseinv.support_moves import SupportMoves
 
 Array = np.ndarray[Any, Any]
 
@@ -154,6 +155,13 @@ def certify_problem(
     return Certificate(kind, outer, units.objective(problem.scale), relative, total, bound)
 
 
+def unproven(problem: Problem, x: Array, kind: Kind) -> Certificate:
+    """Return the objective at x, in working units, with a certificate that proves nothing."""
+    units = problem.units
+    total = units.objective(problem.objective(x, problem.residual(x)))
+    return Certificate(kind, math.inf, units.objective(problem.scale), math.inf, total, -math.inf)
+
+
 def _has_dual(penalty: Any) -> bool:
     return hasattr(penalty, "fenchel_young") or hasattr(penalty, "conjugate")
 
@@ -212,8 +220,14 @@ def _custom_value(problem: Problem, x: Array, r: Array, nu: Array, c: Array) -> 
 
 def _local(problem: Problem, x: Array, r: Array, wanted: Kind) -> tuple[Kind, float]:
     penalty = problem.penalty
+    if wanted is Kind.SWAP_MINIMUM and SupportMoves.judges(problem):
+        return wanted, _swap_decrease(problem, x, r)
     g = problem.gradient(r)
-    if wanted is Kind.COORDINATE_MINIMUM and problem.explicit and hasattr(penalty, "values"):
+    if (
+        wanted in (Kind.COORDINATE_MINIMUM, Kind.SWAP_MINIMUM)
+        and problem.explicit
+        and hasattr(penalty, "values")
+    ):
         return Kind.COORDINATE_MINIMUM, _coordinate_decrease(problem, x, g)
     before = float(penalty.value(x))
     if not math.isfinite(before):
@@ -234,6 +248,14 @@ def _local(problem: Problem, x: Array, r: Array, wanted: Kind) -> tuple[Kind, fl
         lipschitz = max(1.02 * curvature / length, 1.05 * lipschitz)
     decrease = before - float(penalty.value(y)) - float(np.vdot(g, s).real) - 0.5 * curvature
     return Kind.PROX_STATIONARITY, max(decrease, 0.0)
+
+
+def _swap_decrease(problem: Problem, x: Array, r: Array) -> float:
+    """Return the exact best decrease of the objective by adding, removing or exchanging one coefficient."""
+    moves = SupportMoves.of(problem)
+    moves.restart(np.flatnonzero(x))
+    lowest = moves.value - max(moves.best().gain, 0.0)
+    return max(problem.objective(x, r) - lowest, 0.0)
 
 
 def _coordinate_decrease(problem: Problem, x: Array, g: Array) -> float:

@@ -29,6 +29,7 @@ _SOLVERS = {
     "ridge": "Ridge",
     "irls": "IRLS",
     "irl1": "IRL1",
+    "localsearch": "LocalSearch",
 }
 CERTIFIED, NOT_CERTIFIED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sparseinv.certificate import Certificate, DualPair, Kind, certify_problem
+from sparseinv.certificate import Certificate, DualPair, Kind, certify_problem, unproven
 from sparseinv.counted_operator import OperatorFailure, OutOfTime
 from sparseinv.problem import Problem, squared
 from sparseinv.result import Interrupted, Result, Selection, Status
@@ -185,7 +185,9 @@ class Run:
         refit = last or self._refit_pays(state)
         tol, kind = self.stopping.tol, self.solver.local_kind
         certificate = self._guarded(
-            lambda: certify_problem(
+            (lambda: unproven(problem, state.x, kind))
+            if kind is Kind.SWAP_MINIMUM and not state.settled  # not worth a product per non-zero on the way
+            else lambda: certify_problem(
                 problem, state.x, r=state.r, dual=state.dual, refit=refit, target=tol, local=kind
             )
         )

@@ -54,7 +54,7 @@ def solve(
     b : array_like, shape (m,)
         The data.
     penalty : Penalty
-        L1, L2, L0, ElasticNet, GroupL1, or your own. With lam=None the level is chosen from the data
+        L1, L2, L0, ElasticNet, GroupL1, L0Ball, or your own. With lam=None the level is chosen from the data
         (see Notes), and ``result.selection`` says how.
     solver : Solver or "auto"
         A solver object such as FISTA(), or "auto"; ``result.reason`` says why.

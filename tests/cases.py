@@ -31,6 +31,7 @@ SOLVERS: dict[str, Callable[[], Any]] = {
     "Ridge": si.Ridge,
     "IRLS": si.IRLS,
     "IRL1": si.IRL1,
+    "LocalSearch": si.LocalSearch,
 }
 
 
@@ -78,6 +79,10 @@ class Case:
                 "Ridge": quadratic and separable,
                 "IRLS": not self.plain.nonnegative,
                 "IRL1": separable,
+                "LocalSearch": not convex
+                and separable
+                and not (self.plain.nonnegative or self.plain.is_complex)
+                and not (self.plain.l1[~self.plain.excluded] > 0).any(),
             }.items()
             if fits
         ]
@@ -245,6 +250,7 @@ BUDGETS = {
     "Ridge": (60, 300),
     "IRLS": (1000, 6000),
     "IRL1": (200, 1000),
+    "LocalSearch": (1000, 2000),
 }
 #: the same for a matrix-free A, where auto, IRL1 and WorkingSet run BarzilaiBorwein, and IRLS conjugate
 #: gradients

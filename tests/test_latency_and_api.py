@@ -32,7 +32,7 @@ PUBLIC = {
         "estimate_sigma",
         "select_lam",
     ],
-    "penalties": ["Penalty", "L0", "L1", "L2", "ElasticNet", "GroupL1"],
+    "penalties": ["Penalty", "L0", "L1", "L2", "ElasticNet", "GroupL1", "L0Ball"],
     "solvers": [
         "Solver",
         "ISTA",
@@ -43,6 +43,7 @@ PUBLIC = {
         "Ridge",
         "IRLS",
         "IRL1",
+        "LocalSearch",
     ],
     "operators": ["Operator", "as_operator", "adjoint_test", "norm_bound"],
     "selectors": ["CrossValidation"],

@@ -26,7 +26,7 @@ validation, threads, kernels, nonnegative, product_span
 operators | penalties
 counted_operator
 problem
-dual_points
+dual_points | support_moves
 certificate
 result, stopping
 solvers.block_columns | solvers.block_newton

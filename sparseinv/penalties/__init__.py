@@ -1,5 +1,6 @@
 """Penalties R(x): one family a module."""
 
+from sparseinv.penalties.balls import L0Ball as L0Ball
 from sparseinv.penalties.base import Penalty as Penalty
 from sparseinv.penalties.group import GroupL1 as GroupL1
 from sparseinv.penalties.separable import L0 as L0

@@ -352,19 +352,23 @@ class L2(_Signed):
         return self._bound(n, None, None, self.levels(n))
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class L0(_Signed):
-    """Charge every non-zero coefficient: R(x) = sum_i lam_i [x_i != 0].
+    """Charge every non-zero coefficient: R(x) = sum_i lam_i [x_i != 0] + l1_i |x_i| + l2_i |x_i|^2 / 2.
 
     Parameters
     ----------
     lam, groups, weights, nonnegative
         As for `L1`.
+    l1, l2 : float or array_like, optional
+        Levels that are added to |x_i| and |x_i|^2 / 2, one or one per coefficient; lam, weights and paths do
+        not touch them.
 
     Notes
     -----
     Nonconvex: solvers return local minima and the certificate says of which kind. No rescaling of
     columns changes lam_i: the penalty does not see sizes. prox: v_i is kept where
-    |v_i|^2 > 2 step lam_i; a tie goes to zero.
+    |v_i|^2 > 2 step lam_i (l1 = l2 = 0); a tie goes to zero.
 
     Examples
     --------
@@ -372,9 +376,24 @@ class L0(_Signed):
     array([1.5, 0. ])
     """
 
+    l1: Any = dataclasses.field(default=None, kw_only=True)
+    l2: Any = dataclasses.field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("l1", "l2"):
+            level = validation.lambdas(getattr(self, name), name)
+            if level is not None and not np.isfinite(level).all():
+                raise ValueError(f"{name} holds inf; exclude a coefficient by lam = inf")
+            object.__setattr__(self, name, level)
+
     def bind(self, n: int) -> Separable:
         """Return the penalty with its levels spread over n coefficients."""
-        return self._bound(n, self.levels(n), None, None)
+        l1, l2 = (
+            None if level is None else validation.broadcast(level, n, None, 0, name)
+            for name, level in (("l1", self.l1), ("l2", self.l2))
+        )
+        return self._bound(n, self.levels(n), l1, l2)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from sparseinv.penalties.balls import Ball
 from sparseinv.penalties.group import Grouped
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
@@ -14,6 +15,7 @@ from sparseinv.solvers.base import Solver
 from sparseinv.solvers.coordinate_descent import CoordinateDescent
 from sparseinv.solvers.lazy_columns import are_cheap
 from sparseinv.solvers.least_squares import is_direct
+from sparseinv.solvers.local_search import LocalSearch
 from sparseinv.solvers.proximal_gradient import FISTA, ISTA
 from sparseinv.solvers.reweighted import IRL1, IRLS
 from sparseinv.solvers.ridge import Ridge
@@ -28,6 +30,8 @@ def choose(problem: Problem) -> tuple[Solver, str]:
     if getattr(penalty, "quadratic", False):
         how = "one linear system" if is_direct(problem) else "a linear system solved by conjugate gradients"
         return Ridge(), f"auto: an L2 penalty is {how}"
+    if isinstance(penalty, Ball) and problem.explicit and _real(problem):
+        return LocalSearch(), "auto: at most k non-zeros, columns in memory, real data"
     if penalty.terms is None:
         name = type(penalty).__name__
         if penalty.convex:

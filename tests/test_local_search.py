@@ -1,0 +1,246 @@
+"""Exact moves between supports, against enumeration; L0 with companions; at most k non-zeros."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+import sparseinv as si
+from sparseinv.operators.adapt import system
+from sparseinv.problem import Problem
+from sparseinv.support_moves import Move, SupportMoves
+
+
+def coherent(seed, m, n, rho=0.9):
+    rng = np.random.default_rng(seed)
+    A = rng.standard_normal((m, n))
+    for j in range(1, n):
+        A[:, j] = rho * A[:, j - 1] + np.sqrt(1 - rho**2) * A[:, j]
+    x = np.zeros(n)
+    x[rng.choice(n, 4, replace=False)] = rng.standard_normal(4)
+    b = A @ x
+    return A, b + 0.3 * b.std() * rng.standard_normal(m)
+
+
+def objective(A, b, S, lam, l2):
+    """Refit on the support S by a dense solve."""
+    S = list(S)
+    if not S:
+        return 0.5 * b @ b
+    H = A[:, S].T @ A[:, S] + np.diag(l2[S])
+    q = A[:, S].T @ b
+    return 0.5 * b @ b - 0.5 * q @ np.linalg.lstsq(H, q, rcond=None)[0] + lam[S].sum()
+
+
+def enumerated(A, b, lam, l2=None, most=None):
+    n = A.shape[1]
+    l2 = np.zeros(n) if l2 is None else l2
+    sizes = range(min(n, n if most is None else most) + 1)
+    supports = itertools.chain.from_iterable(itertools.combinations(range(n), k) for k in sizes)
+    return min((objective(A, b, S, lam, l2), S) for S in supports)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_every_move_is_judged_exactly(seed):
+    rng = np.random.default_rng(seed)
+    m, n = 15, 10
+    A, b = np.cumsum(rng.standard_normal((m, n)), axis=1), rng.standard_normal(m)
+    lam, l2 = 0.05 * rng.random(n) * (b @ b), 0.1 * rng.random(n)
+    problem = Problem(*system(A, b), si.L0(lam, l2=l2))
+    moves = SupportMoves.of(problem)
+    unit = problem.units.objective(1.0)
+    for _ in range(60):  # beyond a refresh
+        S = [int(j) for j in moves.support]
+        now = objective(A, b, S, lam, l2)
+        assert moves.value * unit == pytest.approx(now, abs=1e-9)
+        others = [j for j in range(n) if j not in S]
+        gains = {(-1, j): now - objective(A, b, [*S, j], lam, l2) for j in others}
+        for i, leaves in enumerate(S):
+            kept = [j for j in S if j != leaves]
+            gains[i, -1] = now - objective(A, b, kept, lam, l2)
+            gains |= {(i, j): now - objective(A, b, [*kept, j], lam, l2) for j in others}
+        best = moves.best()
+        assert best.gain * unit == pytest.approx(max(gains.values()), abs=1e-9)
+        assert gains[best.leaves, best.enters] == pytest.approx(max(gains.values()), abs=1e-9)
+        chosen = list(gains)[int(rng.integers(len(gains)))]
+        moves.make(Move(0.0, *chosen))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_search_finds_the_enumerated_optimum_with_a_level_per_coefficient(seed):
+    rng = np.random.default_rng(seed)
+    A, b = coherent(seed, 20, 11)
+    lam = 0.02 * (b @ b) * (0.2 + rng.random(11))
+    l2 = 0.05 * rng.random(11) if seed % 2 else None
+    result = si.solve(A, b, si.L0(lam, l2=l2), solver=si.LocalSearch())
+    best, support = enumerated(A, b, lam, l2)
+    assert result.success
+    assert result.certificate.kind is si.Kind.SWAP_MINIMUM
+    assert result.objective == pytest.approx(best, rel=1e-10)
+    assert tuple(result.support) == support
+
+
+@pytest.mark.parametrize(("rho", "m", "least"), [(0.8, 40, 1.0), (0.95, 20, 0.85), (0.9, 15, 0.8)])
+def test_search_hits_the_best_four_of_28_columns(rho, m, least):
+    hits = 0
+    for seed in range(30):
+        A, b = coherent(seed, m, 28, rho)
+        G, q = A.T @ A, A.T @ b
+        index = np.array(list(itertools.combinations(range(28), 4)))
+        fitted = np.linalg.solve(G[index[:, :, None], index[:, None, :]], q[index][:, :, None])[:, :, 0]
+        best = 0.5 * b @ b - 0.5 * (fitted * q[index]).sum(axis=1).max()
+        result = si.solve(A, b, si.L0Ball(4))
+        assert result.support.size <= 4
+        assert result.objective >= best * (1 - 1e-9)
+        hits += result.objective <= best * (1 + 1e-9)
+    assert hits >= least * 30
+
+
+def test_pairs_that_suppress_each_other_are_found():
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((60, 12))
+    A[:, 1] = A[:, 0] + 0.1 * rng.standard_normal(60)
+    A -= A.mean(axis=0)
+    A /= np.linalg.norm(A, axis=0)
+    d = A[:, 0] - A[:, 1]
+    b = d / np.linalg.norm(d) + 0.35 * A[:, 5]
+    b -= b.mean()
+    b /= np.linalg.norm(b)
+    lam, l2 = np.full(12, 0.0577), np.full(12, 2e-4)
+    best, support = enumerated(A, b, lam, l2, most=4)
+    assert best == pytest.approx(0.1831, abs=1e-4)
+    result = si.solve(A, b, si.L0(lam, l2=l2), solver=si.LocalSearch())
+    assert result.objective == pytest.approx(best, rel=1e-10)
+    assert tuple(result.support) == support == (0, 1)
+
+
+@pytest.mark.parametrize("exponent", [-900, -30, 30, 900])
+@pytest.mark.parametrize("penalty", [si.L0(0.5), si.L0Ball(3)])
+def test_scale_of_the_data_changes_no_bit(exponent, penalty):
+    A, b = coherent(3, 20, 30)
+    plain = si.solve(A, b, penalty, solver=si.LocalSearch())
+    scaled_b = np.ldexp(b, exponent // 2)
+    scaled_penalty = si.L0(np.ldexp(0.5, exponent)) if isinstance(penalty, si.L0) else penalty
+    scaled = si.solve(A, scaled_b, scaled_penalty, solver=si.LocalSearch())
+    np.testing.assert_array_equal(scaled.x, np.ldexp(plain.x, exponent // 2))
+
+
+@pytest.mark.parametrize("kind", ["csc", "operator", "float32", "wide scales"])
+def test_what_A_is_makes_no_difference(kind):
+    A, b = coherent(5, 25, 40)
+    expected = si.solve(A, b, si.L0Ball(4))
+    scale = np.ones(40)
+    if kind == "csc":
+        given = sparse.csc_array(A)
+    elif kind == "operator":
+        from scipy.sparse.linalg import aslinearoperator
+
+        given = aslinearoperator(A)
+    elif kind == "float32":
+        given, b = A.astype(np.float32), b.astype(np.float32)
+    else:
+        scale = 10.0 ** np.random.default_rng(0).uniform(-8, 8, 40)
+        given = A * scale
+    result = si.solve(given, b, si.L0Ball(4), solver=si.LocalSearch())
+    assert result.success
+    np.testing.assert_array_equal(result.support, expected.support)
+    np.testing.assert_allclose(result.x * scale, expected.x, rtol=1e-5)
+
+
+def test_zero_levels_stay_in_and_infinite_ones_stay_out():
+    A, b = coherent(7, 30, 20)
+    lam = np.full(20, 0.1 * (b @ b))
+    lam[3], lam[8:12] = 0.0, np.inf
+    result = si.solve(A, b, si.L0(lam), solver=si.LocalSearch())
+    assert result.success
+    assert result.x[3] != 0
+    assert not result.x[8:12].any()
+    free = np.flatnonzero(np.isfinite(lam))
+    best, _ = enumerated(A[:, free], b, lam[free], most=4)
+    assert result.objective <= best * (1 + 1e-10)
+
+
+def test_dependent_columns_and_empty_ones_are_no_trouble():
+    A, b = coherent(9, 12, 20)
+    A[:, 5], A[:, 6], A[:, 7] = A[:, 4], -2 * A[:, 4], 0.0
+    for penalty in (si.L0(1e-3), si.L0Ball(20), si.L0Ball(0)):
+        result = si.solve(A, b, penalty, solver=si.LocalSearch())
+        assert np.isfinite(result.objective)
+        assert result.objective <= 0.5 * b @ b
+        assert result.x[7] == 0
+    assert not si.solve(A, b, si.L0Ball(0)).x.any()
+
+
+def test_certificate_of_an_answer_that_is_not_swap_optimal_says_what_a_move_gains():
+    A, b = coherent(11, 30, 12)
+    lam = 0.02 * (b @ b)
+    x = si.solve(A[:, :3], b, si.L2(0.0)).x
+    x = np.concatenate([x, np.zeros(9)])
+    result = si.solve(A, b, si.L0(lam), solver=si.LocalSearch(restarts=0), x0=x, max_iter=1)
+    now = objective(A, b, result.support, np.full(12, lam), np.zeros(12))
+    assert result.objective == pytest.approx(now, rel=1e-9)
+    if not result.success:
+        assert result.certificate.value > 0
+
+
+def test_a_run_that_is_cut_short_keeps_its_best_support():
+    A, b = coherent(13, 100, 3000)
+    result = si.solve(A, b, si.L0Ball(20), solver=si.LocalSearch(restarts=10_000), max_time=0.3)
+    assert result.status is si.Status.CONVERGED or result.status is si.Status.MAX_TIME
+    assert result.support.size == 20
+    assert result.objective < 0.2 * (0.5 * b @ b)
+
+
+def test_few_products_kept_change_no_answer(monkeypatch):
+    from sparseinv import support_moves
+
+    A, b = coherent(17, 60, 90)
+    expected = si.solve(A, b, si.L0Ball(25), solver=si.LocalSearch(restarts=2))
+    monkeypatch.setattr(support_moves, "_CACHE", 0)  # sixteen rows, fewer than the support has columns
+    monkeypatch.setattr(support_moves, "_BLOCK", 7)
+    result = si.solve(A, b, si.L0Ball(25), solver=si.LocalSearch(restarts=2))
+    np.testing.assert_allclose(result.x, expected.x, atol=1e-9)
+
+
+def test_search_refuses_what_it_cannot_treat():
+    A, b = coherent(0, 10, 8)
+    for penalty, words in (
+        (si.L1(0.1), "LocalSearch needs an L0 penalty or L0Ball"),
+        (si.L0(0.1, l1=0.2), "levels of |x|"),
+        (si.L0(0.1, nonnegative=True), "nonnegative=True"),
+    ):
+        with pytest.raises(ValueError, match=words.replace("|", r"\|")):
+            si.solve(A, b, penalty, solver=si.LocalSearch())
+    with pytest.raises(ValueError, match="needs real data"):
+        si.solve(A * 1j, b, si.L0(0.1), solver=si.LocalSearch())
+    with pytest.raises(ValueError, match="restarts is -1"):
+        si.LocalSearch(restarts=-1)
+    with pytest.raises((ValueError, TypeError), match="k is"):
+        si.L0Ball(1.5)
+    with pytest.raises(ValueError, match="l2 holds inf"):
+        si.L0(0.1, l2=np.inf)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_prox_of_l0_with_companions_is_the_minimiser(seed):
+    rng = np.random.default_rng(seed)
+    lam, l1, l2, step = rng.random(4) + 0.1
+    penalty = si.L0(lam, l1=l1, l2=l2)
+    grid = np.linspace(-6, 6, 240_001)
+    for v in rng.uniform(-4, 4, 20):
+        values = 0.5 * (grid - v) ** 2 + step * (lam * (grid != 0) + l1 * abs(grid) + 0.5 * l2 * grid**2)
+        x = float(penalty.prox(np.array([v]), step)[0])
+        value = 0.5 * (x - v) ** 2 + step * penalty.value(np.array([x]))
+        assert value <= values.min() + 1e-9
+
+
+def test_ball_keeps_the_largest_moduli():
+    v = np.array([1.0, -3.0, 2.0, -3.0, 0.5j])
+    np.testing.assert_array_equal(si.L0Ball(2).prox(v, 0.1), [0, -3, 0, -3, 0])
+    assert si.L0Ball(2).value(np.array([1.0, 0.0, 2.0])) == 0.0
+    assert si.L0Ball(1).value(np.array([1.0, 0.0, 2.0])) == np.inf
+    A, b = coherent(2, 30, 10)
+    thresholded = si.solve(A, b, si.L0Ball(3), solver=si.ISTA())
+    assert thresholded.support.size <= 3
+    assert thresholded.objective >= si.solve(A, b, si.L0Ball(3)).objective * (1 - 1e-9)
