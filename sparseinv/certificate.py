@@ -220,7 +220,7 @@ def _custom_value(problem: Problem, x: Array, r: Array, nu: Array, c: Array) -> 
 
 def _local(problem: Problem, x: Array, r: Array, wanted: Kind) -> tuple[Kind, float]:
     penalty = problem.penalty
-    if wanted is Kind.SWAP_MINIMUM and SupportMoves.judges(problem):
+    if wanted is Kind.SWAP_MINIMUM and SupportMoves.judges(problem, x):
         return wanted, _swap_decrease(problem, x, r)
     g = problem.gradient(r)
     if (

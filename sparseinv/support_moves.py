@@ -14,6 +14,7 @@ Array = np.ndarray[Any, Any]
 _ROUNDING = 1e-12  # a gain below this, relative to 1/2 ||b||^2, is none
 _REFRESH = 50  # moves after which everything is formed anew
 _CACHE = 1 << 29  # bytes of products A^T a_j that are kept
+_BYTES = 1 << 31  # of H A_S^T A: a support does not grow beyond
 _TOGETHER = 8  # columns whose products are formed at once where one alone costs a pass over A
 _LARGE = 1 << 20  # entries of A from which that is so
 _BLOCK = 64  # columns formed at once, at most
@@ -72,7 +73,7 @@ class SupportMoves:
         self.problem, self.ridge = problem, ridge
         # one for all problems with this A, the certificate of a run included
         self.columns: Columns = problem.__dict__.setdefault("columns_kept", Columns(problem))
-        self.most = min(most, problem.m if not ridge.all() else n, n)
+        self.most = min(most, problem.m if not ridge.all() else n, n, _BYTES // (8 * max(n, 1)))
         self.cost = cost
         self.correlations = problem.gradient(problem.b)
         self.squares = problem.column_norms**2 + ridge
@@ -83,9 +84,11 @@ class SupportMoves:
         self.clear()
 
     @staticmethod
-    def judges(problem: Problem) -> bool:
-        """Tell whether moves of a problem can be judged: real data, no level of |x|, no sign."""
+    def judges(problem: Problem, x: Array) -> bool:
+        """Tell whether all moves from x can be judged: real data, no level of |x|, no sign, enough memory."""
         penalty = problem.penalty
+        if np.count_nonzero(x) >= _BYTES // (8 * max(problem.n, 1)):
+            return False
         if "c" in (problem.operator.dtype.kind, problem.b.dtype.kind) or getattr(
             penalty, "nonnegative", True
         ):

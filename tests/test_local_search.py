@@ -203,6 +203,18 @@ def test_few_products_kept_change_no_answer(monkeypatch):
     np.testing.assert_allclose(result.x, expected.x, atol=1e-9)
 
 
+def test_a_support_that_memory_ends_is_not_called_swap_optimal(monkeypatch):
+    from sparseinv import support_moves
+
+    A, b = coherent(19, 60, 90)
+    monkeypatch.setattr(support_moves, "_BYTES", 8 * 90 * 5)
+    result = si.solve(A, b, si.L0(1e-9), solver=si.LocalSearch(restarts=2))
+    assert result.support.size == 5
+    assert result.certificate.kind is si.Kind.COORDINATE_MINIMUM
+    assert not result.success
+    assert result.certificate.value > 0
+
+
 def test_search_refuses_what_it_cannot_treat():
     A, b = coherent(0, 10, 8)
     for penalty, words in (

@@ -69,8 +69,9 @@ class LocalSearch(Solver):
       - beta_i^2 / (2 H_ii).
 
     All |S| n exchanges cost O(|S| n), a move as much and, for a column that enters for the first time, one
-    product with A^T. Storage: |S| n numbers, and up to 512 MiB of products that are kept. Real data;
-    columns of a matrix-free A are formed one by one.
+    product with A^T. Storage: |S| n numbers, and up to 512 MiB of products that are kept. A support that
+    would take more than 2 GiB is not let grow and is certified as a minimum along coordinates only. Real
+    data; columns of a matrix-free A are formed one by one.
 
     References
     ----------
