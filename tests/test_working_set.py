@@ -131,3 +131,27 @@ def test_a_factor_that_grows_and_shrinks_solves_the_system(seed):
         y = factor.solve(gram, ridge, live, c)
         H = gram[np.ix_(live, live)] + np.diag(ridge[live])
         np.testing.assert_allclose(H @ y, c, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["csc", "dense"])
+@pytest.mark.parametrize("extra", ["L1", "weights", "elastic net", "nonnegative"])
+def test_supports_too_large_for_a_gram_matrix_end_by_newton_steps(kind, extra, monkeypatch):
+    from sparseinv.solvers import column_sweeps
+
+    monkeypatch.setattr(column_sweeps, "_LARGEST", 20)
+    monkeypatch.setattr(column_sweeps, "_LARGEST_SPARSE", 20)
+    A, b = large(kind, m=300, n=500)
+    lam = 0.02 * si.lam_max(A, b, si.L1())
+    w = np.ones(500)
+    w[:3], w[3:6] = 0.0, np.inf
+    penalty = {
+        "L1": si.L1(lam), "weights": si.L1(lam, weights=w), "elastic net": si.ElasticNet(lam, l1_ratio=0.7),
+        "nonnegative": si.L1(lam, nonnegative=True),
+    }[extra]  # fmt: skip
+    result = si.solve(A, b, penalty, solver=si.WorkingSet(), tol=1e-12)
+    reference = si.solve(A, b, penalty, solver=si.CoordinateDescent(), tol=1e-10)
+    assert result.success
+    assert result.support.size > 20
+    assert result.n_iter < 60
+    assert si.certify(A, b, penalty, result.x).relative <= 1e-11
+    assert result.objective <= reference.objective * (1 + 1e-10)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sparseinv.certificate import DualPair
-from sparseinv.operators.matrix import SparseMatrix
+from sparseinv.operators.matrix import ExplicitMatrix, SparseMatrix
 from sparseinv.problem import Problem
 from sparseinv.solvers.active_blocks import ActiveBlocks
 from sparseinv.solvers.active_columns import ActiveColumns
@@ -25,6 +25,8 @@ _DESCEND_SWEEPS = 12  # sweeps per round there
 _DESCEND_RATIO = 1e-2  # a round ends when changes have fallen by this factor
 _DESCEND_ALL = 0.3  # share of the columns from which all are swept over
 _DESCEND_SLOW = 0.4  # factor per sweep above which the Gram matrix takes over
+_TURNED = 0.03  # share of the signs that may have turned in the sweeps before a Newton step is tried
+_CG_TOL, _CG_MOST = 1e-2, 100  # of conjugate gradients for it
 # active columns beyond which sweeps cost less than a Gram matrix and its factors: dense A, CSC
 _LARGEST, _LARGEST_SPARSE = 5000, 2000
 
@@ -92,16 +94,50 @@ def sweep(problem: Problem, state: Any) -> Outcome:
     """Descend by coordinates where the active set has outgrown a Gram matrix."""
     from sparseinv.kernels.descent import coordinate_descent
 
-    scratch = np.empty(problem.n, dtype=np.int64)
+    scratch, before = np.empty(problem.n, dtype=np.int64), np.sign(state.x)
     change, inner, kept = coordinate_descent(
         problem.layout, problem.penalty.terms, state.x, state.r, problem.column_norms**2, scratch, 10, 0.1
     )
     share = round(inner * kept / max(problem.n, 1))
     problem.operator.charge(forward=1 + share, adjoint=1 + share)
     state.level = 1.0
+    turned = np.count_nonzero(np.sign(state.x) != before)
+    if isinstance(state.active, ActiveColumns) and turned <= _TURNED * np.count_nonzero(state.x):
+        state.x = _newton(problem, state.x, problem.residual(state.x))
     state.r = problem.residual(state.x)
     state.dual = DualPair(state.r, problem.gradient(state.r))
     return Outcome.FLOOR if change <= 1e-16 * np.linalg.norm(problem.b) else Outcome.MOVED
+
+
+def _newton(problem: Problem, x: Array, r: Array) -> Array:
+    """Return where a Newton step with the signs held fixed ends, by conjugate gradients; x if that is higher."""
+    from scipy.sparse.linalg import LinearOperator, cg
+
+    matrix, penalty = problem.operator.inner, problem.penalty
+    assert isinstance(matrix, ExplicitMatrix)
+    live = np.flatnonzero(x)
+    l1, l2, sign = penalty.l1[live], penalty.l2[live], np.sign(x[live])
+    part = matrix.array[:, live]
+    slope = part.T @ r + l1 * sign + l2 * x[live]
+    scale = 1.0 / (problem.column_norms[live] ** 2 + l2)
+    done = 0
+
+    def curvature(v: Array) -> Array:
+        nonlocal done
+        done += 1
+        return np.asarray(part.T @ (part @ v) + l2 * v)
+
+    shape = (live.size, live.size)
+    step, _ = cg(
+        LinearOperator(shape, curvature, dtype=np.float64), -slope, rtol=_CG_TOL, maxiter=_CG_MOST,
+        M=LinearOperator(shape, lambda v: scale * v, dtype=np.float64),
+    )  # fmt: skip
+    share = round(done * live.size / max(problem.n, 1))
+    problem.operator.charge(forward=share, adjoint=share)
+    y = np.zeros_like(x)
+    y[live] = x[live] + step
+    y[live[(y[live] * sign < 0.0) & ((l1 > 0.0) | penalty.nonnegative)]] = 0.0
+    return y if problem.objective(y, problem.residual(y)) < problem.objective(x, r) else x
 
 
 def largest(active: ActiveColumns | ActiveBlocks) -> int:
