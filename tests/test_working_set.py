@@ -141,7 +141,7 @@ def test_supports_too_large_for_a_gram_matrix_end_by_newton_steps(kind, extra, m
     monkeypatch.setattr(column_sweeps, "_LARGEST", 20)
     monkeypatch.setattr(column_sweeps, "_LARGEST_SPARSE", 20)
     A, b = large(kind, m=300, n=500)
-    lam = 0.02 * si.lam_max(A, b, si.L1())
+    lam = 0.1 * si.lam_max(A, b, si.L1())
     w = np.ones(500)
     w[:3], w[3:6] = 0.0, np.inf
     penalty = {
@@ -152,6 +152,6 @@ def test_supports_too_large_for_a_gram_matrix_end_by_newton_steps(kind, extra, m
     reference = si.solve(A, b, penalty, solver=si.CoordinateDescent(), tol=1e-10)
     assert result.success
     assert result.support.size > 20
-    assert result.n_iter < 60
+    assert result.n_iter < 40
     assert si.certify(A, b, penalty, result.x).relative <= 1e-11
     assert result.objective <= reference.objective * (1 + 1e-10)

@@ -110,7 +110,7 @@ def sweep(problem: Problem, state: Any) -> Outcome:
 
 
 def _newton(problem: Problem, x: Array, r: Array) -> Array:
-    """Return where a Newton step with the signs held fixed ends, by conjugate gradients; x if that is higher."""
+    """Return x after a Newton step with the signs held fixed, by conjugate gradients; x if that is higher."""
     from scipy.sparse.linalg import LinearOperator, cg
 
     matrix, penalty = problem.operator.inner, problem.penalty
