@@ -90,8 +90,7 @@ def bandwidth(numbers: int, repeats: int) -> dict[str, dict[str, float]]:
         with threadpool_limits(threads, user_api="blas"), ThreadPoolExecutor(threads) as pool:
             product = min(clock(lambda: r @ A)[0] for _ in range(repeats + 1))
             copies = (
-                # the function is called before the loop goes on
-                clock(lambda: list(pool.map(lambda part: np.copyto(*part), parts)))[0]  # noqa: B023
+                clock(lambda pool=pool, parts=parts: list(pool.map(lambda part: np.copyto(*part), parts)))[0]
                 for _ in range(repeats + 1)
             )
             found["pass"][str(threads)] = round(A.nbytes / product / 1e9, 2)
@@ -110,8 +109,7 @@ def measure(series: str, m: int, n: int, repeats: int) -> dict[str, Any]:
     for _ in range(repeats):
         solves.append(clock(lambda: si.solve(A, b, penalty, tol=TOL)))
         few = int(np.clip(0.2 / solves[-1][0], 1, 20))  # short ones are timed together
-        # the function is called before the loop goes on
-        total = clock(lambda: [transposed @ r for _ in range(few)])  # noqa: B023
+        total = clock(lambda few=few: [transposed @ r for _ in range(few)])
         passes.append((total[0] / few, total[1] / few))
     middle = statistics.median
     by_wall, by_cpu = (

@@ -155,3 +155,16 @@ def test_supports_too_large_for_a_gram_matrix_end_by_newton_steps(kind, extra, m
     assert result.n_iter < 40
     assert si.certify(A, b, penalty, result.x).relative <= 1e-11
     assert result.objective <= reference.objective * (1 + 1e-10)
+
+
+def test_large_supports_do_without_newton_steps_where_those_would_take_long(monkeypatch):
+    from sparseinv.solvers import column_sweeps
+
+    monkeypatch.setattr(column_sweeps, "_LARGEST", 20)
+    A, b = large("dense", m=300, n=500)
+    penalty = si.L1(0.2 * si.lam_max(A, b, si.L1()))
+    expected = si.solve(A, b, penalty, tol=1e-10)
+    monkeypatch.setattr(column_sweeps, "_CG_WORK", 0.0)
+    result = si.solve(A, b, penalty, tol=1e-10)
+    assert result.success
+    assert result.objective == pytest.approx(expected.objective, rel=1e-9)

@@ -83,6 +83,7 @@ class External(Operator):
     def _adjoint(self, y: Array, *, copy: bool = True) -> Array:
         try:
             return _received(self.object.rmatvec(y), self.shape[1], "rmatvec", copy=copy)
+        # the ways in which SciPy and others say that an adjoint was not given; the cause goes along
         except (AttributeError, NotImplementedError, TypeError) as error:
             raise _without_adjoint(error or "not implemented") from error
 

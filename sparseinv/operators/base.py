@@ -45,6 +45,8 @@ class Operator:
     explicit = False
     #: whether `columns` writes columns down without products with A, each for the price of its length
     closed_columns = False
+    #: whether products have single precision and are judged by its standards
+    single = False
     #: whether no row and no column holds more than one entry (selections, diagonals)
     entrywise = False
     #: False for maps that are linear over the reals only (their adjoint holds for real parts)

@@ -287,7 +287,7 @@ def _rows(operator: Operator, index: Array) -> Operator:
         return operator.rows(index)
     restricted = Composition(Restriction(operator.shape[0], index), operator)
     # judged by the standards of the map that it contains
-    restricted.single = getattr(operator, "single", False)  # type: ignore[attr-defined]
+    restricted.single = operator.single
     return restricted
 
 

@@ -32,9 +32,7 @@ _ACCURACY = 1e-6  # what a Newton step may leave of the slope before the factor 
 _CROWDED = 0.7  # with as many non-zeros as rows in sight every level brings in and drops many columns
 _ALIKE, _BEYOND = 1.0, 400.0  # binary orders between columns that are left as they are, and that are too far
 _GROWTH = 1.5  # arrays grow by this factor
-_MULTIPLIED = (
-    1 << 20
-)  # inner products of sparse columns cost less than a sparse product up to so many entries
+_MULTIPLIED = 1 << 20  # entries times columns up to which inner products beat a sparse product
 
 
 class ActiveColumns:

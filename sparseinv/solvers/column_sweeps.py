@@ -25,8 +25,12 @@ _DESCEND_SWEEPS = 12  # sweeps per round there
 _DESCEND_RATIO = 1e-2  # a round ends when changes have fallen by this factor
 _DESCEND_ALL = 0.3  # share of the columns from which all are swept over
 _DESCEND_SLOW = 0.4  # factor per sweep above which the Gram matrix takes over
+_TINY = 1e-300  # a squared norm below has no inverse
 _TURNED = 0.03  # share of the signs that may have turned in the sweeps before a Newton step is tried
-_CG_TOL, _CG_MOST = 1e-2, 100  # of conjugate gradients for it
+_CG_TOL, _CG_MOST, _CG_LEAST = 1e-2, 100, 10  # accuracy and iterations of conjugate gradients for it
+_CG_WORK = (
+    3e8  # multiplications that they may take: with fewer than _CG_LEAST iterations in that, none are made
+)
 # active columns beyond which sweeps cost less than a Gram matrix and its factors: dense A, CSC
 _LARGEST, _LARGEST_SPARSE = 5000, 2000
 
@@ -116,10 +120,17 @@ def _newton(problem: Problem, x: Array, r: Array) -> Array:
     matrix, penalty = problem.operator.inner, problem.penalty
     assert isinstance(matrix, ExplicitMatrix)
     live = np.flatnonzero(x)
+    entries = live.size * problem.m
+    if isinstance(matrix, SparseMatrix):
+        entries = int(np.diff(matrix.layout.indptr)[live].sum())
+    most = int(min(_CG_MOST, _CG_WORK / (2.0 * max(entries, 1))))
+    if live.size == 0 or most < _CG_LEAST:
+        return x
     l1, l2, sign = penalty.l1[live], penalty.l2[live], np.sign(x[live])
     part = matrix.array[:, live]
     slope = part.T @ r + l1 * sign + l2 * x[live]
-    scale = 1.0 / (problem.column_norms[live] ** 2 + l2)
+    diagonal = problem.column_norms[live] ** 2 + l2
+    scale = np.divide(1.0, diagonal, out=np.ones(live.size), where=diagonal > _TINY)
     done = 0
 
     def curvature(v: Array) -> Array:
@@ -129,7 +140,7 @@ def _newton(problem: Problem, x: Array, r: Array) -> Array:
 
     shape = (live.size, live.size)
     step, _ = cg(
-        LinearOperator(shape, curvature, dtype=np.float64), -slope, rtol=_CG_TOL, maxiter=_CG_MOST,
+        LinearOperator(shape, curvature, dtype=np.float64), -slope, rtol=_CG_TOL, maxiter=most,
         M=LinearOperator(shape, lambda v: scale * v, dtype=np.float64),
     )  # fmt: skip
     share = round(done * live.size / max(problem.n, 1))
