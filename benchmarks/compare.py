@@ -49,7 +49,7 @@ BUDGET = 4  # caps a climb may take in all
 CONTENDS = 2.0  # times the best peer's first time within which a solver is timed again
 PACKAGES = (
     "sparseinv", "numpy", "scipy", "numba", "scikit-learn", "celer", "skglm", "adelie", "pylops",
-    "pyproximal", "spgl1",
+    "pyproximal", "spgl1", "sigpy", "cvxpy", "clarabel",
 )  # fmt: skip
 
 

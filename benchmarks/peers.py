@@ -44,7 +44,7 @@ class Peer:
         The tolerance is the judged gap itself: the ladder starts at the gap asked.
     needs : str or None
         Attribute of the package without which the solver is absent.
-    cells : str
+    cells : tuple of str
         How the names of the cells begin that it takes part in.
     """
 
@@ -55,7 +55,7 @@ class Peer:
     ladder: tuple[float, ...] = powers(2, 12)
     starts_at_gap: bool = False
     needs: str | None = None
-    cells: str = ""
+    cells: tuple[str, ...] = ("",)
 
 
 def threads() -> int:
@@ -101,6 +101,16 @@ def scikit_learn(A, b, lam, tol):
 
 def adelie(A, b, lam, tol):
     return _adelie_path(A, b, np.array([lam]), tol)[:, -1]
+
+
+def cvxpy(A, b, lam, tol):
+    """Solve as a cone program, with Clarabel: the slow truth of the tests."""
+    import cvxpy as cp
+
+    x = cp.Variable(A.shape[1])
+    problem = cp.Problem(cp.Minimize(0.5 * cp.sum_squares(A @ x - b) + lam * cp.norm1(x)))
+    problem.solve(solver="CLARABEL", tol_gap_abs=tol, tol_gap_rel=tol, tol_feas=tol)
+    return x.value
 
 
 def _adelie_path(A, b, lams, tol):
@@ -337,7 +347,7 @@ def pyproximal_fista(operator, b, lam, tol, watch):
     largest = float(np.abs((wrapped.H @ wrapped).eigs(neigs=1, symmetric=True)[0]))
     try:
         ProximalGradient(
-            L2(wrapped, b), L1(sigma=lam), np.zeros(operator.shape[1]), tau=1 / largest, niter=10**7,
+            L2(wrapped, b), L1(sigma=lam), np.zeros(operator.shape[1], operator.dtype), tau=1 / largest, niter=10**7,
             acceleration="fista", callback=watch.look,
         )  # fmt: skip
     except Reached:
@@ -355,7 +365,45 @@ def _pylops(operator):
         def _rmatvec(self, r):
             return operator.rmatvec(r)
 
-    return Wrapped(dtype=np.dtype(np.float64), shape=operator.shape)
+    return Wrapped(dtype=operator.dtype, shape=operator.shape)
+
+
+def sigpy_fista(operator, b, lam, tol, watch):
+    from sigpy.alg import GradientMethod
+    from sigpy.app import MaxEig
+    from sigpy.prox import L1Reg
+
+    size = (operator.shape[1],)
+    normal = _sigpy_normal(operator)
+    step = 1 / MaxEig(normal, dtype=operator.dtype, show_pbar=False).run()
+    correlations = operator.rmatvec(b)
+    method = GradientMethod(
+        lambda x: normal(x) - correlations, np.zeros(size, operator.dtype), step, proxg=L1Reg(size, lam),
+        accelerate=True, max_iter=10**7,
+    )  # fmt: skip
+    try:
+        while not method.done():
+            method.update()
+            watch.look(method.x)
+    except Reached:
+        return watch.x
+    raise RuntimeError("stopped before the gap was met")
+
+
+def _sigpy_normal(operator):
+    from sigpy.linop import Linop
+
+    class Normal(Linop):
+        def __init__(self):
+            super().__init__((operator.shape[1],), (operator.shape[1],))
+
+        def _apply(self, x):
+            return operator.rmatvec(operator.matvec(x))
+
+        def _adjoint_linop(self):
+            return self
+
+    return Normal()
 
 
 def spgl1(operator, b, lam, tol, watch):
@@ -364,7 +412,7 @@ def spgl1(operator, b, lam, tol, watch):
     from spgl1 import spg_lasso
 
     wrapped = LinearOperator(
-        operator.shape, matvec=operator.matvec, rmatvec=operator.rmatvec, dtype=np.float64
+        operator.shape, matvec=operator.matvec, rmatvec=operator.rmatvec, dtype=operator.dtype
     )
     scale = 1e3 / np.linalg.norm(b)
     x = spg_lasso(
@@ -387,6 +435,7 @@ PEERS: dict[str, tuple[Peer, ...]] = {
         Peer("skglm", "skglm", "skglm", skglm),
         Peer(*_SKLEARN, scikit_learn),
         Peer(*_ADELIE, adelie, _CHANGE),
+        Peer("cvxpy, Clarabel", "cvxpy", "cvxpy", cvxpy, powers(4, 12), cells=("leadfield", "tall", "decon", "poly")),
     ),
     "path": (
         Peer(*_OURS, our_path, starts_at_gap=True, needs="solve_path"),
@@ -410,9 +459,10 @@ PEERS: dict[str, tuple[Peer, ...]] = {
     "free": (
         Peer(*_OURS, our_free, starts_at_gap=True),
         Peer("sparseinv, watched", "sparseinv", "sparseinv", our_watched, starts_at_gap=True),
-        Peer("sparseinv, columns", "sparseinv", "sparseinv", our_columns, starts_at_gap=True, cells="conv"),
+        Peer("sparseinv, columns", "sparseinv", "sparseinv", our_columns, starts_at_gap=True, cells=("conv",)),
         Peer("pylops FISTA", "pylops", "pylops", pylops_fista, starts_at_gap=True),
         Peer("pyproximal FISTA", "pyproximal", "pyproximal", pyproximal_fista, starts_at_gap=True),
+        Peer("sigpy FISTA", "sigpy", "sigpy", sigpy_fista, starts_at_gap=True),
         Peer("spgl1, radius given", "spgl1", "spgl1", spgl1),
     ),
 }

@@ -154,6 +154,19 @@ def partial_dct(n: int, *, nonzeros: float = 0.03, noise: float = 0.05, seed: in
     return rows, b + noise * b.std() * rng.standard_normal(b.size)
 
 
+def shot_gather(nt: int, nx: int, *, noise: float = 0.05, seed: int = 0):
+    """Return (kept traces, data) of three straight events: half of nx traces of nt samples, irregularly."""
+    rng = np.random.default_rng(seed)
+    kept = np.sort(rng.choice(nx, nx // 2, replace=False))
+    wavelet = ricker(dt=0.004)
+    section = np.zeros((nt, nx))
+    for start, slope, amplitude in ((0.25, 0.2, 1.0), (0.4, -0.15, -0.8), (0.6, 0.05, 0.6)):
+        for j in range(nx):
+            section[int((start + slope * j / nx) * nt), j] += amplitude
+    section = np.apply_along_axis(np.convolve, 0, section, wavelet, "same")[:, kept]
+    return kept, (section + noise * section.std() * rng.standard_normal(section.shape)).ravel()
+
+
 def _observed(A: Array, nonzeros: int, snr: float, rng: np.random.Generator) -> Array:
     m, n = A.shape
     x = np.zeros(n)
@@ -186,11 +199,12 @@ EXTENDED: dict[str, Callable[[str], tuple[Any, Array]]] = {
     "equi90": _sized(lambda: equicorrelated(100, 400, 10), lambda: equicorrelated(1000, 10_000, 100)),
     "decon4096": _sized(lambda: deconvolution(400), lambda: deconvolution(4096)),
 }
-#: problems of the suite without matrices: kind and length
+#: problems of the suite without matrices: kind and length (of f-k interpolation: samples and traces)
 FREE: dict[str, tuple[str, dict[str, int]]] = {
     "dct12": ("dct", {"s": 2**9, "m": 2**12}),
     "dct14": ("dct", {"s": 2**10, "m": 2**14}),
     "conv4096": ("conv", {"s": 512, "m": 4096}),
+    "fk": ("fk", {"s": 96, "m": 256}),
     "dct18": ("dct", {"s": 2**11, "m": 2**18}),
 }
 

@@ -33,8 +33,11 @@ class Absent(Exception):
 class Counted:
     """Count the products with a linear map where they are made, and the seconds spent in them."""
 
-    def __init__(self, shape: tuple[int, int], forward: Callable[..., Array], adjoint: Callable[..., Array]):
-        self.shape, self.dtype = shape, np.dtype(np.float64)
+    def __init__(
+        self, shape: tuple[int, int], forward: Callable[..., Array], adjoint: Callable[..., Array],
+        dtype: Any = np.float64,
+    ):  # fmt: skip
+        self.shape, self.dtype = shape, np.dtype(dtype)
         self._forward, self._adjoint = forward, adjoint
         self.products, self.inside, self.columns = 0, 0.0, 0
         self.wavelet: Array | None = None  # of a convolution
@@ -66,6 +69,8 @@ def free_operator(kind: str, n: int) -> tuple[Callable[[], Counted], Array]:
             return idct(full, norm="ortho")
 
         return lambda: Counted((b.size, n), lambda x: dct(x, norm="ortho")[rows], adjoint), b
+    if kind == "fk":
+        return _fk(n)
     wavelet = problems.ricker()  # symmetric: its own adjoint
 
     def blur(x: Array) -> Array:
@@ -82,6 +87,23 @@ def free_operator(kind: str, n: int) -> tuple[Callable[[], Counted], Array]:
         return operator
 
     return make, b + 0.05 * b.std() * rng.standard_normal(n)
+
+
+def _fk(n: int) -> tuple[Callable[[], Counted], Array]:
+    """Return the complex problem of n samples and n traces: b = kept traces of the section of spectrum x."""
+    from scipy.fft import fft2, ifft2
+
+    kept, b = problems.shot_gather(n, n)
+
+    def forward(x: Array) -> Array:
+        return ifft2(x.reshape(n, n), norm="ortho")[:, kept].ravel()
+
+    def adjoint(r: Array) -> Array:
+        section = np.zeros((n, n), np.complex128)
+        section[:, kept] = r.reshape(n, kept.size)
+        return fft2(section, norm="ortho").ravel()
+
+    return lambda: Counted((b.size, n * n), forward, adjoint, np.complex128), b.astype(np.complex128)
 
 
 # --- what is solved, and how it is judged ---------------------------------------------------------------
