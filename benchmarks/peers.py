@@ -347,8 +347,8 @@ def pyproximal_fista(operator, b, lam, tol, watch):
     largest = float(np.abs((wrapped.H @ wrapped).eigs(neigs=1, symmetric=True)[0]))
     try:
         ProximalGradient(
-            L2(wrapped, b), L1(sigma=lam), np.zeros(operator.shape[1], operator.dtype), tau=1 / largest, niter=10**7,
-            acceleration="fista", callback=watch.look,
+            L2(wrapped, b), L1(sigma=lam), np.zeros(operator.shape[1], operator.dtype), tau=1 / largest,
+            niter=10**7, acceleration="fista", callback=watch.look,
         )  # fmt: skip
     except Reached:
         return watch.x
@@ -435,7 +435,14 @@ PEERS: dict[str, tuple[Peer, ...]] = {
         Peer("skglm", "skglm", "skglm", skglm),
         Peer(*_SKLEARN, scikit_learn),
         Peer(*_ADELIE, adelie, _CHANGE),
-        Peer("cvxpy, Clarabel", "cvxpy", "cvxpy", cvxpy, powers(4, 12), cells=("leadfield", "tall", "decon", "poly")),
+        Peer(
+            "cvxpy, Clarabel",
+            "cvxpy",
+            "cvxpy",
+            cvxpy,
+            powers(4, 12),
+            cells=("leadfield", "tall", "decon", "poly"),
+        ),
     ),
     "path": (
         Peer(*_OURS, our_path, starts_at_gap=True, needs="solve_path"),
@@ -459,7 +466,9 @@ PEERS: dict[str, tuple[Peer, ...]] = {
     "free": (
         Peer(*_OURS, our_free, starts_at_gap=True),
         Peer("sparseinv, watched", "sparseinv", "sparseinv", our_watched, starts_at_gap=True),
-        Peer("sparseinv, columns", "sparseinv", "sparseinv", our_columns, starts_at_gap=True, cells=("conv",)),
+        Peer(
+            "sparseinv, columns", "sparseinv", "sparseinv", our_columns, starts_at_gap=True, cells=("conv",)
+        ),
         Peer("pylops FISTA", "pylops", "pylops", pylops_fista, starts_at_gap=True),
         Peer("pyproximal FISTA", "pyproximal", "pyproximal", pyproximal_fista, starts_at_gap=True),
         Peer("sigpy FISTA", "sigpy", "sigpy", sigpy_fista, starts_at_gap=True),
