@@ -5,7 +5,8 @@ One call tree, one file: editing a kernel here invalidates the compiled code of 
 Every kernel speaks of the penalty as ``terms = (l0, l1, l2, nonnegative, order, starts)``:
 sum_j l0_j [x_j != 0] + l1_j |x_j| + l2_j |x_j|^2 / 2, or, when ``starts`` is not empty, block norms
 sum_g l1_g ||x_g|| with group g = order[starts[g]:starts[g + 1]]. A matrix is
-``layout = (dense, data, indices, indptr)`` with the dense half or the CSC half empty.
+``layout = (dense, data, indices, indptr)`` with the dense half or the CSC half empty. The column behind its
+last one holds ones, the one behind that minus ones: an intercept takes no memory.
 Reductions may be reassociated; no kernel assumes that numbers are finite.
 """
 
@@ -38,6 +39,11 @@ def column_dot(layout, j, r):
     """Return a_j^H r."""
     dense, data, indices, indptr = layout
     total = 0.0 * r[0]
+    behind = j - (dense.shape[1] if indptr.size == 0 else indptr.size - 1)
+    if behind >= 0:
+        for i in range(r.size):
+            total += r[i]
+        return total if behind == 0 else -total
     if indptr.size == 0:
         for i in range(r.size):
             total += np.conj(dense[i, j]) * r[i]
@@ -51,7 +57,11 @@ def column_dot(layout, j, r):
 def column_add(layout, j, factor, r):
     """Add factor * a_j to r in place."""
     dense, data, indices, indptr = layout
-    if indptr.size == 0:
+    behind = j - (dense.shape[1] if indptr.size == 0 else indptr.size - 1)
+    if behind >= 0:
+        for i in range(r.size):
+            r[i] += factor if behind == 0 else -factor
+    elif indptr.size == 0:
         for i in range(r.size):
             r[i] += factor * dense[i, j]
     else:
@@ -566,12 +576,14 @@ def gram_descent(gram, count, terms, x, g, sweeps, ratio):
 
 
 @kernel(fastmath=REDUCE)
-def column_square(layout, j):
-    """Return ||a_j||^2 of a real column."""
+def column_square(layout, j, m):
+    """Return ||a_j||^2 of a real column of m entries."""
     dense, data, _, indptr = layout
+    if j >= (dense.shape[1] if indptr.size == 0 else indptr.size - 1):
+        return float(m)
     total = 0.0
     if indptr.size == 0:
-        for i in range(dense.shape[0]):
+        for i in range(m):
             total += dense[i, j] * dense[i, j]
     else:
         for i in range(indptr[j], indptr[j + 1]):
@@ -593,7 +605,7 @@ def descend_columns(layout, index, l1, l2, nonnegative, r, sweeps, ratio, x, squ
         worst = 0.0
         for k in range(index.size):
             if squares[k] < 0.0:
-                squares[k] = column_square(layout, index[k])
+                squares[k] = column_square(layout, index[k], r.size)
             d = squares[k]
             if not d > 0.0:
                 continue

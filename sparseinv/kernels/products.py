@@ -65,11 +65,18 @@ def surveying_sparse_product(data, bits, indices, indptr, y, out):
 
 @kernel()
 def add_columns(layout, index, x, r):
-    """Add sum_k x_k a_index[k] to r; ``layout`` is (dense, data, indices, indptr), one half empty."""
+    """Add sum_k x_k a_index[k] to r; ``layout`` is (dense, data, indices, indptr), one half empty.
+
+    The column behind the last one holds ones, the one behind that minus ones.
+    """
     dense, data, indices, indptr = layout
+    width = dense.shape[1] if indptr.size == 0 else indptr.size - 1
     for k in range(index.size):
         j = index[k]
-        if indptr.size == 0:
+        if j >= width:
+            for i in range(r.size):
+                r[i] += x[k] if j == width else -x[k]
+        elif indptr.size == 0:
             for i in range(r.size):
                 r[i] += x[k] * dense[i, j]
         else:
@@ -81,19 +88,34 @@ def add_columns(layout, index, x, r):
 def sparse_gram(layout, index, old, work, out):
     """Write a_index[i]^T a_index[old + k] into out[i, k] for the columns of a CSC matrix.
 
-    ``work`` has as many zeros as the matrix has rows; it comes back as it was.
+    ``work`` has as many zeros as the matrix has rows; it comes back as it was. The column behind the last one
+    holds ones, the one behind that minus ones.
     """
     _, data, indices, indptr = layout
+    width = indptr.size - 1
     for k in range(index.size - old):
         j = index[old + k]
-        for i in range(indptr[j], indptr[j + 1]):
-            work[indices[i]] = data[i]
+        if j < width:
+            for i in range(indptr[j], indptr[j + 1]):
+                work[indices[i]] = data[i]
+        else:
+            work[:] = 1.0 if j == width else -1.0
         for p in range(old + k + 1):
+            other = index[p]
             total = 0.0
-            for i in range(indptr[index[p]], indptr[index[p] + 1]):
-                total += data[i] * work[indices[i]]
+            if other < width:
+                for i in range(indptr[other], indptr[other + 1]):
+                    total += data[i] * work[indices[i]]
+            else:
+                for i in range(work.size):
+                    total += work[i]
+                if other > width:
+                    total = -total
             out[p, k] = total
             if p >= old:
                 out[old + k, p - old] = total
-        for i in range(indptr[j], indptr[j + 1]):
-            work[indices[i]] = 0.0
+        if j < width:
+            for i in range(indptr[j], indptr[j + 1]):
+                work[indices[i]] = 0.0
+        else:
+            work[:] = 0.0

@@ -38,6 +38,7 @@ class ExplicitMatrix(Operator):
 
     explicit = True
     closed_columns = True
+    sparse = False
     layout: Layout
     array: Any  # (m, n): F-ordered ndarray, or CSC
     known: tuple[Array, Array] | None = None  # b and A^T b, where A was read for both
@@ -69,6 +70,18 @@ class ExplicitMatrix(Operator):
     def gram(self, index: Array | None = None) -> Array:
         """Return A_S^H A_S as a dense array, S = index (all columns if None)."""
         raise TypeError(f"{type(self).__name__} must define gram(index)")
+
+    def picked(self, index: Array) -> Any:
+        """Return the columns, copied: a dense array or, of a sparse matrix, CSC."""
+        return self.array[:, np.asarray(index)]
+
+    def take(self, index: Array, out: Array | None = None) -> Array:
+        """Return the columns as the rows of a dense array, written into ``out`` if there is one."""
+        raise TypeError(f"{type(self).__name__} must define take(index, out)")
+
+    def entries(self, index: Array) -> int:
+        """Return how many numbers the columns hold."""
+        return int(np.size(index)) * self.shape[0]
 
     def scaled(self, exponent: int) -> ExplicitMatrix:
         """Return the matrix times 2**exponent, copied."""
@@ -150,6 +163,10 @@ class DenseMatrix(ExplicitMatrix):
         """Return the columns as an F-ordered copy."""
         return np.asfortranarray(self.array[:, index])
 
+    def take(self, index: Array, out: Array | None = None) -> Array:
+        """Return the columns as rows."""
+        return np.take(self.array.T, index, axis=0, out=out, mode="clip")
+
     def column_norms(self) -> Array:
         """Return the Euclidean column norms."""
         return np.sqrt(_column_squares(self.array))
@@ -184,6 +201,8 @@ class SparseMatrix(ExplicitMatrix):
     largest : float, optional
         The largest modulus of a real or imaginary part, where it is known.
     """
+
+    sparse = True
 
     def __init__(self, A: Any, largest: float | None = None) -> None:
         super().__init__(A.shape, A.dtype)
@@ -228,7 +247,16 @@ class SparseMatrix(ExplicitMatrix):
 
     def columns(self, index: Array) -> Array:
         """Return the columns as a dense F-ordered copy."""
-        return np.asfortranarray(self.array[:, np.asarray(index)].toarray())
+        return np.asfortranarray(self.picked(index).toarray())
+
+    def take(self, index: Array, out: Array | None = None) -> Array:
+        """Return the columns as rows."""
+        return self.picked(index).T.toarray(out=out)
+
+    def entries(self, index: Array) -> int:
+        """Return how many numbers the columns hold."""
+        pointers = self.layout.indptr
+        return int((pointers[index + 1] - pointers[index]).sum())
 
     def column_norms(self) -> Array:
         """Return the Euclidean column norms."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sparseinv.operators.matrix import ExplicitMatrix, SparseMatrix
+from sparseinv.operators.matrix import ExplicitMatrix
 from sparseinv.problem import Problem
 from sparseinv.solvers import block_newton
 from sparseinv.solvers.block_columns import BlockColumns, Blocks, block_norms, take_columns
@@ -56,8 +56,10 @@ class ActiveBlocks:
         self.b2 = 2.0 * problem.scale
         none = np.empty(0, dtype=np.int64)
         sparse = None
-        if isinstance(problem.operator.inner, SparseMatrix):
-            sparse = problem.operator.inner.array[:, none].astype(problem.dtype)
+        inner = problem.operator.inner
+        assert isinstance(inner, ExplicitMatrix)
+        if inner.sparse:
+            sparse = inner.picked(none).astype(problem.dtype)
         rows = np.empty((0, problem.m), dtype=problem.dtype)
         weight = np.empty(0, dtype=problem.dtype)
         self.columns = BlockColumns(none, none, rows, sparse, none, none, weight)
@@ -124,7 +126,7 @@ class ActiveBlocks:
         columns, sizes = self.blocks.columns(index)
         inner = self.problem.operator.inner
         assert isinstance(inner, ExplicitMatrix)
-        part = inner.array[:, columns]
+        part = inner.picked(columns)
         c = np.conj(np.asarray(part.T @ np.conj(r)))
         return block_norms(c, np.concatenate([[0], np.cumsum(sizes)]))
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sparseinv.operators.matrix import ExplicitMatrix, SparseMatrix
+from sparseinv.operators.matrix import ExplicitMatrix
 from sparseinv.problem import Problem
 from sparseinv.solvers.lazy_columns import LazyColumns
 from sparseinv.solvers.semismooth_newton import semismooth_newton
@@ -202,24 +202,22 @@ class ActiveColumns:
     def _append(self, index: Array) -> Array:
         """Copy the columns beside those at hand; return the new columns of the Gram matrix."""
         inner, place = self.matrix(index)
-        if isinstance(inner, SparseMatrix):
+        if inner.sparse:
             return self._sparse_gram(*self.matrix(np.concatenate([self.index, index])))
         old, new = self.k, self.k + index.size
         if new > self._rows.shape[0]:
             rows = np.empty((max(new, int(_GROWTH * old)), self.problem.m))
             rows[:old] = self._rows[:old]
             self._rows = rows
-        np.take(inner.array.T, place, axis=0, out=self._rows[old:new], mode="clip")
+        inner.take(place, self._rows[old:new])
         return self._rows[:new] @ self._rows[old:new].T
 
     def _sparse_gram(self, inner: ExplicitMatrix, every: Array) -> Array:
         """Return the new columns of the Gram matrix of sparse columns ``every``, which are not copied."""
         from sparseinv.kernels.products import sparse_gram
 
-        indptr = inner.layout.indptr
-        entries = int((indptr[every + 1] - indptr[every]).sum())
-        if entries * (every.size - self.k) > _MULTIPLIED:
-            part = inner.array[:, every]
+        if inner.entries(every) * (every.size - self.k) > _MULTIPLIED:
+            part = inner.picked(every)
             return np.asarray((part.T @ part[:, self.k :]).toarray())
         out = np.empty((every.size, every.size - self.k))
         sparse_gram(inner.layout, every, self.k, np.zeros(self.problem.m), out)

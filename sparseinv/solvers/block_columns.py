@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sparseinv.operators.matrix import ExplicitMatrix, SparseMatrix
+from sparseinv.operators.matrix import ExplicitMatrix
 from sparseinv.penalties.group import Grouped
 from sparseinv.problem import Problem
 
@@ -195,12 +195,12 @@ def take_columns(problem: Problem, blocks: Blocks, index: Array) -> BlockColumns
     columns, sizes = blocks.columns(index)
     inner = problem.operator.inner
     assert isinstance(inner, ExplicitMatrix)
-    is_sparse = isinstance(inner, SparseMatrix)
+    is_sparse = inner.sparse
     if is_sparse:
-        part: Any = inner.array[:, columns]
+        part: Any = inner.picked(columns)
         alive = np.diff(part.indptr) > 0
     else:
-        part = np.take(inner.array.T, columns, axis=0, mode="clip").astype(problem.dtype, copy=False)
+        part = inner.take(columns).astype(problem.dtype, copy=False)
         alive = part.any(axis=1)
     single = np.repeat(sizes == 1, sizes)
     if single.all():

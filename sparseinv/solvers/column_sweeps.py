@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sparseinv.certificate import DualPair
-from sparseinv.operators.matrix import ExplicitMatrix, SparseMatrix
+from sparseinv.operators.matrix import ExplicitMatrix
 from sparseinv.problem import Problem
 from sparseinv.solvers.active_blocks import ActiveBlocks
 from sparseinv.solvers.active_columns import ActiveColumns
@@ -120,14 +120,11 @@ def _newton(problem: Problem, x: Array, r: Array) -> Array:
     matrix, penalty = problem.operator.inner, problem.penalty
     assert isinstance(matrix, ExplicitMatrix)
     live = np.flatnonzero(x)
-    entries = live.size * problem.m
-    if isinstance(matrix, SparseMatrix):
-        entries = int(np.diff(matrix.layout.indptr)[live].sum())
-    most = int(min(_CG_MOST, _CG_WORK / (2.0 * max(entries, 1))))
+    most = int(min(_CG_MOST, _CG_WORK / (2.0 * max(matrix.entries(live), 1))))
     if live.size == 0 or most < _CG_LEAST:
         return x
     l1, l2, sign = penalty.l1[live], penalty.l2[live], np.sign(x[live])
-    part = matrix.array[:, live]
+    part = matrix.picked(live)
     slope = part.T @ r + l1 * sign + l2 * x[live]
     diagonal = problem.column_norms[live] ** 2 + l2
     scale = np.divide(1.0, diagonal, out=np.ones(live.size), where=diagonal > _TINY)
@@ -156,4 +153,6 @@ def largest(active: ActiveColumns | ActiveBlocks) -> int:
     problem = active.problem
     if isinstance(active, ActiveBlocks) or not problem.explicit:
         return problem.n  # blocks go on without a Gram matrix; columns written down have their own limit
-    return _LARGEST_SPARSE if isinstance(problem.operator.inner, SparseMatrix) else _LARGEST
+    inner = problem.operator.inner
+    assert isinstance(inner, ExplicitMatrix)
+    return _LARGEST_SPARSE if inner.sparse else _LARGEST
