@@ -169,8 +169,11 @@ def _has_dual(penalty: Any) -> bool:
 def _gap(problem: Problem, x: Array, r: Array, dual: DualPair | None, refit: bool, target: float) -> float:
     best = math.inf
     g = None
-    if dual is not None and problem.unpenalised.size == 0:
-        best = _value(problem, x, r, dual.v, dual.Ahv, sign=-1.0)
+    free = None if dual is None else (dual.v, dual.Ahv)
+    if dual is not None and problem.unpenalised.size:
+        free = problem.projected(dual.v, dual.Ahv)
+    if free is not None:
+        best = _value(problem, x, r, *free, sign=-1.0)
     else:
         nu = problem.project(-r, x)
         minus_g = problem.gradient(nu)

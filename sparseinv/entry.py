@@ -13,6 +13,7 @@ from sparseinv import validation
 from sparseinv.certificate import Certificate, Kind, certify_problem
 from sparseinv.counted_operator import OperatorFailure
 from sparseinv.driver import Run, run
+from sparseinv.intercept import Intercept, intercept_value
 from sparseinv.operators.adapt import as_operator, system
 from sparseinv.operators.base import Operator
 from sparseinv.penalties.base import Leveled, Penalty
@@ -42,6 +43,7 @@ def solve(
     max_time: float | None = None,
     callback: Callable[[Progress], Any] | None = None,
     progress: bool = False,
+    intercept: bool = False,
     check_operator: bool = True,
     rng: Any = None,
 ) -> Result:
@@ -74,6 +76,9 @@ def solve(
         Called with a `Progress` after each certificate; StopIteration ends the run.
     progress : bool
         Show a progress bar (tqdm where installed).
+    intercept : bool
+        Minimise over a constant c as well, 1/2 ||A x + c - b||^2 + R(x): ``result.intercept``. It is not
+        penalised and of any sign; A is not copied.
     check_operator : bool
         Test the adjoint of a matrix-free A first (two products).
     rng : None, int or Generator
@@ -115,8 +120,10 @@ def solve(
     began = time.perf_counter()
     stopping, solver = _settings(penalty, solver, tol, max_iter, max_time, callback)
     operator, vector = system(A, b)
-    start = _start(x0, operator, vector)
+    added = Intercept.of(intercept, penalty, operator.shape[1])
+    start = added.start(_start(x0, operator, vector))
     single = _is_single(A, operator, b)
+    operator, penalty = added.operator(operator), added.penalty(penalty)
     if select is not None:
         check_selector(select, "select").check(operator.shape[0])
         check_levels(
@@ -138,17 +145,20 @@ def solve(
                     )
                 )  # fmt: skip
         except (KeyboardInterrupt, OperatorFailure) as stop:
-            return _without_level(problem, solver, start, stopping, stop, began)
+            return _without_level(problem, solver, start, stopping, stop, began, added)
         penalty = penalty.replace(lam=factored(penalty.lam, selection.lam))
         problem.operator.phase = "setup"
         problem = at_level(problem, penalty, penalty.lam)
     method, reason = resolve(problem, solver)
     limit = method.default_max_iter if max_iter is None else stopping.max_iter
-    return run(
-        problem, method, x0=start, stopping=Stopping(stopping.tol, limit, stopping.max_time),
-        callback=callback, progress=progress, lam=getattr(penalty, "lam", None), reason=reason,
-        selection=selection, single=single, began=began,
-    )  # fmt: skip
+    with added.unwrapping():
+        return added.result(
+            run(
+                problem, method, x0=start, stopping=Stopping(stopping.tol, limit, stopping.max_time),
+                callback=added.callback(callback), progress=progress, lam=getattr(penalty, "lam", None),
+                reason=reason, selection=selection, single=single, began=began,
+            )
+        )  # fmt: skip
 
 
 def solve_path(
@@ -165,6 +175,7 @@ def solve_path(
     max_time: float | None = None,
     callback: Callable[[PathProgress], Any] | None = None,
     progress: bool = False,
+    intercept: bool = False,
     check_operator: bool = True,
     rng: Any = None,
 ) -> Path:
@@ -197,6 +208,8 @@ def solve_path(
         asked for); StopIteration ends the path.
     progress : bool
         Show a progress bar over the levels.
+    intercept : bool
+        As for `solve`; every result has its own.
     check_operator, rng
         As for `solve`; the test and the norm estimate are made once.
 
@@ -238,14 +251,17 @@ def solve_path(
     levels = None if lams is None else validation.path_levels(lams)
     n_lams, ratio = validation.count(n_lams, "n_lams", least=1), validation.fraction(ratio, "ratio")
     operator, vector = system(A, b)
-    leveled = check_levels(penalty, levels, operator.shape[1])
+    added, single = Intercept.of(intercept, penalty, operator.shape[1]), _is_single(A, operator, b)
+    operator = added.operator(operator)
+    leveled = check_levels(added.penalty(penalty), levels, operator.shape[1])
     problem = _problem(operator, vector, unit_penalty(leveled), solver, rng, check_operator)
     follower = Follower(
         lambda at: resolve(at, solver), stopping, None if max_iter is None else stopping.max_iter,
-        callback, progress, _is_single(A, operator, b),
+        added.callback(callback), progress, single,
     )  # fmt: skip
     levels = grid(problem, n_lams, ratio) if levels is None else levels
-    return follow(follower, problem, leveled, levels, began)
+    with added.unwrapping():
+        return added.path(follow(follower, problem, leveled, levels, began))
 
 
 def solve_many(
@@ -261,6 +277,7 @@ def solve_many(
     max_time: float | None = None,
     n_threads: int | None = None,
     progress: bool = False,
+    intercept: bool = False,
     check_operator: bool = True,
     rng: Any = None,
 ) -> Batch:
@@ -292,6 +309,8 @@ def solve_many(
         depend on it.
     progress : bool
         Show a progress bar over the columns (tqdm where installed).
+    intercept : bool
+        As for `solve`; every column has its own, ``batch.intercept``.
     check_operator : bool
         Test the adjoint of a matrix-free A first (two products).
     rng : None, int or Generator
@@ -351,11 +370,14 @@ def solve_many(
     if X0 is not None:
         real = matrix.dtype.kind != "c" and np.iscomplexobj(X0) and operator.dtype.kind != "c"
         start = validation.start_matrix(X0, n, k, complex_allowed=not real)
-    single = _is_single(A, operator, B)
+    single, added = _is_single(A, operator, B), Intercept.of(intercept, penalty, n)
+    operator, penalty = added.operator(operator), added.penalty(penalty)
+    start = None if start is None else added.start(start)
     first = np.ascontiguousarray(matrix[:, 0]) if k else np.zeros(matrix.shape[0], dtype=matrix.dtype)
     problem = _problem(operator, first, penalty, solver, rng, check_operator)
     columns = Columns(problem, matrix, penalty, levels, solver, stopping, start, single, max_iter, began)
-    return solve_columns(columns, n_threads, bool(progress))
+    with added.unwrapping():
+        return added.batch(solve_columns(columns, n_threads, bool(progress)))
 
 
 def iterate(
@@ -365,6 +387,7 @@ def iterate(
     *,
     solver: Solver | str = "auto",
     x0: Any = None,
+    intercept: bool = False,
     check_operator: bool = True,
     rng: Any = None,
 ) -> Iterator[Progress]:
@@ -372,7 +395,7 @@ def iterate(
 
     Parameters
     ----------
-    A, b, penalty, solver, x0, check_operator, rng
+    A, b, penalty, solver, x0, intercept, check_operator, rng
         As for `solve`; lam must be given.
 
     Yields
@@ -394,7 +417,9 @@ def iterate(
         raise ValueError("lam is missing: iterate() needs a level, for example L1(0.1 * lam_max(A, b, L1()))")
     _, solver = _settings(penalty, solver, 0.0, None, None, None)
     operator, vector = system(A, b)
-    start = _start(x0, operator, vector)
+    added = Intercept.of(intercept, penalty, operator.shape[1])
+    start = added.start(_start(x0, operator, vector))
+    operator, penalty = added.operator(operator), added.penalty(penalty)
     problem = _problem(operator, vector, penalty, solver, rng, check_operator)
     method, _ = resolve(problem, solver)
 
@@ -404,7 +429,7 @@ def iterate(
         while True:
             if drive.status is Status.NUMERICAL_FAILURE:
                 raise OperatorFailure(drive.detail)
-            yield drive.progress()
+            yield added.progress(drive.progress())
             if drive.status is not None:
                 return
             drive.step()
@@ -412,7 +437,9 @@ def iterate(
     return states()
 
 
-def certify(A: Any, b: Any, penalty: Penalty, x: Any, *, check_operator: bool = True) -> Certificate:
+def certify(
+    A: Any, b: Any, penalty: Penalty, x: Any, *, intercept: Any = None, check_operator: bool = True
+) -> Certificate:
     """Judge any x, from any solver: bound how much the objective could still go down.
 
     Parameters
@@ -421,6 +448,8 @@ def certify(A: Any, b: Any, penalty: Penalty, x: Any, *, check_operator: bool = 
         As for `solve`; lam must be given.
     x : array_like, shape (n,)
         The point to judge.
+    intercept : float, optional
+        The constant c of a point (x, c) that is meant to minimise over both; None where there is no constant.
     check_operator : bool
         Test the adjoint of a matrix-free A first.
 
@@ -455,6 +484,11 @@ def certify(A: Any, b: Any, penalty: Penalty, x: Any, *, check_operator: bool = 
     point = validation.candidate(x, operator.shape[1])
     if np.iscomplexobj(point) and operator.dtype.kind != "c" and vector.dtype.kind != "c":
         vector = vector.astype(np.complex128)
+    constant = intercept_value(intercept)
+    added = Intercept.of(constant is not None, penalty, operator.shape[1])
+    if constant is not None:
+        point = added.point(point, constant)
+        operator, penalty = added.operator(operator), added.penalty(penalty)
     problem = Problem(operator, vector, penalty, check_operator=check_operator)
     working = np.ascontiguousarray(problem.units.working(point), dtype=problem.dtype)
     return certify_problem(problem, working, refit=True, local=Kind.COORDINATE_MINIMUM)
@@ -517,13 +551,14 @@ def _without_level(
     stopping: Stopping,
     stop: BaseException,
     began: float,
+    added: Intercept,
 ) -> Result:
     """Return what there is when lam could not be chosen: x0 or zero, with nothing proved about it."""
     drive = Run(problem, resolve(problem, solver)[0], x0, stopping, began)
     failed = isinstance(stop, OperatorFailure)
     drive.status = Status.NUMERICAL_FAILURE if failed else Status.INTERRUPTED
     drive.detail = f"{stop} (while lam was chosen)" if failed else "lam was not chosen yet."
-    result = drive.result(lam=None, reason="", selection=None, single=False)
+    result = added.result(drive.result(lam=None, reason="", selection=None, single=False))
     if failed:
         return result
     raise Interrupted(result) from None

@@ -28,6 +28,7 @@ Array = np.ndarray[Any, Any]
 _FAR = 400  # exponents of b beyond +-400 can take products with entries below 2^+-100 out of range
 _WIDE = 100  # exponents of A beyond +-100 are taken out, because squares must not over- or underflow
 _READ = 0.5  # share of the columns from which on one product is cheaper than reading them singly
+_FEW = 4  # unpenalised columns up to which products with their basis are kept
 _BASIS_BYTES = 1 << 30  # columns of unpenalised coefficients are laid out densely up to this size
 
 
@@ -151,6 +152,8 @@ class Problem:
             del other.__dict__["unpenalised"]
             if not np.array_equal(self.unpenalised, other.unpenalised):
                 other.__dict__.pop("_basis", None)
+                other.__dict__.pop("reduced_norms", None)
+                other.__dict__.pop("_basis_images", None)
         return other
 
     def with_data(self, b: Array, penalty: Any) -> Problem:
@@ -267,6 +270,23 @@ class Problem:
         return norms
 
     @cached_property
+    def reduced_norms(self) -> Array:
+        """Norms of what unpenalised coefficients cannot explain of the columns; 0 within rounding."""
+        norms, images = self.column_norms, self._basis_images
+        if images is None:
+            return norms
+        rest = norms**2 - (np.abs(images) ** 2).sum(axis=1)
+        return np.sqrt(np.where(rest > 1e-13 * norms**2, rest, 0.0))
+
+    @cached_property
+    def _basis_images(self) -> Array | None:
+        """A^H Q for the basis Q of the unpenalised columns, where these are few and of any sign."""
+        if not 0 < self.unpenalised.size <= _FEW or getattr(self.penalty, "nonnegative", False):
+            return None
+        q = self._basis[0]
+        return None if q is None else np.asarray(self.operator.rmatmat(q))
+
+    @cached_property
     def lipschitz(self) -> tuple[float, bool]:
         """(estimate of ||A||^2, whether it is a proven upper bound)."""
         closed = self.operator.norm_bound()
@@ -329,6 +349,20 @@ class Problem:
             feasible = True
         # what is rounding must not be scaled up to a dual point; a zero vector is always feasible
         return nu if feasible and squared(nu) > 1e-26 * squared(v) else np.zeros_like(v)
+
+    def projected(self, v: Array, Ahv: Array) -> tuple[Array, Array] | None:
+        """Return (P v, A^H P v) for P as in `project` without a product, where that is possible."""
+        images = self._basis_images
+        if images is None:
+            return None
+        q = self._basis[0]
+        assert q is not None
+        nu = self.project(v)
+        if not nu.any():
+            return nu, np.zeros_like(Ahv)
+        c = Ahv - images @ (q.conj().T @ v)
+        c[self.unpenalised] = 0.0
+        return nu, np.ascontiguousarray(c, dtype=self.dtype)
 
     def _project_iteratively(self, v: Array) -> Array:
         """Project by CGLS on the unpenalised columns, for sets too large to lay out densely."""

@@ -136,6 +136,8 @@ class Result:
         How lam was chosen, where it was left to the data.
     detail : str
         Particulars of the status, for example which call failed.
+    intercept : float, complex or None
+        The constant that was fitted, with ``intercept=True``.
 
     Examples
     --------
@@ -159,6 +161,7 @@ class Result:
     selection: Selection | None = None
     detail: str = ""
     tol: float = field(default=0.0, repr=False)
+    intercept: Any = None
 
     @property
     def success(self) -> bool:
@@ -195,6 +198,8 @@ class Result:
             f"  cost        {self.n_iter} iterations, {self.n_matvec} products with A and {self.n_rmatvec} "
             f"with A^H (set-up {p.setup}, certificates {p.certificate}){columns}, {self.seconds:.3g} s",
         ]
+        if self.intercept is not None:
+            lines.append(f"  intercept   {self.intercept:.6g}")
         if self.selection is not None:
             lines.append(f"  lam         {self.selection.lam:.6g}: {self.selection.rule}")
         if not self.success:
@@ -339,6 +344,12 @@ class Batch:
     def relative(self) -> Array:
         """certificate.relative of every column, shape (k,)."""
         return np.array([result.certificate.relative for result in self.results])
+
+    @property
+    def intercept(self) -> Array | None:
+        """The constant of every column, shape (k,); None without ``intercept=True``."""
+        values = [result.intercept for result in self.results]
+        return None if not values or values[0] is None else np.array(values)
 
     @property
     def objective(self) -> Array:

@@ -65,6 +65,7 @@ class Progress:
     n_matvec: int
     n_rmatvec: int
     x: Array = field(repr=False)
+    intercept: Any = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, eq=False)

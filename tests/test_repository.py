@@ -29,6 +29,7 @@ problem
 dual_points | support_moves
 certificate
 result, stopping
+intercept
 solvers.block_columns | solvers.block_newton
 solvers.base, solvers.least_squares, solvers.support_factor, solvers.semismooth_newton, solvers.lazy_columns
 solvers.active_columns | solvers.active_blocks
@@ -45,8 +46,8 @@ cli
 # lines allowed to a module that is longer than MAX_LINES, and why
 MAX_LINES = 450
 LONG_MODULES: dict[str, tuple[int, str]] = {
-    "kernels/descent.py": (680, "one call tree a file: an edit elsewhere must not invalidate compiled code"),
-    "entry.py": (560, "the public functions, most of it their documentation"),
+    "kernels/descent.py": (700, "one call tree a file: an edit elsewhere must not invalidate compiled code"),
+    "entry.py": (600, "the public functions, most of it their documentation"),
     "kernels/batch.py": (520, "one call tree, one file: an edit elsewhere must not leave old compiled code"),
 }
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from sparseinv import validation
+from sparseinv.intercept import Intercept
 from sparseinv.operators.adapt import system
 from sparseinv.operators.base import Operator
 from sparseinv.penalties.base import Leveled, Penalty
@@ -94,6 +95,7 @@ def select_lam(
     max_iter: int | None = None,
     max_time: float | None = None,
     n_threads: int | None = None,
+    intercept: bool = False,
     check_operator: bool = True,
     rng: Any = None,
 ) -> Selection:
@@ -105,7 +107,7 @@ def select_lam(
         As for `solve_path`: the levels among which to choose.
     selector : CrossValidation
         The rule.
-    solver, tol, max_iter, check_operator, rng
+    solver, tol, max_iter, intercept, check_operator, rng
         As for `solve_path`; tol is that of the path on all rows.
     max_time : float, optional
         Most seconds for everything; the rule leaves a share to the path on all rows.
@@ -155,7 +157,10 @@ def select_lam(
     threads = None if n_threads is None else validation.count(n_threads, "n_threads", least=1)
     operator, vector = system(A, b)
     selector.check(operator.shape[0])
-    leveled = check_levels(penalty, levels, operator.shape[1])
+    stored = validation.is_single(A) or bool(getattr(operator, "single", False))
+    added = Intercept.of(intercept, penalty, operator.shape[1])
+    operator = added.operator(operator)
+    leveled = check_levels(added.penalty(penalty), levels, operator.shape[1])
     problem = Problem(operator, vector, unit_penalty(leveled), rng=rng, probe=False)
     if isinstance(solver, Solver):
         complete(solver, problem).check(problem)
@@ -168,8 +173,10 @@ def select_lam(
     before = dataclasses.replace(problem.operator.products)
     selection = selector.choose(task)
     problem.operator.products = before  # what the choice cost is told by n_products
-    stored = validation.is_single(A) or bool(getattr(operator, "single", False))
     single = stored and validation.is_single(b)
-    path = follow(Follower(task.method, stopping, limit, single=single), problem, leveled, levels, began)
+    with added.unwrapping():
+        path = added.path(
+            follow(Follower(task.method, stopping, limit, single=single), problem, leveled, levels, began)
+        )
     chosen = int(np.argmax(levels == selection.lam))
     return dataclasses.replace(selection, path=path, result=path[chosen])

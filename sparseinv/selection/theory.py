@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sparseinv import validation
+from sparseinv.intercept import Intercept
 from sparseinv.operators.adapt import as_operator, system
 from sparseinv.operators.base import Operator
 from sparseinv.operators.matrix import DenseMatrix, ExplicitMatrix
@@ -18,7 +19,7 @@ from sparseinv.problem import Problem
 Array = np.ndarray[Any, Any]
 
 
-def lam_max(A: Any, b: Any, penalty: Penalty) -> float:
+def lam_max(A: Any, b: Any, penalty: Penalty, *, intercept: bool = False) -> float:
     """Return the smallest lam from which on all penalised coefficients are zero.
 
     Parameters
@@ -30,6 +31,8 @@ def lam_max(A: Any, b: Any, penalty: Penalty) -> float:
     penalty : Penalty
         With ``lam=None`` the level itself is returned; with lam set, the factor t for which t * lam is
         the threshold. Weights, groups, zero and infinite levels and signs are respected.
+    intercept : bool
+        Whether a constant is fitted as well, as by ``solve(..., intercept=True)``: b counts without its mean.
 
     Returns
     -------
@@ -60,7 +63,9 @@ def lam_max(A: Any, b: Any, penalty: Penalty) -> float:
         raise TypeError(
             f"penalty is {penalty!r}, which has no level; L1, L2, L0, ElasticNet and GroupL1 have one"
         )
-    problem = build(A, b, penalty)
+    operator, vector = system(A, b)
+    added = Intercept.of(intercept, penalty, operator.shape[1])
+    problem = Problem(added.operator(operator), vector, added.penalty(penalty))
     if problem.scale == 0.0:
         return 0.0
     return level_of_zero(problem)
@@ -70,7 +75,9 @@ def level_of_zero(problem: Problem) -> float:
     """Return the factor on the problem's penalty from which on x = 0, in the user's units."""
     bound = problem.penalty
     c = problem.gradient(problem.project(problem.b))
-    norms = problem.column_norms if isinstance(bound, Separable) and not bound.convex else None
+    norms = problem.reduced_norms if isinstance(bound, Separable) and not bound.convex else None
+    if norms is not None:
+        c = np.where(norms > 0.0, c, 0.0)  # rounding, where unpenalised columns explain one entirely
     return float(bound.lam_max(c, norms))
 
 

@@ -244,7 +244,7 @@ class IRL1(_Reweighted):
         assert self.inner is not None, "filled in by solvers.auto"
         x = start_point(problem, x0)
         known = problem.operator.column_norms() is not None
-        squares = problem.column_norms**2 if known else np.full(problem.n, mean_square(problem))
+        squares = problem.reduced_norms**2 if known else np.full(problem.n, mean_square(problem))
         penalty = problem.penalty
         charged = (penalty.l0 > 0) & np.isfinite(penalty.l0) & (squares > 0)
         floor = np.ones(problem.n)
