@@ -10,6 +10,7 @@ import sparseinv as si
 from sparseinv.operators.adapt import system
 from sparseinv.problem import Problem
 from sparseinv.support_moves import Move, SupportMoves
+from sparseinv.signed_moves import moves_of
 
 
 def coherent(seed, m, n, rho=0.9):
@@ -48,7 +49,7 @@ def test_every_move_is_judged_exactly(seed):
     A, b = np.cumsum(rng.standard_normal((m, n)), axis=1), rng.standard_normal(m)
     lam, l2 = 0.05 * rng.random(n) * (b @ b), 0.1 * rng.random(n)
     problem = Problem(*system(A, b), si.L0(lam, l2=l2))
-    moves = SupportMoves.of(problem)
+    moves = SupportMoves(problem)
     unit = problem.units.objective(1.0)
     for _ in range(60):  # beyond a refresh
         S = [int(j) for j in moves.support]
