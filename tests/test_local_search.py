@@ -220,13 +220,16 @@ def test_search_refuses_what_it_cannot_treat():
     A, b = coherent(0, 10, 8)
     for penalty, words in (
         (si.L1(0.1), "LocalSearch needs an L0 penalty or L0Ball"),
-        (si.L0(0.1, l1=0.2), "levels of |x|"),
-        (si.L0(0.1, nonnegative=True), "nonnegative=True"),
+        (si.GroupL1(0.1, groups=[0, 0, 0, 0, 1, 1, 1, 1]), "does not treat Grouped"),
     ):
-        with pytest.raises(ValueError, match=words.replace("|", r"\|")):
+        with pytest.raises(ValueError, match=words):
             si.solve(A, b, penalty, solver=si.LocalSearch())
-    with pytest.raises(ValueError, match="needs real data"):
-        si.solve(A * 1j, b, si.L0(0.1), solver=si.LocalSearch())
+    with pytest.raises(ValueError, match="levels of .x. with complex data"):
+        si.solve(A * 1j, b, si.L0(0.1, l1=0.2), solver=si.LocalSearch())
+    with pytest.raises(TypeError, match="starts is"):
+        si.LocalSearch(starts=("IRL1",))
+    with pytest.raises(ValueError, match="weights of L0Ball"):
+        si.L0Ball(3, weights=[0.5, 1.0])
     with pytest.raises(ValueError, match="restarts is -1"):
         si.LocalSearch(restarts=-1)
     with pytest.raises((ValueError, TypeError), match="k is"):
@@ -257,3 +260,154 @@ def test_ball_keeps_the_largest_moduli():
     thresholded = si.solve(A, b, si.L0Ball(3), solver=si.ISTA())
     assert thresholded.support.size <= 3
     assert thresholded.objective >= si.solve(A, b, si.L0Ball(3)).objective * (1 - 1e-9)
+
+
+# --- signs, levels of moduli, complex data: slow truths by sweeps over every support ----------------------
+
+
+def swept(A, b, S, l1, l2, nonnegative):
+    """Minimise over the support S by many sweeps over its coefficients; return (objective, x on S)."""
+    S = list(S)
+    G = A[:, S].conj().T @ A[:, S] + np.diag(l2[S])
+    q = A[:, S].conj().T @ b
+    x = np.zeros(len(S), dtype=G.dtype)
+    for _ in range(3000):
+        before = x.copy()
+        for u in range(len(S)):
+            slope = q[u] - G[u] @ x + G[u, u] * x[u]
+            size = slope.real if nonnegative else abs(slope)
+            x[u] = 0 if size <= l1[S[u]] else (size - l1[S[u]]) * slope / abs(slope) / G[u, u].real
+        if np.abs(x - before).max(initial=0.0) <= 1e-14:
+            break
+    r = A[:, S] @ x - b
+    value = 0.5 * np.vdot(r, r).real + l1[S] @ abs(x) + 0.5 * l2[S] @ abs(x) ** 2
+    return value, x
+
+
+def best_support(A, b, lam, l1, l2, nonnegative, most=None, free=()):
+    """Return the least objective over all supports with at most ``most`` columns outside ``free``."""
+    n = A.shape[1]
+    allowed = [j for j in range(n) if np.isfinite(lam[j])]
+    best = np.inf
+    for k in range(len(allowed) + 1):
+        for S in itertools.combinations(allowed, k):
+            if most is not None and len(set(S) - set(free)) > most:
+                continue
+            value, x = swept(A, b, S, l1, l2, nonnegative)
+            best = min(best, value + sum(lam[j] for j, v in zip(S, x, strict=True) if v != 0))
+    return best
+
+
+@pytest.mark.parametrize("nonnegative", [False, True])
+@pytest.mark.parametrize("seed", range(6))
+def test_every_signed_move_is_judged_exactly(seed, nonnegative):
+    rng = np.random.default_rng(seed)
+    m, n = 12, 7
+    A, b = np.cumsum(rng.standard_normal((m, n)), axis=1), rng.standard_normal(m)
+    lam, l2 = 0.01 * rng.random(n) * (b @ b), 0.1 * rng.random(n)
+    l1 = np.zeros(n) if nonnegative and seed % 2 else 0.05 * rng.random(n) * np.abs(A.T @ b).max()
+    penalty = si.L0(lam, l1=l1, l2=l2, nonnegative=nonnegative)
+    problem = Problem(*system(A, b), penalty)
+    moves = moves_of(problem)
+    unit = problem.units.objective(1.0)
+
+    def value_of(S):
+        value, x = swept(A, b, S, l1, l2, nonnegative)
+        return value + sum(lam[j] for j, v in zip(S, x, strict=True) if v != 0), value + lam[list(S)].sum()
+
+    for _ in range(60):
+        moves.restart(rng.permutation(n)[: int(rng.integers(0, 5))])
+        S = [int(j) for j in moves.support]
+        now = value_of(S)[0]
+        assert moves.value * unit == pytest.approx(now, abs=1e-9)
+        x = problem.units.solution(moves.x)
+        assert (x >= 0).all() or not nonnegative
+        others = [j for j in range(n) if j not in S]
+        kept = [S, *([j for j in S if j != i] for i in S)]
+        reached = [value_of(part) for part in kept[1:]]
+        reached += [value_of([*part, j]) for part in kept for j in others]
+        best = moves.best()
+        if best.gain == -np.inf:
+            assert min(charged for _, charged in reached) >= now - 1e-9
+            continue
+        after = now - best.gain * unit
+        assert after <= min(charged for _, charged in reached) + 1e-9
+        assert min(abs(after - freed) for freed, _ in reached) <= 1e-9
+        moves.make(best)
+        assert moves.value * unit == pytest.approx(after, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("mode", ["l1", "nonnegative", "l1 nonnegative", "complex"])
+def test_search_finds_the_enumerated_optimum_in_every_mode(mode, seed):
+    rng = np.random.default_rng(seed)
+    n = 8
+    A, b = coherent(seed, 16, n)
+    if mode == "complex":
+        A = A + 1j * coherent(seed + 100, 16, n)[0]
+        b = b + 1j * rng.standard_normal(16)
+    size = np.vdot(b, b).real
+    lam = 0.02 * size * (0.2 + rng.random(n))
+    lam[int(rng.integers(n))] = 0.0
+    lam[int(rng.integers(n))] = np.inf
+    l1 = 0.05 * rng.random(n) * np.abs(A.conj().T @ b).max() if "l1" in mode else np.zeros(n)
+    l2 = 0.05 * rng.random(n)
+    nonnegative = "nonnegative" in mode
+    penalty = si.L0(lam, l1=l1, l2=l2, nonnegative=nonnegative)
+    result = si.solve(A, b, penalty, solver=si.LocalSearch())
+    assert result.success
+    assert result.certificate.kind is si.Kind.SWAP_MINIMUM
+    best = best_support(A, b, lam, l1, l2, nonnegative)
+    assert result.objective == pytest.approx(best, rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("mode", ["real", "nonnegative", "complex"])
+def test_search_finds_the_best_ball_with_free_and_excluded_coefficients(mode, seed):
+    rng = np.random.default_rng(seed)
+    n = 8
+    A, b = coherent(seed, 14, n)
+    if mode == "complex":
+        A, b = A + 1j * coherent(seed + 50, 14, n)[0], b + 1j * rng.standard_normal(14)
+    weights = np.ones(n)
+    weights[2], weights[5] = 0.0, np.inf
+    lam = np.where(np.isinf(weights), np.inf, 0.0)
+    none = np.zeros(n)
+    penalty = si.L0Ball(2, weights=weights, nonnegative=mode == "nonnegative")
+    result = si.solve(A, b, penalty, solver=si.LocalSearch())
+    best = best_support(A, b, lam, none, none, mode == "nonnegative", most=2, free=(2,))
+    assert result.success
+    assert result.objective == pytest.approx(best, rel=1e-9)
+    assert result.x[5] == 0
+    assert np.isfinite(penalty.value(result.x))
+
+
+def test_levels_tied_by_groups_are_levels_of_coefficients():
+    A, b = coherent(3, 20, 10)
+    labels = np.repeat(["near", "far"], 5)
+    lam = np.array([0.03, 0.01]) * (b @ b)
+    tied = si.solve(A, b, si.L0(lam, groups=labels), solver=si.LocalSearch())
+    spread = np.where(labels == "far", lam[0], lam[1])
+    single = si.solve(A, b, si.L0(spread), solver=si.LocalSearch())
+    np.testing.assert_array_equal(tied.x, single.x)
+
+
+@pytest.mark.parametrize("factor", [1e-9, 1e-3, 1e3, 1e9])
+@pytest.mark.parametrize("mode", ["plain", "l1", "nonnegative", "complex", "ball"])
+def test_the_size_of_b_changes_no_support(mode, factor):
+    A, b = coherent(5, 25, 30)
+    lam, l1 = 0.01 * (b @ b), 0.02 * np.abs(A.T @ b).max()
+    if mode == "complex":
+        A, b = A * (1 + 0.5j), b * 1j + np.roll(b, 1)
+
+    def penalty(s):
+        if mode == "ball":
+            return si.L0Ball(4, nonnegative=True)
+        return si.L0(lam * s**2, l1=l1 * s if mode == "l1" else None, nonnegative=mode == "nonnegative")
+
+    plain = si.solve(A, b, penalty(1.0), solver=si.LocalSearch())
+    scaled = si.solve(A, b * factor, penalty(factor), solver=si.LocalSearch())
+    assert plain.success
+    assert scaled.success
+    np.testing.assert_array_equal(plain.support, scaled.support)
+    np.testing.assert_allclose(scaled.x, plain.x * factor, rtol=1e-8)
