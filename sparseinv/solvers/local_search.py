@@ -25,6 +25,7 @@ _MANY, _FEW = 24, 4  # starts there
 _EXCHANGES = 8  # exchanges that do not improve from which a local minimum is left
 _CHAIN = 3  # moves that each of them may be followed by
 _WORK = 1e8  # multiplications after which a step returns
+_ENOUGH = 2e9  # multiplications from which on no random start is made unless their number was given
 _LARGER, _EXTRA = 2, 6  # a random start has up to so many times the best number of columns, and so many more
 _POOL, _LEAST = 4, 40  # promising columns it is drawn from: per column of its own, and at least
 _INNER_STEPS = 10_000  # steps of a solver whose answer the search starts from
@@ -40,6 +41,7 @@ class LocalSearchState(State):
     best: float = np.inf  # objective of x
     support: Array | None = None  # of x
     left: int = 0  # random starts
+    work: float = 0.0  # multiplications so far, about
     descending: bool = True
     seen: set[bytes]  # supports from which the search has gone on already
     waiting: list[Solver]  # solvers whose answers are still to be started from
@@ -63,7 +65,8 @@ class LocalSearch(Solver):
     ----------
     restarts : int, optional
         Random supports from which the search begins again; None: 24 for up to 1e5 entries of A, 4 for up to
-        2e6, none beyond. With many, ``max_time`` of `solve` is a budget: shortly before it the search ends.
+        2e6, none beyond, and none after 2e9 multiplications. With many, ``max_time`` of `solve` is a budget:
+        shortly before it the search ends.
     seed : int
         Of the random supports.
     starts : sequence of Solver, optional
@@ -153,9 +156,8 @@ class LocalSearch(Solver):
 
     def step(self, problem: Problem, state: LocalSearchState, budget: Budget) -> Outcome:
         """Move between supports for about a tenth of a second; end when nothing is left to try."""
-        spent = 0.0
-        moves = state.moves
-        while spent < _WORK:
+        moves, most = state.moves, state.work + _WORK
+        while state.work < most:
             state.n_iter += 1
             if state.n_iter > budget.iterations:
                 break
@@ -167,13 +169,13 @@ class LocalSearch(Solver):
                 state.descending = True
             if state.descending:
                 state.descending = not moves.descend(1)
-                spent += 6.0 * problem.n * (moves.k + 1) + 2e3
+                state.work += 6.0 * problem.n * (moves.k + 1) + 2e3
                 if state.descending:
                     continue
             if self._accept(problem, state) and self._chain(problem, state):
                 state.descending = True
                 continue
-            spent += _CHAIN * _EXCHANGES * 6.0 * problem.n * (moves.k + 1)
+            state.work += _CHAIN * _EXCHANGES * 6.0 * problem.n * (moves.k + 1)
             if not self._begin(problem, state):
                 return self._end(state)
         if state.support is None:
@@ -196,7 +198,7 @@ class LocalSearch(Solver):
             problem.operator.phase = "iterations"
             state.inner_steps = 0
             return True
-        if state.left == 0:
+        if state.left == 0 or (self.restarts is None and state.work > _ENOUGH):
             return False
         state.left -= 1
         state.moves.restart(self._random(state))
