@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sparseinv.problem import Problem
-from sparseinv.support_moves import ROUNDING, Move, SupportMoves, largest_support
+from sparseinv.support_moves import REFRESH, ROUNDING, Move, SupportMoves, largest_support
 
 Array = np.ndarray[Any, Any]
 
@@ -87,7 +87,7 @@ class SignedMoves(SupportMoves):
         if enters:
             self._insert(move.enters, entering)
         self._age += 1
-        if self._age >= 50:
+        if self._age >= REFRESH:
             self.restart(self.support.copy())
 
     def _turn(self, wanted: Array) -> None:
@@ -119,9 +119,8 @@ class SignedMoves(SupportMoves):
                 W, np.zeros(size, dtype=bool), np.zeros(size, dtype=bool), self.squares[support],
                 self.correlations[support], self.l1[support], self.nonnegative, signs, x, z, self.tol, size,
             )  # fmt: skip
-            for j, value in zip(support, x, strict=True):
-                if value != 0.0 and self._is_new(j):
-                    self._insert(int(j), float(np.sign(value)) * float(self.l1[j]))
+            kept = x != 0.0
+            self._fill(support[kept], np.sign(x[kept]) * self.l1[support[kept]])
         self._mend()
         self.trim()
 
@@ -140,10 +139,6 @@ class SignedMoves(SupportMoves):
             if not np.isfinite(move.gain):
                 break
             self.make(move)
-
-    def _wanted(self, support: Array) -> Array:
-        rest = support[~np.isin(support, self.forced)]
-        return np.concatenate([self.forced, rest]).astype(np.int64)
 
     def _pull(self, slope: Array) -> Array:
         return np.maximum((slope if self.nonnegative else np.abs(slope)) - self.l1, 0.0)

@@ -13,7 +13,7 @@ from sparseinv.problem import Problem
 Array = np.ndarray[Any, Any]
 
 ROUNDING = 1e-12  # a gain below this, relative to 1/2 ||b||^2, is none
-_REFRESH = 50  # moves after which everything is formed anew
+REFRESH = 50  # moves after which everything is formed anew
 _CACHE = 1 << 29  # bytes of products A^H a_j that are kept
 _BYTES = 1 << 31  # of H A_S^H A: a support does not grow beyond
 _TOGETHER = 8  # columns whose products are formed at once where one alone costs a pass over A
@@ -213,7 +213,7 @@ class SupportMoves:
         if move.enters >= 0:
             self._insert(move.enters)
         self._age += 1
-        if self._age >= _REFRESH:
+        if self._age >= REFRESH:
             self.restart(self.support.copy())
 
     def restart(self, support: Array) -> None:
@@ -223,15 +223,45 @@ class SupportMoves:
         """
         self.clear()
         support = self._wanted(support)
-        self.columns.take(self.problem, support)
-        for j in support:
-            if self.k < self.largest and self._is_new(j):
-                self._insert(int(j))
+        self._fill(support[~self.inside[support]], np.zeros(support.size))
         self.trim()
 
+    def _fill(self, support: Array, shift: Array) -> None:
+        """Bring columns into the empty support, all at once unless they are nearly dependent."""
+        rows = self.columns.take(self.problem, support)
+        if 2 <= support.size <= self.largest and self._load(support, shift[: support.size], rows):
+            return
+        for j, own in zip(support, shift, strict=False):
+            if self.k < self.largest and self._is_new(j):
+                self._insert(int(j), float(own))
+
+    def _load(self, support: Array, shift: Array, rows: list[Array]) -> bool:
+        """Form everything by a Cholesky factorisation; return False where columns are nearly dependent."""
+        size = support.size
+        C = np.array(rows).conj()  # A_S^H A
+        C[np.arange(size), support] += self.ridge[support]
+        G = C[:, support]
+        try:
+            L = np.linalg.cholesky(0.5 * (G + G.conj().T))
+        except np.linalg.LinAlgError:
+            return False
+        if not (np.diagonal(L).real ** 2 > _DEPENDENT * self.squares[support]).all():
+            return False
+        inverse = np.linalg.inv(L)
+        H = inverse.conj().T @ inverse
+        self._reserve(size)
+        T = np.matmul(H, C, out=self._T[:size])
+        beta = H @ (self.correlations[support] - shift)
+        self.g = self.correlations - beta @ C.conj()
+        self.d = self.squares - np.einsum("ij,ij->j", C.conj(), T).real
+        self._H[:size, :size], self._beta[:size] = H, beta
+        self._support[:size], self._shift[:size], self.k = support, shift, size
+        self.inside[support] = True
+        return True
+
     def _wanted(self, support: Array) -> Array:
-        """Return the columns to bring in: those that stay whatever happens come first."""
-        rest = support[~self._stays[support]]
+        """Return the columns to bring in: those without a cost come first."""
+        rest = support[~np.isin(support, self.forced)]
         return np.concatenate([self.forced, rest]).astype(np.int64)
 
     def _is_new(self, j: int) -> bool:

@@ -187,7 +187,8 @@ def test_certificate_of_an_answer_that_is_not_swap_optimal_says_what_a_move_gain
 
 def test_a_run_that_is_cut_short_keeps_its_best_support():
     A, b = coherent(13, 100, 3000)
-    result = si.solve(A, b, si.L0Ball(20), solver=si.LocalSearch(restarts=10_000), max_time=0.3)
+    si.solve(A, b, si.L0Ball(2))  # compiles
+    result = si.solve(A, b, si.L0Ball(20), solver=si.LocalSearch(restarts=10_000), max_time=1.0)
     assert result.status is si.Status.CONVERGED or result.status is si.Status.MAX_TIME
     assert result.support.size == 20
     assert result.objective < 0.2 * (0.5 * b @ b)
@@ -411,3 +412,112 @@ def test_the_size_of_b_changes_no_support(mode, factor):
     assert scaled.success
     np.testing.assert_array_equal(plain.support, scaled.support)
     np.testing.assert_allclose(scaled.x, plain.x * factor, rtol=1e-8)
+
+
+# --- starts, operators, many right-hand sides ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_search_is_never_above_the_solvers_it_starts_from(seed):
+    rng = np.random.default_rng(seed)
+    A = rng.standard_normal((40, 120))
+    x = np.zeros(120)
+    x[rng.choice(120, 18, replace=False)] = rng.standard_normal(18)
+    b = A @ x + 0.01 * rng.standard_normal(40)
+    for level in (0.1, 0.01, 0.001):
+        penalty = si.L0(level * si.lam_max(A, b, si.L0()))
+        for starts in ((si.IRL1(),), (si.IRLS(),), (si.IRLS(p=0.7), si.CoordinateDescent())):
+            search = si.LocalSearch(restarts=0, starts=starts)
+            result = si.solve(A, b, penalty, solver=search)
+            assert result.success
+            for start in starts:
+                alone = si.solve(A, b, penalty, solver=start)
+                assert result.objective <= alone.objective * (1 + 1e-12)
+
+
+def test_reweighted_least_squares_lead_the_search_to_dense_supports():
+    rng = np.random.default_rng(1)
+    A = rng.standard_normal((100, 200))
+    x = np.zeros(200)
+    x[rng.choice(200, 45, replace=False)] = rng.standard_normal(45)
+    b = A @ x
+    result = si.solve(A, b, si.L0(1e-6 * (b @ b)), solver=si.LocalSearch(restarts=0))
+    np.testing.assert_allclose(result.x, x, atol=1e-6)
+    ball = si.solve(A, b, si.L0Ball(45), solver=si.LocalSearch(restarts=0, starts=(si.IRLS(),)))
+    assert ball.objective <= si.solve(A, b, si.L0Ball(45), solver=si.LocalSearch(restarts=0)).objective
+
+
+def test_auto_searches_l0_problems_of_moderate_size():
+    A, b = coherent(1, 40, 80)
+    lam = 0.02 * (b @ b)
+    result = si.solve(A, b, si.L0(lam))
+    assert isinstance(result.solver, si.LocalSearch)
+    assert result.certificate.kind is si.Kind.SWAP_MINIMUM
+    assert result.objective <= si.solve(A, b, si.L0(lam), solver=si.IRL1()).objective * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("penalty", [si.L0Ball(6), si.L0(0.5)], ids=repr)
+def test_a_convolution_gives_its_columns_away(penalty):
+    rng = np.random.default_rng(0)
+    wavelet = np.exp(-0.5 * np.linspace(-3, 3, 21) ** 2) * np.cos(np.linspace(-6, 6, 21))
+    A = si.Convolution(wavelet, 200)
+    x = np.zeros(200)
+    x[rng.choice(200, 6, replace=False)] = rng.standard_normal(6)
+    b = A @ x + 0.02 * rng.standard_normal(200)
+    result = si.solve(A, b, penalty)
+    assert isinstance(result.solver, si.LocalSearch)
+    assert result.success
+    assert result.products.columns >= result.support.size
+    assert result.n_matvec <= 20  # columns are written down, not formed by products
+    dense = si.solve(A.columns(np.arange(200)), b, penalty, solver=result.solver)
+    np.testing.assert_array_equal(result.support, dense.support)
+    np.testing.assert_allclose(result.x, dense.x, atol=1e-9)
+
+
+def test_products_with_a_column_are_made_once_per_operator():
+    A, b = coherent(4, 50, 70)
+    calls = []
+
+    class Counted(si.Operator):
+        def _matvec(self, x):
+            return A @ x
+
+        def _rmatvec(self, y):
+            calls.append(0)
+            return A.T @ y
+
+    search = si.LocalSearch(restarts=3)
+    plain = si.solve(A, b, si.L0Ball(5), solver=search)
+    result = si.solve(Counted((50, 70)), b, si.L0Ball(5), solver=search)
+    np.testing.assert_array_equal(result.support, plain.support)
+    assert len(calls) <= 70 + 12  # every column once at most, however many moves were made
+
+    calls.clear()
+    B = np.stack([b, np.roll(b, 3), b[::-1], -b], axis=1)
+    batch = si.solve_many(Counted((50, 70)), B, si.L0Ball(5), solver=search)
+    assert batch.success
+    assert len(calls) <= 70 + 12 * 4
+
+
+@pytest.mark.parametrize("penalty", [si.L0Ball(4), si.L0(20.0)], ids=repr)
+def test_right_hand_sides_share_columns_and_change_no_bit(penalty):
+    A, b = coherent(6, 60, 90)
+    B = np.stack([np.roll(b, 5 * j) for j in range(6)], axis=1)
+    search = si.LocalSearch(restarts=2, starts=())
+    one = si.solve_many(A, B, penalty, solver=search, n_threads=1)
+    two = si.solve_many(A, B, penalty, solver=search, n_threads=2)
+    backwards = si.solve_many(A, B[:, ::-1], penalty, solver=search, n_threads=1)
+    assert one.success
+    np.testing.assert_array_equal(one.x, two.x)
+    np.testing.assert_array_equal(one.x, backwards.x[:, ::-1])
+    for j in range(6):
+        alone = si.solve(A, B[:, j], penalty, solver=search)
+        np.testing.assert_array_equal(one[j].support, alone.support)
+        np.testing.assert_allclose(one[j].x, alone.x, atol=1e-10)
+
+
+def test_a_time_limit_is_a_budget_for_starts():
+    A, b = coherent(8, 20, 30)
+    result = si.solve(A, b, si.L0Ball(4), solver=si.LocalSearch(restarts=10**9), max_time=1.0)
+    assert result.status is si.Status.CONVERGED
+    assert result.certificate.kind is si.Kind.SWAP_MINIMUM
