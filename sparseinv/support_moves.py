@@ -164,12 +164,9 @@ class SupportMoves:
         out[self.support] = self._beta[: self.k]
         return out
 
-    def refined(self, support: Array | None, x: Array) -> Array:
-        """Return x on this support after a step of iterative refinement, where that is no worse."""
-        if support is None or not np.array_equal(np.sort(support), np.sort(self.support)):
-            self.restart(np.flatnonzero(x) if support is None else support)
+    def refined(self, x: Array) -> Array:
+        """Return x on the present support after a step of iterative refinement, where that is no worse."""
         problem, S = self.problem, self.support
-        x = self.x
         r = problem.residual(x)
         slope = problem.gradient(r)[S] + self.ridge[S] * x[S] + self._shift[: self.k]
         y = x.copy()

@@ -145,7 +145,7 @@ class _Goal:
         if not close:
             return False
         moves = supports.moves
-        x = moves.refined(supports.supports[k], moves.x)
+        x = moves.refined(moves.x)
         if math.sqrt(squared(self.problem.residual(x))) > self.target:
             return False
         if self.k is None or k < self.k:

@@ -25,6 +25,7 @@ _MANY, _FEW = 24, 4  # starts there
 _EXCHANGES = 8  # exchanges that do not improve from which a local minimum is left
 _CHAIN = 3  # moves that each of them may be followed by
 _WORK = 1e8  # multiplications after which a step returns
+_MOVE = 3e4  # what a move takes beside its loops over columns, in multiplications
 _ENOUGH = 2e9  # multiplications from which on no random start is made unless their number was given
 _LARGER, _EXTRA = 2, 6  # a random start has up to so many times the best number of columns, and so many more
 _POOL, _LEAST = 4, 40  # promising columns it is drawn from: per column of its own, and at least
@@ -169,13 +170,13 @@ class LocalSearch(Solver):
                 state.descending = True
             if state.descending:
                 state.descending = not moves.descend(1)
-                state.work += 6.0 * problem.n * (moves.k + 1) + 2e3
+                state.work += 6.0 * problem.n * (moves.k + 1) + _MOVE
                 if state.descending:
                     continue
             if self._accept(problem, state) and self._chain(problem, state):
                 state.descending = True
                 continue
-            state.work += _CHAIN * _EXCHANGES * 6.0 * problem.n * (moves.k + 1)
+            state.work += _CHAIN * _EXCHANGES * (6.0 * problem.n * (moves.k + 1) + _MOVE)
             if not self._begin(problem, state):
                 return self._end(state)
         if state.support is None:
@@ -184,7 +185,6 @@ class LocalSearch(Solver):
 
     @staticmethod
     def _end(state: LocalSearchState) -> Outcome:
-        state.x = state.moves.refined(state.support, state.x)
         state.settled = True
         return Outcome.EXHAUSTED
 
@@ -231,7 +231,11 @@ class LocalSearch(Solver):
         state.seen.add(name)
         if moves.value < state.best - ROUNDING * problem.scale:
             moves.restart(moves.support.copy())  # free of what many moves leave of rounding
-            state.best, state.support, state.x = moves.value, moves.support.copy(), moves.x
+            x = moves.refined(moves.x)
+            # nearly dependent columns can make what moves add up to better than it is
+            value = problem.objective(x, problem.residual(x))
+            if value < state.best - ROUNDING * problem.scale:
+                state.best, state.support, state.x = value, moves.support.copy(), x
         return fresh
 
     @staticmethod
