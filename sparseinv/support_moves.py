@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import cached_property
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -106,6 +107,7 @@ class SupportMoves:
         self.cost = np.where(penalty.excluded, np.inf, level)
         self.ridge = np.zeros(n) if self.ball else np.where(penalty.excluded, 0.0, penalty.l2)
         self.counted = ~penalty.unpenalised if self.ball else np.ones(n, dtype=bool)
+        self._all_count = bool(self.counted.all())
         self.limit: int = min(penalty.k, n) if self.ball else n  # non-zeros among those counted
         self.forced = np.flatnonzero((self.cost == 0.0) & (penalty.unpenalised if self.ball else True))
         self.largest = largest_support(problem, self.ridge)
@@ -148,7 +150,7 @@ class SupportMoves:
     @property
     def room(self) -> int:
         """How many more of the coefficients that count may come in; negative where some must leave."""
-        return self.limit - int(self.counted[self.support].sum())
+        return self.limit - (self.k if self._all_count else int(self.counted[self.support].sum()))
 
     @property
     def value(self) -> float:
@@ -258,6 +260,8 @@ class SupportMoves:
 
     def _wanted(self, support: Array) -> Array:
         """Return the columns to bring in: those without a cost come first."""
+        if not self.forced.size:
+            return support
         rest = support[~np.isin(support, self.forced)]
         return np.concatenate([self.forced, rest]).astype(np.int64)
 
@@ -335,12 +339,13 @@ class SupportMoves:
         """Return what of a correlation can move a coefficient from zero."""
         return np.abs(slope)
 
-    @property
-    def promise(self) -> Array:
-        """By how much each column alone lowers the objective, its cost left out; -1 if excluded, (n,)."""
+    @cached_property
+    def by_promise(self) -> Array:
+        """Columns by how much each alone lowers the objective, its cost left out; the best first."""
         with np.errstate(divide="ignore", invalid="ignore"):
             alone = self._pull(self.correlations) ** 2 / self.squares
-        return np.where(np.isinf(self.cost), -1.0, np.where(self.squares > 0, alone, 0.0))
+        usable = np.flatnonzero(np.isfinite(self.cost) & (self.squares > 0))
+        return usable[np.argsort(-alone[usable], kind="stable")]
 
     def saved(self) -> tuple[Any, ...]:
         """Return a copy of where the search stands."""

@@ -21,7 +21,7 @@ from sparseinv.support_moves import ROUNDING, SupportMoves
 Array = np.ndarray[Any, Any]
 
 _SMALL, _MIDDLE = 100_000, 2_000_000  # entries of A up to which starts are many, and a few
-_MANY, _FEW = 24, 4  # starts there
+_MANY, _FEW = 16, 4  # starts there
 _EXCHANGES = 8  # exchanges that do not improve from which a local minimum is left
 _CHAIN = 3  # moves that each of them may be followed by
 _WORK = 1e8  # multiplications after which a step returns
@@ -65,7 +65,7 @@ class LocalSearch(Solver):
     Parameters
     ----------
     restarts : int, optional
-        Random supports from which the search begins again; None: 24 for up to 1e5 entries of A, 4 for up to
+        Random supports from which the search begins again; None: 16 for up to 1e5 entries of A, 4 for up to
         2e6, none beyond, and none after 2e9 multiplications. With many, ``max_time`` of `solve` is a budget:
         shortly before it the search ends.
     seed : int
@@ -152,16 +152,16 @@ class LocalSearch(Solver):
             moves.x, moves=moves, rng=np.random.default_rng(self.seed), seen=set(),
             left=given if self.restarts is None else int(self.restarts), waiting=list(self.starts or ()),
         )  # fmt: skip
+        if problem.scale == 0.0:
+            state.left, state.waiting = 0, []
         state.settled = False
         return state
 
     def step(self, problem: Problem, state: LocalSearchState, budget: Budget) -> Outcome:
         """Move between supports for about a tenth of a second; end when nothing is left to try."""
-        moves, most = state.moves, state.work + _WORK
-        while state.work < most:
+        moves, most, last = state.moves, state.work + _WORK, state.n_iter + budget.iterations
+        while state.work < most and state.n_iter < last:
             state.n_iter += 1
-            if state.n_iter > budget.iterations:
-                break
             if state.support is not None and budget.seconds < _LAST:
                 return self._end(state)
             if state.inner is not None:
@@ -260,9 +260,9 @@ class LocalSearch(Solver):
         moves, rng = state.moves, state.rng
         best = np.empty(0, dtype=np.int64) if state.support is None else state.support
         size = min(int(rng.integers(1, _LARGER * best.size + _EXTRA)), moves.largest)
-        pool = np.argsort(moves.promise)[::-1][: max(_POOL * size, _LEAST)]
+        pool = moves.by_promise[: max(_POOL * size, _LEAST)]
         kept = rng.permutation(best)[: int(rng.integers(0, min(best.size, size) + 1))]
-        drawn = rng.permutation(np.setdiff1d(pool, kept))[: max(size - kept.size, 0)]
+        drawn = rng.permutation(pool[~(pool[:, None] == kept).any(axis=1)])[: max(size - kept.size, 0)]
         return np.concatenate([kept, drawn]).astype(np.int64)
 
 
