@@ -248,9 +248,7 @@ def solve_path(
         callback, progress, _is_single(A, operator, b),
     )  # fmt: skip
     if isinstance(penalty, L0Ball) and levels is None:
-        return follow_balls(
-            follower, _problem(operator, vector, penalty, solver, rng, check_operator), began
-        )
+        return follow_balls(follower, _problem(operator, vector, penalty, solver, rng, check_operator), began)
     leveled = check_levels(penalty, levels, operator.shape[1])
     problem = _problem(operator, vector, unit_penalty(leveled), solver, rng, check_operator)
     levels = grid(problem, n_lams, ratio) if levels is None else levels

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -22,6 +22,8 @@ class SignedMoves(SupportMoves):
     formulas hold as bounds, and exactly where no sign changes: only moves whose bound promises more than the
     best one found are refitted, each in a few times k^2 multiplications.
     """
+
+    price: ClassVar[float] = 20.0
 
     def __init__(self, problem: Problem) -> None:
         penalty = problem.penalty
@@ -48,7 +50,7 @@ class SignedMoves(SupportMoves):
         counted = self.counted if k < self.largest else np.ones_like(self.counted)
         bounds(
             self._T, self._H, self._beta, self.g, self.d, self.squares, self.cost, *signed, self._support,
-            self.inside, counted, grown, k, most,
+            self.inside, counted, grown, k, self._gains, most,
         )  # fmt: skip
         order = np.flatnonzero(most > least)
         order = order[np.argsort(-most[order], kind="stable")]
@@ -62,7 +64,10 @@ class SignedMoves(SupportMoves):
     def _scratch(self, size: int) -> tuple[Any, ...]:
         if not self._room or self._room[0].shape[0] < size:
             most = 2 * size
-            flags, numbers = (np.zeros(most, dtype=bool) for _ in range(2)), (np.zeros(most) for _ in range(6))
+            flags, numbers = (
+                (np.zeros(most, dtype=bool) for _ in range(2)),
+                (np.zeros(most) for _ in range(6)),
+            )
             self._room = (np.zeros((most, most)), *flags, *numbers)
         return self._room
 

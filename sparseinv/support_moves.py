@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from functools import cached_property
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -82,9 +82,7 @@ class KeptColumns:
         products = operator.rmatmat(np.asfortranarray(operator.columns(np.array(index))))
         if problem.dtype.kind != "c":
             products = products.real
-        return {
-            j: np.ascontiguousarray(products[:, k], dtype=problem.dtype) for k, j in enumerate(index)
-        }
+        return {j: np.ascontiguousarray(products[:, k], dtype=problem.dtype) for k, j in enumerate(index)}
 
 
 class SupportMoves:
@@ -95,6 +93,9 @@ class SupportMoves:
     all of them; a move costs O(k n) and, for a column seen for the first time, one product with A^H.
     Coefficients without a cost that need not be counted come first and stay.
     """
+
+    #: multiplications per entry of H A_S^H A that finding and making a move takes
+    price: ClassVar[float] = 6.0
 
     def __init__(self, problem: Problem) -> None:
         from sparseinv.kernels.support import BLOCK

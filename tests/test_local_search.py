@@ -9,8 +9,8 @@ from scipy import sparse
 import sparseinv as si
 from sparseinv.operators.adapt import system
 from sparseinv.problem import Problem
-from sparseinv.support_moves import Move, SupportMoves
 from sparseinv.signed_moves import moves_of
+from sparseinv.support_moves import Move, SupportMoves
 
 
 def coherent(seed, m, n, rho=0.9):
@@ -225,7 +225,7 @@ def test_search_refuses_what_it_cannot_treat():
     ):
         with pytest.raises(ValueError, match=words):
             si.solve(A, b, penalty, solver=si.LocalSearch())
-    with pytest.raises(ValueError, match="levels of .x. with complex data"):
+    with pytest.raises(ValueError, match=r"levels of .x. with complex data"):
         si.solve(A * 1j, b, si.L0(0.1, l1=0.2), solver=si.LocalSearch())
     with pytest.raises(TypeError, match="starts is"):
         si.LocalSearch(starts=("IRL1",))

@@ -17,6 +17,7 @@ import numpy as np
 
 from sparseinv.kernels.jit import kernel
 
+BLOCK = 512  # columns looked at together: their gains stay in the nearest cache
 DEPENDENT = 1e-10  # share of its squared norm below which a column counts as explained by the support
 ROUNDING = 1e-13  # violations of the optimality conditions below this, relative, are none
 
@@ -98,8 +99,30 @@ def fit(W, inside, barred, full, q, l1, nonnegative, signs, x, z, tol, size):
 
 
 @kernel()
-def refit(T, H, beta, d, squares, correlations, l1, nonnegative, support, k, leaves, enters, tol,
-          W, inside, barred, full, q, levels, signs, x, z):
+def refit(
+    T,
+    H,
+    beta,
+    d,
+    squares,
+    correlations,
+    l1,
+    nonnegative,
+    support,
+    k,
+    leaves,
+    enters,
+    tol,
+    W,
+    inside,
+    barred,
+    full,
+    q,
+    levels,
+    signs,
+    x,
+    z,
+):
     """Fit the support after a move, entry k of x being the column that enters; return the new objective.
 
     The objective lacks ``scale`` and the costs. The arguments from W on are scratch of k + 1 places.
@@ -162,24 +185,60 @@ def bound(H, beta, g, d, squares, cost, l1, nonnegative, support, t, i, j):
 
 
 @kernel()
-def bounds(T, H, beta, g, d, squares, cost, l1, nonnegative, support, inside, counted, room, k, most):
-    """Put into ``most`` what the best move that brings in each column gains at most."""
-    for j in range(g.size):
-        most[j] = -np.inf
-        if not inside[j] and (room > 0 or not counted[j]):
-            most[j] = bound(H, beta, g, d, squares, cost, l1, nonnegative, support, 0.0, -1, j)
-    for i in range(k):
-        own = counted[support[i]]
-        for j in range(g.size):
-            if not inside[j] and (room > 0 or own or not counted[j]):
-                gain = bound(H, beta, g, d, squares, cost, l1, nonnegative, support, T[i, j], i, j)
-                if gain > most[j]:
-                    most[j] = gain
+def bounds(T, H, beta, g, d, squares, cost, l1, nonnegative, support, inside, counted, room, k, gains, most):
+    """Put into ``most`` what the best move that brings in each column gains at most.
+
+    ``gains`` is scratch of BLOCK entries.
+    """
+    for low in range(0, g.size, BLOCK):
+        high = min(low + BLOCK, g.size)
+        gs, ds, full, levels, out = g[low:high], d[low:high], squares[low:high], l1[low:high], most[low:high]
+        for j in range(gs.size):
+            excess = max((gs[j] if nonnegative else abs(gs[j])) - levels[j], 0.0)
+            free = ds[j] > DEPENDENT * full[j] and (room > 0 or not counted[low + j])
+            out[j] = 0.5 * excess * excess / ds[j] if free else -np.inf
+        for i in range(k):
+            bend = 1.0 / H[i, i]
+            turn = beta[i] * bend
+            base = cost[support[i]] - 0.5 * beta[i] * turn
+            everything = room > 0 or counted[support[i]]
+            ts = T[i, low:high]
+            for j in range(gs.size):
+                t = ts[j]
+                left = ds[j] + bend * t * t
+                slope = gs[j] + turn * t
+                excess = max((slope if nonnegative else abs(slope)) - levels[j], 0.0)
+                free = left > DEPENDENT * full[j] and (everything or not counted[low + j])
+                gains[j] = 0.5 * excess * excess / left + base if free else -np.inf
+            for j in range(gs.size):
+                out[j] = max(out[j], gains[j])
+        for j in range(gs.size):
+            out[j] = -np.inf if inside[low + j] else out[j] - cost[low + j]
 
 
 @kernel()
-def best_signed_move(T, H, beta, g, d, squares, cost, l1, nonnegative, correlations, support, inside, counted,
-                     room, k, least, tol, order, most, scratch):
+def best_signed_move(
+    T,
+    H,
+    beta,
+    g,
+    d,
+    squares,
+    cost,
+    l1,
+    nonnegative,
+    correlations,
+    support,
+    inside,
+    counted,
+    room,
+    k,
+    least,
+    tol,
+    order,
+    most,
+    scratch,
+):
     """Return (gain, i, j) of the best move by more than ``least``, or (-inf, -1, -1).
 
     Moves are refitted in the order of what they gain at most, until no bound is above the best gain found.
@@ -193,8 +252,30 @@ def best_signed_move(T, H, beta, g, d, squares, cost, l1, nonnegative, correlati
         now += cost[support[u]] - 0.5 * (correlations[support[u]] - l1[support[u]] * sign) * beta[u]
     for i in range(k):
         if cost[support[i]] - 0.5 * beta[i] * beta[i] / H[i, i] > max(best, least):
-            value = refit(T, H, beta, d, squares, correlations, l1, nonnegative, support, k, i, -1, tol,
-                          W, flags, barred, full, q, levels, signs, x, z)
+            value = refit(
+                T,
+                H,
+                beta,
+                d,
+                squares,
+                correlations,
+                l1,
+                nonnegative,
+                support,
+                k,
+                i,
+                -1,
+                tol,
+                W,
+                flags,
+                barred,
+                full,
+                q,
+                levels,
+                signs,
+                x,
+                z,
+            )
             gain = now - value - charged(cost, support, x, k, -1)
             if gain > max(best, least):
                 best, leaves, enters = gain, i, -1
@@ -209,8 +290,30 @@ def best_signed_move(T, H, beta, g, d, squares, cost, l1, nonnegative, correlati
             t = T[i, j] if i >= 0 else 0.0
             if not bound(H, beta, g, d, squares, cost, l1, nonnegative, support, t, i, j) > max(best, least):
                 continue
-            value = refit(T, H, beta, d, squares, correlations, l1, nonnegative, support, k, i, j, tol,
-                          W, flags, barred, full, q, levels, signs, x, z)
+            value = refit(
+                T,
+                H,
+                beta,
+                d,
+                squares,
+                correlations,
+                l1,
+                nonnegative,
+                support,
+                k,
+                i,
+                j,
+                tol,
+                W,
+                flags,
+                barred,
+                full,
+                q,
+                levels,
+                signs,
+                x,
+                z,
+            )
             gain = now - value - charged(cost, support, x, k, j)
             if gain > max(best, least):
                 best, leaves, enters = gain, i, j

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -152,10 +153,8 @@ def follow_balls(follower: Follower, problem: Problem, began: float) -> Path:
 
 def _improve(supports: SupportPath) -> None:
     # what fails here fails again in the runs that follow, which say so in their status
-    try:
+    with contextlib.suppress(OperatorFailure, OutOfTime):
         supports.improve()
-    except (OperatorFailure, OutOfTime):
-        pass
 
 
 def _solved(

@@ -170,13 +170,13 @@ class LocalSearch(Solver):
                 state.descending = True
             if state.descending:
                 state.descending = not moves.descend(1)
-                state.work += 6.0 * problem.n * (moves.k + 1) + _MOVE
+                state.work += moves.price * problem.n * (moves.k + 1) + _MOVE
                 if state.descending:
                     continue
             if self._accept(problem, state) and self._chain(problem, state):
                 state.descending = True
                 continue
-            state.work += _CHAIN * _EXCHANGES * (6.0 * problem.n * (moves.k + 1) + _MOVE)
+            state.work += _CHAIN * _EXCHANGES * (moves.price * problem.n * (moves.k + 1) + _MOVE)
             if not self._begin(problem, state):
                 return self._end(state)
         if state.support is None:
