@@ -101,8 +101,8 @@ def solve(
     the residual's size would reach), L2 exact leave-one-out (generalised cross-validation for
     operators), L0 sigma^2 log n with sigma estimated.
     Convex penalties are certified by a duality gap, a bound on the distance to the global minimum; L0
-    by the best decrease that changing one coefficient gives (columns in memory) or by first-order
-    stationarity (matrix-free).
+    by the best decrease that adding, removing or exchanging a coefficient gives (LocalSearch), that changing
+    one coefficient gives (columns in memory) or by first-order stationarity (matrix-free).
 
     Examples
     --------
@@ -220,8 +220,8 @@ def solve_path(
     Notes
     -----
     Convex penalties: every result is a minimiser as proved by its certificate, whatever the start. For
-    L0 the start matters. IRL1 (auto) reweights anew at every level and keeps the solution of the level
-    before as a candidate. The other solvers end in the local minimum that is reached from the solution
+    L0 the start matters. LocalSearch (auto at moderate sizes) begins at the support of the level before and
+    then elsewhere; IRL1 reweights anew at every level and keeps that solution as a candidate. The other solvers end in the local minimum that is reached from the solution
     of the level before, which can differ from that of `solve` at the same lam, for better or worse.
     For `L0Ball` one run finds all supports: on the way up each grows from the one before, on the way down
     each shrinks from the one after, exchanges lower it, and the better one is kept until nothing changes.
