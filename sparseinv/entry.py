@@ -221,8 +221,9 @@ def solve_path(
     -----
     Convex penalties: every result is a minimiser as proved by its certificate, whatever the start. For
     L0 the start matters. LocalSearch (auto at moderate sizes) begins at the support of the level before and
-    then elsewhere; IRL1 reweights anew at every level and keeps that solution as a candidate. The other solvers end in the local minimum that is reached from the solution
-    of the level before, which can differ from that of `solve` at the same lam, for better or worse.
+    then elsewhere; IRL1 reweights anew at every level and keeps that solution as a candidate. The other
+    solvers end in the local minimum that is reached from the solution of the level before, which can differ
+    from that of `solve` at the same lam, for better or worse.
     For `L0Ball` one run finds all supports: on the way up each grows from the one before, on the way down
     each shrinks from the one after, exchanges lower it, and the better one is kept until nothing changes.
     Cost: the checks of input and operator, column norms and the norm of A are paid once; a matrix-free
