@@ -155,6 +155,13 @@ def test_fewest_nonzeros_of_exact_data_with_a_residual_of_zero():
     assert not fewest_nonzeros(bound(A, np.zeros(30)), 0.0).x.any()
 
 
+def test_a_target_that_arithmetic_misses_is_not_called_unreachable():
+    A, b = coherent(8, 60, 200, rho=0.5)
+    result = fewest_nonzeros(bound(A, b), 0.0)
+    assert result.status in (si.Status.PRECISION_FLOOR, si.Status.CONVERGED)
+    assert np.linalg.norm(A @ result.x - b) <= 1e-5 * np.linalg.norm(b)
+
+
 def test_fewest_nonzeros_within_no_time_say_so():
     A, b = coherent(6, 60, 300)
     result = fewest_nonzeros(bound(A, b), 0.05 * np.linalg.norm(b), stopping=Stopping(max_time=0.0))

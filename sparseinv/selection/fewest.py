@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sparseinv.driver import Run
+from sparseinv.nonnegative import nonnegative_fit
 from sparseinv.penalties.balls import Ball
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem, squared
@@ -21,6 +22,7 @@ from sparseinv.stopping import Progress, Stopping
 Array = np.ndarray[Any, Any]
 
 _ROUNDING = 1e-9  # of the target, by which a residual may exceed it
+_ENTRIES = 1 << 26  # of A up to which a target is proved to be out of reach by least squares
 _FLOOR = 1e-13  # of ||b||: a residual below it is zero
 
 
@@ -56,7 +58,9 @@ def fewest_nonzeros(
     Result
         Of the ball with k non-zeros, k the fewest found. Its certificate says that no exchange lowers
         ||A x - b|| at this k; that fewer do not suffice is not proved, ``detail`` says what was tried.
-        UNREACHABLE with the x of least residual found if that is above the target.
+        Where the target is not met, with the x of least residual found: UNREACHABLE if least squares on all
+        columns miss it, too, PRECISION_FLOOR if they do not or are too large: residuals below about 1e-6
+        ||b|| are beyond what the search resolves once the support is large.
 
     Raises
     ------
@@ -185,11 +189,26 @@ class _Goal:
         result = self._run(k, LocalSearch(restarts=0), start).finish(single=single)
         reached = math.sqrt(2.0 * result.objective)
         if self.k is None:
-            status = Status.MAX_TIME if hurried else Status.UNREACHABLE
+            proven = not hurried and self._least() > self.target
+            status = Status.MAX_TIME if hurried else Status.PRECISION_FLOOR
+            status = Status.UNREACHABLE if proven else status
             detail = f"The least residual norm found is {reached:.6g}, the target {self.outer:.6g}."
         else:
             status, detail = result.status, f"||A x - b|| = {reached:.6g}. {self.tried}".strip()
         return dataclasses.replace(result, status=status, detail=f"{detail} {result.detail}".strip())
+
+    def _least(self) -> float:
+        """Return the residual norm of least squares on all columns, 0 where that would take too long."""
+        problem, penalty = self.problem, self.problem.penalty
+        index = np.flatnonzero(~penalty.excluded & (problem.column_norms > 0))
+        if problem.m * index.size > _ENTRIES:
+            return 0.0
+        columns = problem.operator.columns(index) / problem.column_norms[index]
+        if penalty.nonnegative:
+            x = nonnegative_fit(columns, problem.b)
+        else:
+            x = np.linalg.lstsq(columns, problem.b, rcond=None)[0]
+        return math.sqrt(squared(columns @ x - problem.b))
 
     def _run(self, k: int, solver: LocalSearch, x0: Array | None) -> Run:
         at = self.problem.with_penalty(dataclasses.replace(self.problem.penalty, k=k))
