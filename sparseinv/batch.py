@@ -26,8 +26,10 @@ from sparseinv.selection.defaults import at_level, choose_lam
 from sparseinv.solvers.auto import choose, complete
 from sparseinv.solvers.base import Solver, start_point
 from sparseinv.solvers.least_squares import DirectSystem, is_direct
+from sparseinv.solvers.local_search import LocalSearch
 from sparseinv.solvers.ridge import Ridge
 from sparseinv.stopping import ColumnBar, History, Progress, Stopping
+from sparseinv.support_moves import KeptColumns
 
 Array = np.ndarray[Any, Any]
 
@@ -56,6 +58,8 @@ def solve_columns(columns: Columns, n_threads: int | None, progress: bool) -> Ba
     k = columns.B.shape[1]
     bar = ColumnBar(k) if progress else None
     width, work = _regime(columns)
+    if k > 1 and isinstance(_method(columns.problem, columns.solver)[0], LocalSearch):
+        KeptColumns.share(columns.problem)
     count = min(threads.available_cores() if n_threads is None else n_threads, math.ceil(k / width))
 
     def counted(part: range) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 from sparseinv.dual_points import refits
 from sparseinv.operators.matrix import inner
 from sparseinv.problem import Problem, squared
-from sparseinv.support_moves import SupportMoves
+from sparseinv.signed_moves import judges, moves_of
 
 Array = np.ndarray[Any, Any]
 
@@ -223,7 +223,7 @@ def _custom_value(problem: Problem, x: Array, r: Array, nu: Array, c: Array) -> 
 
 def _local(problem: Problem, x: Array, r: Array, wanted: Kind) -> tuple[Kind, float]:
     penalty = problem.penalty
-    if wanted is Kind.SWAP_MINIMUM and SupportMoves.judges(problem, x):
+    if wanted is Kind.SWAP_MINIMUM and judges(problem, x):
         return wanted, _swap_decrease(problem, x, r)
     g = problem.gradient(r)
     if (
@@ -255,7 +255,7 @@ def _local(problem: Problem, x: Array, r: Array, wanted: Kind) -> tuple[Kind, fl
 
 def _swap_decrease(problem: Problem, x: Array, r: Array) -> float:
     """Return the exact best decrease of the objective by adding, removing or exchanging one coefficient."""
-    moves = SupportMoves.of(problem)
+    moves = moves_of(problem)
     moves.restart(np.flatnonzero(x))
     lowest = moves.value - max(moves.best().gain, 0.0)
     return max(problem.objective(x, r) - lowest, 0.0)

@@ -16,9 +16,11 @@ from sparseinv.driver import Run, run
 from sparseinv.intercept import Intercept, intercept_value
 from sparseinv.operators.adapt import as_operator, system
 from sparseinv.operators.base import Operator
+from sparseinv.penalties.balls import L0Ball
 from sparseinv.penalties.base import Leveled, Penalty
 from sparseinv.problem import Problem
 from sparseinv.result import Batch, Interrupted, Path, Result, Selection, Status
+from sparseinv.selection.ball_path import follow_balls
 from sparseinv.selection.defaults import at_level, choose_lam
 from sparseinv.selection.path import Follower, check_levels, factored, grid, unit_penalty
 from sparseinv.selection.selector import Selector, Task, check_selector
@@ -104,8 +106,8 @@ def solve(
     the residual's size would reach), L2 exact leave-one-out (generalised cross-validation for
     operators), L0 sigma^2 log n with sigma estimated.
     Convex penalties are certified by a duality gap, a bound on the distance to the global minimum; L0
-    by the best decrease that changing one coefficient gives (columns in memory) or by first-order
-    stationarity (matrix-free).
+    by the best decrease that adding, removing or exchanging a coefficient gives (LocalSearch), that changing
+    one coefficient gives (columns in memory) or by first-order stationarity (matrix-free).
 
     Examples
     --------
@@ -188,6 +190,7 @@ def solve_path(
     penalty : Penalty
         One with a level. With ``lam=None`` a level t is lam itself; a lam that is set is taken as
         relative factors, lam_j = t * lam_j. Weights, groups, zero and infinite levels are respected.
+        `L0Ball` (k): solutions with at most 0, 1, ..., k non-zeros; ``lams`` of the path holds these numbers.
     lams : array_like, shape (K,), optional
         Levels, finite and >= 0; sorted decreasingly, repeated ones kept.
     n_lams : int
@@ -230,9 +233,12 @@ def solve_path(
     Notes
     -----
     Convex penalties: every result is a minimiser as proved by its certificate, whatever the start. For
-    L0 the start matters. IRL1 (auto) reweights anew at every level and keeps the solution of the level
-    before as a candidate. The other solvers end in the local minimum that is reached from the solution
-    of the level before, which can differ from that of `solve` at the same lam, for better or worse.
+    L0 the start matters. LocalSearch (auto at moderate sizes) begins at the support of the level before and
+    then elsewhere; IRL1 reweights anew at every level and keeps that solution as a candidate. The other
+    solvers end in the local minimum that is reached from the solution of the level before, which can differ
+    from that of `solve` at the same lam, for better or worse.
+    For `L0Ball` one run finds all supports: on the way up each grows from the one before, on the way down
+    each shrinks from the one after, exchanges lower it, and the better one is kept until nothing changes.
     Cost: the checks of input and operator, column norms and the norm of A are paid once; a matrix-free
     A with an L0 penalty also pays its column norms for lam_max. A tall dense real A (m >= 3 n, n <= 2000)
     with a convex penalty is replaced by the factor of its Gram matrix for 8 levels or more; every answer is
@@ -252,13 +258,17 @@ def solve_path(
     n_lams, ratio = validation.count(n_lams, "n_lams", least=1), validation.fraction(ratio, "ratio")
     operator, vector = system(A, b)
     added, single = Intercept.of(intercept, penalty, operator.shape[1]), _is_single(A, operator, b)
-    operator = added.operator(operator)
-    leveled = check_levels(added.penalty(penalty), levels, operator.shape[1])
-    problem = _problem(operator, vector, unit_penalty(leveled), solver, rng, check_operator)
+    operator, penalty = added.operator(operator), added.penalty(penalty)
     follower = Follower(
         lambda at: resolve(at, solver), stopping, None if max_iter is None else stopping.max_iter,
         added.callback(callback), progress, single,
     )  # fmt: skip
+    if isinstance(penalty, L0Ball) and levels is None:
+        problem = _problem(operator, vector, penalty, solver, rng, check_operator)
+        with added.unwrapping():
+            return added.path(follow_balls(follower, problem, began))
+    leveled = check_levels(penalty, levels, operator.shape[1])
+    problem = _problem(operator, vector, unit_penalty(leveled), solver, rng, check_operator)
     levels = grid(problem, n_lams, ratio) if levels is None else levels
     with added.unwrapping():
         return added.path(follow(follower, problem, leveled, levels, began))

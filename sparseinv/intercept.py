@@ -14,6 +14,7 @@ from sparseinv.operators.algebra import HStack
 from sparseinv.operators.base import Operator
 from sparseinv.operators.bordered import BorderedMatrix
 from sparseinv.operators.matrix import DenseMatrix, ExplicitMatrix
+from sparseinv.penalties.balls import L0Ball
 from sparseinv.penalties.base import Leveled, Penalty
 from sparseinv.penalties.group import GroupL1
 from sparseinv.result import Batch, Interrupted, Path, Result
@@ -45,9 +46,9 @@ class Intercept:
             raise TypeError(f"intercept is {wanted!r}, but True or False is needed")
         if not wanted:
             return cls(n)
-        if not isinstance(penalty, Leveled):
+        if not isinstance(penalty, (Leveled, L0Ball)):
             raise TypeError(
-                f"intercept=True needs a penalty with one level per coefficient, but penalty is {penalty!r}; "
+                f"intercept=True needs a penalty with one level per coefficient or L0Ball, not {penalty!r}; "
                 "take the means off b and off the columns of A instead"
             )
         penalty.bind(n)
@@ -69,6 +70,9 @@ class Intercept:
         if not self.signs:
             return penalty
         zeros = np.zeros(len(self.signs))
+        if isinstance(penalty, L0Ball):
+            counted = 1.0 if penalty.weights is None else penalty.weights
+            return dataclasses.replace(penalty, weights=np.append(np.broadcast_to(counted, self.n), zeros))
         index, labels = penalty.grouping(self.n)
         changes: dict[str, Any] = {}
         if index is not None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any, NamedTuple
+from functools import cached_property
+from threading import Lock
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -11,13 +13,14 @@ from sparseinv.problem import Problem
 
 Array = np.ndarray[Any, Any]
 
-_ROUNDING = 1e-12  # a gain below this, relative to 1/2 ||b||^2, is none
-_REFRESH = 50  # moves after which everything is formed anew
-_CACHE = 1 << 29  # bytes of products A^T a_j that are kept
-_BYTES = 1 << 31  # of H A_S^T A: a support does not grow beyond
+ROUNDING = 1e-12  # a gain below this, relative to 1/2 ||b||^2, is none
+REFRESH = 50  # moves after which everything is formed anew
+_CACHE = 1 << 29  # bytes of products A^H a_j that are kept
+_BYTES = 1 << 31  # of H A_S^H A: a support does not grow beyond
 _TOGETHER = 8  # columns whose products are formed at once where one alone costs a pass over A
 _LARGE = 1 << 20  # entries of A from which that is so
 _BLOCK = 64  # columns formed at once, at most
+_DEPENDENT = 1e-10  # share of its squared norm below which a column counts as explained by the support
 
 
 class Move(NamedTuple):
@@ -28,82 +31,97 @@ class Move(NamedTuple):
     enters: int  # column, -1 for none
 
 
-class Columns:
-    """Products A^T a_j, kept for as long as they fit; searches on the same A share them."""
+class KeptColumns:
+    """Products A^H a_j, kept for as long as they fit; searches on the same A share them.
 
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
+    Where searches run side by side every product is formed by itself, so that its bits do not depend on who
+    asked first.
+    """
+
+    def __init__(self, problem: Problem, *, alone: bool = True) -> None:
+        self._alone = alone
+        self._lock = Lock()
         self._rows: OrderedDict[int, Array] = OrderedDict()
-        self._most = max(2 * _TOGETHER, _CACHE // (8 * max(problem.n, 1)))
+        self._most = max(2 * _TOGETHER, _CACHE // (problem.dtype.itemsize * max(problem.n, 1)))
 
-    def take(self, index: Array, likely: Array | None = None) -> list[Array]:
-        """Return A^T a_j for the columns ``index``; form those of ``likely`` along with them."""
-        found = {int(j): self._rows[int(j)] for j in index if int(j) in self._rows}
+    @classmethod
+    def of(cls, problem: Problem) -> KeptColumns:
+        """Return those of the problem: one for all that share its A, the certificate of a run included."""
+        kept: KeptColumns = problem.__dict__.setdefault("columns_kept", cls(problem))
+        return kept
+
+    @classmethod
+    def share(cls, problem: Problem) -> None:
+        """Let all problems that come from this one by other data share their columns, in any thread."""
+        problem.__dict__["columns_kept"] = cls(problem, alone=False)
+        problem.column_norms  # noqa: B018  (kept by the problem, and so by those that come from it)
+
+    def take(self, problem: Problem, index: Array, likely: Array | None = None) -> list[Array]:
+        """Return A^H a_j for the columns ``index``; form those of ``likely`` along with them."""
+        with self._lock:
+            found = {int(j): self._rows[int(j)] for j in index if int(j) in self._rows}
+            known = set(self._rows) if likely is not None else set()
         missing = [int(j) for j in index if int(j) not in found]
-        if missing and likely is not None:
-            more = [int(j) for j in likely if int(j) not in self._rows and int(j) not in missing]
+        if missing and likely is not None and self._alone:
+            more = [int(j) for j in likely if int(j) not in known and int(j) not in missing]
             missing += more[: max(0, _TOGETHER - len(missing))]
-        for start in range(0, len(missing), _BLOCK):
-            found |= self._formed(missing[start : start + _BLOCK])
-        for j, row in found.items():
-            self._rows[j] = row
-            self._rows.move_to_end(j)
-        while len(self._rows) > self._most:
-            self._rows.popitem(last=False)
+        block = _BLOCK if self._alone else 1
+        for start in range(0, len(missing), block):
+            found |= self._formed(problem, missing[start : start + block])
+        with self._lock:
+            for j, row in found.items():
+                self._rows[j] = row
+                self._rows.move_to_end(j)
+            while len(self._rows) > self._most:
+                self._rows.popitem(last=False)
         return [found[int(j)] for j in index]
 
-    def _formed(self, index: list[int]) -> dict[int, Array]:
-        operator = self.problem.operator
+    @staticmethod
+    def _formed(problem: Problem, index: list[int]) -> dict[int, Array]:
+        operator = problem.operator
         products = operator.rmatmat(np.asfortranarray(operator.columns(np.array(index))))
-        return {j: np.ascontiguousarray(products[:, k]) for k, j in enumerate(index)}
+        if problem.dtype.kind != "c":
+            products = products.real
+        return {j: np.ascontiguousarray(products[:, k], dtype=problem.dtype) for k, j in enumerate(index)}
 
 
 class SupportMoves:
     """Hold a support with its refitted coefficients, and find, judge and make moves.
 
-    Minimises ``1/2 ||A x - b||^2 + sum_j cost_j [x_j != 0] + ridge_j |x_j|^2 / 2`` over supports of at most
-    ``most`` coefficients; real data. Every exchange is judged after a full refit, in O(k n) for all of them;
-    a move costs O(k n) and, for a column seen for the first time, one product with A^T.
+    Minimises ``1/2 ||A x - b||^2 + sum_j cost_j [x_j != 0] + ridge_j |x_j|^2 / 2`` with at most ``limit``
+    non-zeros among the coefficients that count. Every exchange is judged after a full refit, in O(k n) for
+    all of them; a move costs O(k n) and, for a column seen for the first time, one product with A^H.
+    Coefficients without a cost that need not be counted come first and stay.
     """
 
-    def __init__(self, problem: Problem, cost: Array, ridge: Array, most: int) -> None:
+    #: multiplications per entry of H A_S^H A that finding and making a move takes
+    price: ClassVar[float] = 6.0
+
+    def __init__(self, problem: Problem) -> None:
         from sparseinv.kernels.support import BLOCK
 
-        n = problem.n
-        self.problem, self.ridge = problem, ridge
-        # one for all problems with this A, the certificate of a run included
-        self.columns: Columns = problem.__dict__.setdefault("columns_kept", Columns(problem))
-        self.most = min(most, problem.m if not ridge.all() else n, n, _BYTES // (8 * max(n, 1)))
-        self.cost = cost
+        penalty, n = problem.penalty, problem.n
+        self.problem = problem
+        self.columns = KeptColumns.of(problem)
+        self.ball = hasattr(penalty, "k")
+        level = np.zeros(n) if self.ball else penalty.l0
+        self.cost = np.where(penalty.excluded, np.inf, level)
+        self.ridge = np.zeros(n) if self.ball else np.where(penalty.excluded, 0.0, penalty.l2)
+        self.counted = ~penalty.unpenalised if self.ball else np.ones(n, dtype=bool)
+        self._all_count = bool(self.counted.all())
+        self.limit: int = min(penalty.k, n) if self.ball else n  # non-zeros among those counted
+        self.forced = np.flatnonzero((self.cost == 0.0) & (penalty.unpenalised if self.ball else True))
+        self.largest = largest_support(problem, self.ridge)
         self.correlations = problem.gradient(problem.b)
-        self.squares = problem.column_norms**2 + ridge
+        self.squares = problem.column_norms**2 + self.ridge
+        self._stays = np.zeros(n, dtype=bool)
+        self._stays[self.forced] = True
         self._gains, self._which = np.empty(BLOCK), np.empty(BLOCK, dtype=np.int64)
         self._capacity = 0
-        self._support, self._T = np.zeros(0, dtype=np.int64), np.zeros((0, n))
-        self._H, self._beta = np.zeros((0, 0)), np.zeros(0)
+        self._support, self._T = np.zeros(0, dtype=np.int64), np.zeros((0, n), dtype=problem.dtype)
+        self._H, self._beta = np.zeros((0, 0), dtype=problem.dtype), np.zeros(0, dtype=problem.dtype)
+        self._shift = np.zeros(0)  # l1_j times the sign of the coefficient
         self.clear()
-
-    @staticmethod
-    def judges(problem: Problem, x: Array) -> bool:
-        """Tell whether all moves from x can be judged: real data, no level of |x|, no sign, enough memory."""
-        penalty = problem.penalty
-        if np.count_nonzero(x) >= _BYTES // (8 * max(problem.n, 1)):
-            return False
-        if "c" in (problem.operator.dtype.kind, problem.b.dtype.kind) or getattr(
-            penalty, "nonnegative", True
-        ):
-            return False
-        plain = hasattr(penalty, "l0") and not (penalty.l1[~penalty.excluded] > 0).any()
-        return plain or hasattr(penalty, "k")
-
-    @classmethod
-    def of(cls, problem: Problem) -> SupportMoves:
-        """Return the moves of a problem with an L0 penalty or an L0Ball."""
-        penalty, none = problem.penalty, np.zeros(problem.n)
-        if hasattr(penalty, "k"):
-            return cls(problem, none, none, penalty.k)
-        cost = np.where(penalty.excluded, np.inf, penalty.l0)
-        return cls(problem, cost, np.where(penalty.excluded, 0.0, penalty.l2), problem.n)
 
     def clear(self) -> None:
         """Empty the support."""
@@ -115,13 +133,15 @@ class SupportMoves:
     def _reserve(self, capacity: int) -> None:
         if capacity <= self._capacity:
             return
-        n, k = self.problem.n, self.k
-        support, T = np.zeros(capacity, dtype=np.int64), np.zeros((capacity, n))
-        H, beta = np.zeros((capacity, capacity)), np.zeros(capacity)
+        n, k, dtype = self.problem.n, self.k, self.problem.dtype
+        support, T = np.zeros(capacity, dtype=np.int64), np.zeros((capacity, n), dtype=dtype)
+        H, beta = np.zeros((capacity, capacity), dtype=dtype), np.zeros(capacity, dtype=dtype)
+        shift = np.zeros(capacity)
         if k:
             support[:k], T[:k], H[:k, :k] = self._support[:k], self._T[:k], self._H[:k, :k]
-            beta[:k] = self._beta[:k]
+            beta[:k], shift[:k] = self._beta[:k], self._shift[:k]
         self._support, self._T, self._H, self._beta, self._capacity = support, T, H, beta, capacity
+        self._shift = shift
 
     @property
     def support(self) -> Array:
@@ -129,28 +149,62 @@ class SupportMoves:
         return self._support[: self.k]
 
     @property
+    def room(self) -> int:
+        """How many more of the coefficients that count may come in; negative where some must leave."""
+        return self.limit - (self.k if self._all_count else int(self.counted[self.support].sum()))
+
+    @property
     def value(self) -> float:
         """The objective at the refitted coefficients."""
-        S = self.support
-        fit = float(self.correlations[S] @ self._beta[: self.k])
+        S, beta = self.support, self._beta[: self.k]
+        fit = float(np.vdot(self.correlations[S] - self._shift[: self.k], beta).real)
         return self.problem.scale - 0.5 * fit + float(self.cost[S].sum())
 
     @property
     def x(self) -> Array:
         """The refitted coefficients (n,)."""
-        out = np.zeros(self.problem.n)
+        out = np.zeros(self.problem.n, dtype=self.problem.dtype)
         out[self.support] = self._beta[: self.k]
         return out
 
-    def best(self, *, may_add: bool = True, may_remove: bool = True) -> Move:
-        """Return the move after which the objective is lowest."""
+    def refined(self, x: Array) -> Array:
+        """Return x on the present support after a step of iterative refinement, where that is no worse."""
+        problem, S = self.problem, self.support
+        r = problem.residual(x)
+        slope = problem.gradient(r)[S] + self.ridge[S] * x[S] + self._shift[: self.k]
+        y = x.copy()
+        y[S] -= self._H[: self.k, : self.k] @ slope
+        better = problem.objective(y, problem.residual(y)) < problem.objective(x, r)
+        return y if better and np.array_equal(y != 0, x != 0) else x
+
+    def marginal(self) -> tuple[float, float]:
+        """Return (what adding the best column gains, what removing the one that matters least loses)."""
+        loss = self._cheapest_removal().gain if self.k else 0.0
+        new = ~self.inside & (self.d > _DEPENDENT * self.squares)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            gain = np.where(new, 0.5 * self._pull(self.g) ** 2 / self.d, 0.0)
+        return float(gain.max(initial=0.0)), max(-loss, 0.0) if np.isfinite(loss) else 0.0
+
+    def best(self) -> Move:
+        """Return the move after which the objective is lowest; where too many are inside, a removal."""
         from sparseinv.kernels.support import best_move
 
+        room = self.room
+        if room < 0:
+            return self._cheapest_removal()
         gain, leaves, enters = best_move(
             self._T, self._H, self._beta, self.g, self.d, self.squares, self.cost, self._support,
-            self.inside, self.k, may_add and self.k < self.most, may_remove, self._gains, self._which,
+            self.inside, self._stays, self.k, room > 0 and self.k < self.largest, True, self._gains,
+            self._which,
         )  # fmt: skip
         return Move(float(gain), int(leaves), int(enters))
+
+    def _cheapest_removal(self) -> Move:
+        k, S = self.k, self.support
+        gains = self.cost[S] - 0.5 * np.abs(self._beta[:k]) ** 2 / np.diagonal(self._H)[:k].real
+        gains[self._stays[S] | ~self.counted[S]] = -np.inf
+        place = int(np.argmax(gains))
+        return Move(float(gains[place]), place, -1)
 
     def make(self, move: Move) -> None:
         """Change the support."""
@@ -159,39 +213,94 @@ class SupportMoves:
         if move.enters >= 0:
             self._insert(move.enters)
         self._age += 1
-        if self._age >= _REFRESH:
+        if self._age >= REFRESH:
             self.restart(self.support.copy())
 
     def restart(self, support: Array) -> None:
-        """Go over to another support, forming everything anew; columns that others explain are left out."""
-        self.clear()
-        self.columns.take(support)
-        for j in support:
-            if self.k < self.most and self.d[j] > 1e-10 * self.squares[j] and not self.inside[j]:
-                self._insert(int(j))
+        """Go over to another support, forming everything anew; columns that others explain are left out.
 
-    def descend(self, rounds: int = 1 << 30, *, may_remove: bool = True) -> bool:
+        Where more come in than may stay, those that matter least leave again.
+        """
+        self.clear()
+        support = self._wanted(support)
+        self._fill(support[~self.inside[support]], np.zeros(support.size))
+        self.trim()
+
+    def _fill(self, support: Array, shift: Array) -> None:
+        """Bring columns into the empty support, all at once unless they are nearly dependent."""
+        rows = self.columns.take(self.problem, support)
+        if 2 <= support.size <= self.largest and self._load(support, shift[: support.size], rows):
+            return
+        for j, own in zip(support, shift, strict=False):
+            if self.k < self.largest and self._is_new(j):
+                self._insert(int(j), float(own))
+
+    def _load(self, support: Array, shift: Array, rows: list[Array]) -> bool:
+        """Form everything by a Cholesky factorisation; return False where columns are nearly dependent."""
+        size = support.size
+        C = np.array(rows).conj()  # A_S^H A
+        C[np.arange(size), support] += self.ridge[support]
+        G = C[:, support]
+        try:
+            L = np.linalg.cholesky(0.5 * (G + G.conj().T))
+        except np.linalg.LinAlgError:
+            return False
+        if not (np.diagonal(L).real ** 2 > _DEPENDENT * self.squares[support]).all():
+            return False
+        inverse = np.linalg.inv(L)
+        H = inverse.conj().T @ inverse
+        self._reserve(size)
+        T = np.matmul(H, C, out=self._T[:size])
+        beta = H @ (self.correlations[support] - shift)
+        self.g = self.correlations - beta @ C.conj()
+        self.d = self.squares - np.einsum("ij,ij->j", C.conj(), T).real
+        self._H[:size, :size], self._beta[:size] = H, beta
+        self._support[:size], self._shift[:size], self.k = support, shift, size
+        self.inside[support] = True
+        return True
+
+    def _wanted(self, support: Array) -> Array:
+        """Return the columns to bring in: those without a cost come first."""
+        if not self.forced.size:
+            return support
+        rest = support[~np.isin(support, self.forced)]
+        return np.concatenate([self.forced, rest]).astype(np.int64)
+
+    def _is_new(self, j: int) -> bool:
+        return bool(self.d[j] > _DEPENDENT * self.squares[j]) and not self.inside[j]
+
+    def trim(self) -> None:
+        """Remove what costs least until no more are inside than may be."""
+        while self.room < 0:
+            move = self._cheapest_removal()
+            if not np.isfinite(move.gain):
+                break
+            self._delete(move.leaves)
+
+    def descend(self, rounds: int = 1 << 30) -> bool:
         """Make best moves while they improve; return whether none is left."""
         for _ in range(rounds):
-            move = self.best(may_remove=may_remove)
-            if not move.gain > _ROUNDING * self.problem.scale:
+            move = self.best()
+            if not move.gain > ROUNDING * self.problem.scale:
                 return True
             self.make(move)
         return False
 
-    def _insert(self, j: int) -> None:
+    def _insert(self, j: int, shift: float = 0.0) -> None:
         from sparseinv.kernels.support import insert
 
         self._reserve(self.k + 1 if self.k < self._capacity else 2 * self._capacity)
         likely = None
         if self.problem.explicit and self.problem.m * self.problem.n >= _LARGE:
-            promise = np.where(self.inside, 0.0, self.g**2 / np.maximum(self.d, 1e-10 * self.squares))
+            promise = np.where(
+                self.inside, 0.0, np.abs(self.g) ** 2 / np.maximum(self.d, _DEPENDENT * self.squares)
+            )
             likely = np.argpartition(promise, -min(_TOGETHER, promise.size))[-_TOGETHER:]
-        column = self.columns.take(np.array([j]), likely)[0].copy()
+        column = self.columns.take(self.problem, np.array([j]), likely)[0].copy()
         column[j] += self.ridge[j]
         at = column[self.support]
-        insert(self._T, self._H, self._beta, self.g, self.d, self.k, j, column, at)
-        self._support[self.k] = j
+        insert(self._T, self._H, self._beta, self.g, self.d, self.k, j, column, at, shift)
+        self._support[self.k], self._shift[self.k] = j, shift
         self.inside[j] = True
         self.k += 1
 
@@ -201,36 +310,61 @@ class SupportMoves:
         delete(self._T, self._H, self._beta, self.g, self.d, self.k, place)
         self.inside[self._support[place]] = False
         self.k -= 1
-        self._support[place] = self._support[self.k]
+        self._support[place], self._shift[place] = self._support[self.k], self._shift[self.k]
 
     def exchanges(self, count: int) -> list[Move]:
-        """Return the best exchanges that do not improve, at most one per column that leaves."""
+        """Return the exchanges that are the least bad, at most one per column that leaves.
+
+        What they gain is the gain without signs, an upper bound where signs matter.
+        """
         found = []
-        k, free = self.k, ~self.inside
-        for i in range(k):
-            t, h = self._T[i], self._H[i, i]
-            left = self.d + t * t / h
-            usable = free & (left > 1e-10 * self.squares)
+        free = ~self.inside & (self.counted | (self.limit == self.problem.n))
+        for i in range(self.k):
+            leaving = self._support[i]
+            if self._stays[leaving] or not self.counted[leaving]:
+                continue
+            t, h = self._T[i], self._H[i, i].real
+            left = self.d + np.abs(t) ** 2 / h
+            usable = free & (left > _DEPENDENT * self.squares)
             if not usable.any():
                 continue
-            slope = self.g + self._beta[i] / h * t
+            slope = self._pull(self.g + self._beta[i] / h * t.conj())
             with np.errstate(divide="ignore", invalid="ignore"):
                 gain = np.where(usable, 0.5 * slope**2 / left - self.cost, -np.inf)
             j = int(np.argmax(gain))
-            loss = self.cost[self._support[i]] - 0.5 * self._beta[i] ** 2 / h
+            loss = self.cost[leaving] - 0.5 * abs(self._beta[i]) ** 2 / h
             found.append(Move(float(gain[j] + loss), i, j))
         return sorted(found, reverse=True)[:count]
+
+    def _pull(self, slope: Array) -> Array:
+        """Return what of a correlation can move a coefficient from zero."""
+        return np.abs(slope)
+
+    @cached_property
+    def by_promise(self) -> Array:
+        """Columns by how much each alone lowers the objective, its cost left out; the best first."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            alone = self._pull(self.correlations) ** 2 / self.squares
+        usable = np.flatnonzero(np.isfinite(self.cost) & (self.squares > 0))
+        return usable[np.argsort(-alone[usable], kind="stable")]
 
     def saved(self) -> tuple[Any, ...]:
         """Return a copy of where the search stands."""
         k = self.k
         return (
             k, self._age, self.g.copy(), self.d.copy(), self.inside.copy(), self._support[:k].copy(),
-            self._T[:k].copy(), self._H[:k, :k].copy(), self._beta[:k].copy(),
+            self._T[:k].copy(), self._H[:k, :k].copy(), self._beta[:k].copy(), self._shift[:k].copy(),
         )  # fmt: skip
 
     def back_to(self, saved: tuple[Any, ...]) -> None:
         """Go back to a copy."""
-        k, self._age, g, d, inside, support, T, H, beta = saved
+        k, self._age, g, d, inside, support, T, H, beta, shift = saved
         self.k, self.g, self.d, self.inside = k, g.copy(), d.copy(), inside.copy()
         self._support[:k], self._T[:k], self._H[:k, :k], self._beta[:k] = support, T, H, beta
+        self._shift[:k] = shift
+
+
+def largest_support(problem: Problem, ridge: Array) -> int:
+    """Return how many columns fit into memory, and can be fitted by the rows there are."""
+    rows = problem.n if ridge.size and ridge.all() else min(problem.m, problem.n)
+    return int(min(rows, _BYTES // (problem.dtype.itemsize * max(problem.n, 1))))

@@ -81,8 +81,7 @@ class Case:
                 "IRL1": separable,
                 "LocalSearch": not convex
                 and separable
-                and not (self.plain.nonnegative or self.plain.is_complex)
-                and not (self.plain.l1[~self.plain.excluded] > 0).any(),
+                and not (self.plain.is_complex and (self.plain.l1[~self.plain.excluded] > 0).any()),
             }.items()
             if fits
         ]

@@ -207,6 +207,26 @@ def test_bordered_matrix_is_the_stacked_one(matrix, count):
     assert np.shares_memory(whole.layout.dense if not whole.sparse else whole.layout.data, _memory(inner))
 
 
+class Own(si.Penalty):
+    """A penalty of the user's."""
+
+    def value(self, x):
+        return 0.0
+
+    def prox(self, v, step):
+        return v
+
+
+def test_a_number_of_nonzeros_does_not_count_the_constant():
+    result = si.solve(A, B, si.L0Ball(3), intercept=True)
+    plain = si.solve(A - A.mean(axis=0), B - B.mean(), si.L0Ball(3))
+    assert result.objective == pytest.approx(plain.objective, rel=1e-9)
+    np.testing.assert_array_equal(result.support, plain.support)
+    path = si.solve_path(A, B, si.L0Ball(3), intercept=True)
+    assert list(path.n_nonzero) == [0, 1, 2, 3]
+    assert path[0].intercept == pytest.approx(B.mean())
+
+
 def _memory(inner):
     return inner.layout.data if inner.sparse else inner.array
 
@@ -215,7 +235,7 @@ def _memory(inner):
     ("call", "message"),
     [
         (lambda: si.solve(A, B, si.L1(1.0), intercept="yes"), "intercept is 'yes'"),
-        (lambda: si.solve(A, B, si.L0Ball(3), intercept=True), "one level per coefficient"),
+        (lambda: si.solve(A, B, Own(), intercept=True), "one level per coefficient"),
         (lambda: si.certify(A, B, si.L1(1.0), np.zeros(60), intercept=np.inf), "one finite number"),
     ],
 )

@@ -9,6 +9,7 @@ from scipy import sparse
 import sparseinv as si
 from sparseinv.operators.adapt import system
 from sparseinv.problem import Problem
+from sparseinv.signed_moves import moves_of
 from sparseinv.support_moves import Move, SupportMoves
 
 
@@ -48,7 +49,7 @@ def test_every_move_is_judged_exactly(seed):
     A, b = np.cumsum(rng.standard_normal((m, n)), axis=1), rng.standard_normal(m)
     lam, l2 = 0.05 * rng.random(n) * (b @ b), 0.1 * rng.random(n)
     problem = Problem(*system(A, b), si.L0(lam, l2=l2))
-    moves = SupportMoves.of(problem)
+    moves = SupportMoves(problem)
     unit = problem.units.objective(1.0)
     for _ in range(60):  # beyond a refresh
         S = [int(j) for j in moves.support]
@@ -186,7 +187,8 @@ def test_certificate_of_an_answer_that_is_not_swap_optimal_says_what_a_move_gain
 
 def test_a_run_that_is_cut_short_keeps_its_best_support():
     A, b = coherent(13, 100, 3000)
-    result = si.solve(A, b, si.L0Ball(20), solver=si.LocalSearch(restarts=10_000), max_time=0.3)
+    si.solve(A, b, si.L0Ball(2))  # compiles
+    result = si.solve(A, b, si.L0Ball(20), solver=si.LocalSearch(restarts=10_000), max_time=1.0)
     assert result.status is si.Status.CONVERGED or result.status is si.Status.MAX_TIME
     assert result.support.size == 20
     assert result.objective < 0.2 * (0.5 * b @ b)
@@ -219,13 +221,16 @@ def test_search_refuses_what_it_cannot_treat():
     A, b = coherent(0, 10, 8)
     for penalty, words in (
         (si.L1(0.1), "LocalSearch needs an L0 penalty or L0Ball"),
-        (si.L0(0.1, l1=0.2), "levels of |x|"),
-        (si.L0(0.1, nonnegative=True), "nonnegative=True"),
+        (si.GroupL1(0.1, groups=[0, 0, 0, 0, 1, 1, 1, 1]), "does not treat Grouped"),
     ):
-        with pytest.raises(ValueError, match=words.replace("|", r"\|")):
+        with pytest.raises(ValueError, match=words):
             si.solve(A, b, penalty, solver=si.LocalSearch())
-    with pytest.raises(ValueError, match="needs real data"):
-        si.solve(A * 1j, b, si.L0(0.1), solver=si.LocalSearch())
+    with pytest.raises(ValueError, match=r"levels of .x. with complex data"):
+        si.solve(A * 1j, b, si.L0(0.1, l1=0.2), solver=si.LocalSearch())
+    with pytest.raises(TypeError, match="starts is"):
+        si.LocalSearch(starts=("IRL1",))
+    with pytest.raises(ValueError, match="weights of L0Ball"):
+        si.L0Ball(3, weights=[0.5, 1.0])
     with pytest.raises(ValueError, match="restarts is -1"):
         si.LocalSearch(restarts=-1)
     with pytest.raises((ValueError, TypeError), match="k is"):
@@ -256,3 +261,274 @@ def test_ball_keeps_the_largest_moduli():
     thresholded = si.solve(A, b, si.L0Ball(3), solver=si.ISTA())
     assert thresholded.support.size <= 3
     assert thresholded.objective >= si.solve(A, b, si.L0Ball(3)).objective * (1 - 1e-9)
+
+
+# --- signs, levels of moduli, complex data: slow truths by sweeps over every support ----------------------
+
+
+def swept(A, b, S, l1, l2, nonnegative):
+    """Minimise over the support S by many sweeps over its coefficients; return (objective, x on S)."""
+    S = list(S)
+    G = A[:, S].conj().T @ A[:, S] + np.diag(l2[S])
+    q = A[:, S].conj().T @ b
+    x = np.zeros(len(S), dtype=G.dtype)
+    for _ in range(3000):
+        before = x.copy()
+        for u in range(len(S)):
+            slope = q[u] - G[u] @ x + G[u, u] * x[u]
+            size = slope.real if nonnegative else abs(slope)
+            x[u] = 0 if size <= l1[S[u]] else (size - l1[S[u]]) * slope / abs(slope) / G[u, u].real
+        if np.abs(x - before).max(initial=0.0) <= 1e-14:
+            break
+    r = A[:, S] @ x - b
+    value = 0.5 * np.vdot(r, r).real + l1[S] @ abs(x) + 0.5 * l2[S] @ abs(x) ** 2
+    return value, x
+
+
+def best_support(A, b, lam, l1, l2, nonnegative, most=None, free=()):
+    """Return the least objective over all supports with at most ``most`` columns outside ``free``."""
+    n = A.shape[1]
+    allowed = [j for j in range(n) if np.isfinite(lam[j])]
+    best = np.inf
+    for k in range(len(allowed) + 1):
+        for S in itertools.combinations(allowed, k):
+            if most is not None and len(set(S) - set(free)) > most:
+                continue
+            value, x = swept(A, b, S, l1, l2, nonnegative)
+            best = min(best, value + sum(lam[j] for j, v in zip(S, x, strict=True) if v != 0))
+    return best
+
+
+@pytest.mark.parametrize("nonnegative", [False, True])
+@pytest.mark.parametrize("seed", range(6))
+def test_every_signed_move_is_judged_exactly(seed, nonnegative):
+    rng = np.random.default_rng(seed)
+    m, n = 12, 7
+    A, b = np.cumsum(rng.standard_normal((m, n)), axis=1), rng.standard_normal(m)
+    lam, l2 = 0.01 * rng.random(n) * (b @ b), 0.1 * rng.random(n)
+    l1 = np.zeros(n) if nonnegative and seed % 2 else 0.05 * rng.random(n) * np.abs(A.T @ b).max()
+    penalty = si.L0(lam, l1=l1, l2=l2, nonnegative=nonnegative)
+    problem = Problem(*system(A, b), penalty)
+    moves = moves_of(problem)
+    unit = problem.units.objective(1.0)
+
+    def value_of(S):
+        value, x = swept(A, b, S, l1, l2, nonnegative)
+        return value + sum(lam[j] for j, v in zip(S, x, strict=True) if v != 0), value + lam[list(S)].sum()
+
+    for _ in range(60):
+        moves.restart(rng.permutation(n)[: int(rng.integers(0, 5))])
+        S = [int(j) for j in moves.support]
+        now = value_of(S)[0]
+        assert moves.value * unit == pytest.approx(now, abs=1e-9)
+        x = problem.units.solution(moves.x)
+        assert (x >= 0).all() or not nonnegative
+        others = [j for j in range(n) if j not in S]
+        kept = [S, *([j for j in S if j != i] for i in S)]
+        reached = [value_of(part) for part in kept[1:]]
+        reached += [value_of([*part, j]) for part in kept for j in others]
+        best = moves.best()
+        if best.gain == -np.inf:
+            assert min(charged for _, charged in reached) >= now - 1e-9
+            continue
+        after = now - best.gain * unit
+        assert after <= min(charged for _, charged in reached) + 1e-9
+        assert min(abs(after - freed) for freed, _ in reached) <= 1e-9
+        moves.make(best)
+        assert moves.value * unit == pytest.approx(after, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("mode", ["l1", "nonnegative", "l1 nonnegative", "complex"])
+def test_search_finds_the_enumerated_optimum_in_every_mode(mode, seed):
+    rng = np.random.default_rng(seed)
+    n = 8
+    A, b = coherent(seed, 16, n)
+    if mode == "complex":
+        A = A + 1j * coherent(seed + 100, 16, n)[0]
+        b = b + 1j * rng.standard_normal(16)
+    size = np.vdot(b, b).real
+    lam = 0.02 * size * (0.2 + rng.random(n))
+    lam[int(rng.integers(n))] = 0.0
+    lam[int(rng.integers(n))] = np.inf
+    l1 = 0.05 * rng.random(n) * np.abs(A.conj().T @ b).max() if "l1" in mode else np.zeros(n)
+    l2 = 0.05 * rng.random(n)
+    nonnegative = "nonnegative" in mode
+    penalty = si.L0(lam, l1=l1, l2=l2, nonnegative=nonnegative)
+    result = si.solve(A, b, penalty, solver=si.LocalSearch())
+    assert result.success
+    assert result.certificate.kind is si.Kind.SWAP_MINIMUM
+    best = best_support(A, b, lam, l1, l2, nonnegative)
+    assert result.objective == pytest.approx(best, rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("mode", ["real", "nonnegative", "complex"])
+def test_search_finds_the_best_ball_with_free_and_excluded_coefficients(mode, seed):
+    rng = np.random.default_rng(seed)
+    n = 8
+    A, b = coherent(seed, 14, n)
+    if mode == "complex":
+        A, b = A + 1j * coherent(seed + 50, 14, n)[0], b + 1j * rng.standard_normal(14)
+    weights = np.ones(n)
+    weights[2], weights[5] = 0.0, np.inf
+    lam = np.where(np.isinf(weights), np.inf, 0.0)
+    none = np.zeros(n)
+    penalty = si.L0Ball(2, weights=weights, nonnegative=mode == "nonnegative")
+    result = si.solve(A, b, penalty, solver=si.LocalSearch())
+    best = best_support(A, b, lam, none, none, mode == "nonnegative", most=2, free=(2,))
+    assert result.success
+    assert result.objective == pytest.approx(best, rel=1e-9)
+    assert result.x[5] == 0
+    assert np.isfinite(penalty.value(result.x))
+
+
+def test_levels_tied_by_groups_are_levels_of_coefficients():
+    A, b = coherent(3, 20, 10)
+    labels = np.repeat(["near", "far"], 5)
+    lam = np.array([0.03, 0.01]) * (b @ b)
+    tied = si.solve(A, b, si.L0(lam, groups=labels), solver=si.LocalSearch())
+    spread = np.where(labels == "far", lam[0], lam[1])
+    single = si.solve(A, b, si.L0(spread), solver=si.LocalSearch())
+    np.testing.assert_array_equal(tied.x, single.x)
+
+
+@pytest.mark.parametrize("factor", [1e-9, 1e-3, 1e3, 1e9])
+@pytest.mark.parametrize("mode", ["plain", "l1", "nonnegative", "complex", "ball"])
+def test_the_size_of_b_changes_no_support(mode, factor):
+    A, b = coherent(5, 25, 30)
+    lam, l1 = 0.01 * (b @ b), 0.02 * np.abs(A.T @ b).max()
+    if mode == "complex":
+        A, b = A * (1 + 0.5j), b * 1j + np.roll(b, 1)
+
+    def penalty(s):
+        if mode == "ball":
+            return si.L0Ball(4, nonnegative=True)
+        return si.L0(lam * s**2, l1=l1 * s if mode == "l1" else None, nonnegative=mode == "nonnegative")
+
+    plain = si.solve(A, b, penalty(1.0), solver=si.LocalSearch())
+    scaled = si.solve(A, b * factor, penalty(factor), solver=si.LocalSearch())
+    assert plain.success
+    assert scaled.success
+    np.testing.assert_array_equal(plain.support, scaled.support)
+    np.testing.assert_allclose(scaled.x, plain.x * factor, rtol=1e-8)
+
+
+# --- starts, operators, many right-hand sides ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_search_is_never_above_the_solvers_it_starts_from(seed):
+    rng = np.random.default_rng(seed)
+    A = rng.standard_normal((40, 120))
+    x = np.zeros(120)
+    x[rng.choice(120, 18, replace=False)] = rng.standard_normal(18)
+    b = A @ x + 0.01 * rng.standard_normal(40)
+    for level in (0.1, 0.01, 0.001):
+        penalty = si.L0(level * si.lam_max(A, b, si.L0()))
+        for starts in ((si.IRL1(),), (si.IRLS(),), (si.IRLS(p=0.7), si.CoordinateDescent())):
+            search = si.LocalSearch(restarts=0, starts=starts)
+            result = si.solve(A, b, penalty, solver=search)
+            assert result.success
+            for start in starts:
+                alone = si.solve(A, b, penalty, solver=start)
+                assert result.objective <= alone.objective * (1 + 1e-12)
+
+
+def test_reweighted_least_squares_lead_the_search_to_dense_supports():
+    rng = np.random.default_rng(3)
+    A = rng.standard_normal((100, 200))
+    x = np.zeros(200)
+    x[rng.choice(200, 50, replace=False)] = rng.standard_normal(50)
+    b = A @ x
+    alone = si.solve(A, b, si.L0Ball(50), solver=si.LocalSearch(restarts=0))
+    led = si.solve(A, b, si.L0Ball(50), solver=si.LocalSearch(restarts=0, starts=(si.IRLS(),)))
+    assert np.abs(alone.x - x).max() > 0.1
+    np.testing.assert_allclose(led.x, x, atol=1e-9)
+
+
+def test_nearly_dependent_columns_do_not_pass_for_better_than_they_are():
+    rng = np.random.default_rng(2)
+    A = rng.standard_normal((100, 200))
+    x = np.zeros(200)
+    x[rng.choice(200, 50, replace=False)] = rng.standard_normal(50)
+    b = A @ x
+    # a full support of 100 columns costs little here, and some such supports are hardly independent
+    result = si.solve(A, b, si.L0(0.5e-6 * (b @ b)), solver=si.LocalSearch())
+    np.testing.assert_allclose(result.x, x, atol=1e-9)
+
+
+def test_auto_searches_l0_problems_of_moderate_size():
+    A, b = coherent(1, 40, 80)
+    lam = 0.02 * (b @ b)
+    result = si.solve(A, b, si.L0(lam))
+    assert isinstance(result.solver, si.LocalSearch)
+    assert result.certificate.kind is si.Kind.SWAP_MINIMUM
+    assert result.objective <= si.solve(A, b, si.L0(lam), solver=si.IRL1()).objective * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("penalty", [si.L0Ball(6), si.L0(0.5)], ids=repr)
+def test_a_convolution_gives_its_columns_away(penalty):
+    rng = np.random.default_rng(0)
+    wavelet = np.exp(-0.5 * np.linspace(-3, 3, 21) ** 2) * np.cos(np.linspace(-6, 6, 21))
+    A = si.operators.Convolution(200, wavelet)
+    x = np.zeros(200)
+    x[rng.choice(200, 6, replace=False)] = rng.standard_normal(6)
+    b = A @ x + 0.02 * rng.standard_normal(200)
+    result = si.solve(A, b, penalty)
+    assert isinstance(result.solver, si.LocalSearch)
+    assert result.success
+    assert result.products.columns >= result.support.size
+    assert result.n_matvec <= 20  # columns are written down, not formed by products
+    dense = si.solve(A.columns(np.arange(200)), b, penalty, solver=result.solver)
+    np.testing.assert_array_equal(result.support, dense.support)
+    np.testing.assert_allclose(result.x, dense.x, atol=1e-9)
+
+
+def test_products_with_a_column_are_made_once_per_operator():
+    A, b = coherent(4, 50, 70)
+    calls = []
+
+    class Counted(si.Operator):
+        def _matvec(self, x):
+            return A @ x
+
+        def _rmatvec(self, y):
+            calls.append(0)
+            return A.T @ y
+
+    search = si.LocalSearch(restarts=3)
+    plain = si.solve(A, b, si.L0Ball(5), solver=search)
+    result = si.solve(Counted((50, 70)), b, si.L0Ball(5), solver=search)
+    np.testing.assert_array_equal(result.support, plain.support)
+    assert len(calls) <= 70 + 12  # every column once at most, however many moves were made
+
+    calls.clear()
+    B = np.stack([b, np.roll(b, 3), b[::-1], -b], axis=1)
+    batch = si.solve_many(Counted((50, 70)), B, si.L0Ball(5), solver=search)
+    assert batch.success
+    assert len(calls) <= 70 + 12 * 4
+
+
+@pytest.mark.parametrize("penalty", [si.L0Ball(4), si.L0(20.0)], ids=repr)
+def test_right_hand_sides_share_columns_and_change_no_bit(penalty):
+    A, b = coherent(6, 60, 90)
+    B = np.stack([np.roll(b, 5 * j) for j in range(6)], axis=1)
+    search = si.LocalSearch(restarts=2, starts=())
+    one = si.solve_many(A, B, penalty, solver=search, n_threads=1)
+    two = si.solve_many(A, B, penalty, solver=search, n_threads=2)
+    backwards = si.solve_many(A, B[:, ::-1], penalty, solver=search, n_threads=1)
+    assert one.success
+    np.testing.assert_array_equal(one.x, two.x)
+    np.testing.assert_array_equal(one.x, backwards.x[:, ::-1])
+    for j in range(6):
+        alone = si.solve(A, B[:, j], penalty, solver=search)
+        np.testing.assert_array_equal(one[j].support, alone.support)
+        np.testing.assert_allclose(one[j].x, alone.x, atol=1e-10)
+
+
+def test_a_time_limit_is_a_budget_for_starts():
+    A, b = coherent(8, 20, 30)
+    result = si.solve(A, b, si.L0Ball(4), solver=si.LocalSearch(restarts=10**9), max_time=1.0)
+    assert result.status is si.Status.CONVERGED
+    assert result.certificate.kind is si.Kind.SWAP_MINIMUM

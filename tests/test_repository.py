@@ -27,6 +27,7 @@ operators | penalties
 counted_operator
 problem
 dual_points | support_moves
+signed_moves
 certificate
 result, stopping
 intercept

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,38 +17,43 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True, eq=False)
 class Ball(Penalty):
-    """The set of vectors of n coefficients with at most k of them not zero; what solvers see."""
+    """The set of vectors of n coefficients with at most k of them not zero; what solvers see.
+
+    ``weights``, shape (n,), is 1 where a coefficient counts, 0 where it is free and inf where it is excluded.
+    """
 
     k: int
     n: int
+    weights: Any = None
+    nonnegative: bool = False
 
     convex = False
-    nonnegative = False
     quadratic = False
 
-    @property
+    @cached_property
     def excluded(self) -> Array:
-        """Mask of the coefficients held at zero: none."""
-        return np.zeros(self.n, dtype=bool)
+        """Mask of the coefficients held at zero."""
+        return np.zeros(self.n, dtype=bool) if self.weights is None else np.isinf(self.weights)
 
-    @property
+    @cached_property
     def unpenalised(self) -> Array:
-        """Mask of the coefficients that are free whatever the others are: none."""
-        return np.zeros(self.n, dtype=bool)
+        """Mask of the coefficients that are free whatever the others are."""
+        return np.zeros(self.n, dtype=bool) if self.weights is None else self.weights == 0.0
 
     def value(self, x: Array) -> float:
         """Return 0 in the ball and infinity outside."""
-        return 0.0 if np.count_nonzero(x) <= self.k else np.inf
+        if self.excluded[x != 0].any() or (self.nonnegative and bool((x.real < 0).any())):
+            return np.inf
+        return 0.0 if np.count_nonzero(x[~self.unpenalised]) <= self.k else np.inf
 
     def prox(self, v: Array, step: Any) -> Array:
-        """Return v with all but the k largest moduli at zero; of equal ones the first stay."""
-        out = np.zeros_like(v)
-        if self.k >= v.size:
-            return v.copy()
-        if self.k > 0:
-            kept = np.argsort(-np.abs(v), kind="stable")[: self.k]
-            out[kept] = v[kept]
-        return out
+        """Return v with all but the k largest moduli that count at zero; of equal ones the first stay."""
+        size = np.maximum(v.real, 0.0) if self.nonnegative else np.abs(v)
+        size[self.excluded] = 0.0
+        kept = self.unpenalised.copy()
+        counts = np.flatnonzero(~kept)
+        kept[counts[np.argsort(-size[counts], kind="stable")[: self.k]]] = True
+        return np.asarray(np.where(kept & (size > 0), v, 0.0).astype(v.dtype, copy=False))
 
     def in_units(self, b_exponent: int, a_exponent: int) -> Ball:
         """Return the same set: it knows no scale."""
@@ -61,6 +68,10 @@ class L0Ball(Penalty):
     ----------
     k : int
         Most non-zero coefficients, >= 0.
+    weights : array_like, shape (n,), optional
+        1: the coefficient counts; 0: it is free and does not count; inf: it is excluded, x_i = 0.
+    nonnegative : bool
+        Also require x >= 0 (real data only).
 
     Notes
     -----
@@ -73,14 +84,25 @@ class L0Ball(Penalty):
     """
 
     k: int
+    weights: Any = dataclasses.field(default=None, kw_only=True)
+    nonnegative: bool = dataclasses.field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
-        """Check k."""
+        """Check the fields."""
         object.__setattr__(self, "k", validation.count(self.k, "k"))
+        weights = validation.lambdas(self.weights, "weights")
+        if weights is not None and not np.isin(weights, (0.0, 1.0, np.inf)).all():
+            raise ValueError("weights of L0Ball must be 1 (counts), 0 (free) or inf (excluded)")
+        object.__setattr__(self, "weights", weights)
+        if not isinstance(self.nonnegative, (bool, np.bool_)):
+            raise TypeError(f"nonnegative is {self.nonnegative!r}, but True or False is needed")
 
     def bind(self, n: int) -> Ball:
         """Return the set of vectors of n coefficients."""
-        return Ball(self.k, n)
+        weights = self.weights
+        if weights is not None:
+            weights = validation.broadcast(weights, n, None, 0, "weights")
+        return Ball(self.k, n, weights, bool(self.nonnegative))
 
     def value(self, x: Array) -> float:
         """Return 0 in the ball and infinity outside."""
@@ -91,4 +113,5 @@ class L0Ball(Penalty):
         return self.bind(np.size(v)).prox(np.asarray(v), step)
 
     def __repr__(self) -> str:
-        return f"L0Ball({self.k})"
+        weights = "" if self.weights is None else f", weights=<{np.size(self.weights)} values>"
+        return f"L0Ball({self.k}{weights}{', nonnegative=True' if self.nonnegative else ''})"

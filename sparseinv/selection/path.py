@@ -130,11 +130,11 @@ class Follower:
                 at.operator.products = Products()
                 state = drive.state if _goes_on(drive, result) else None
                 misfit = _misfit(at, result) if self.loose else 1.0
-                seen = _seen(result, float(t), len(results), lams.size)
+                progress = seen(result, float(t), len(results), lams.size)
                 if bar is not None:
-                    bar.update(seen)
+                    bar.update(progress)
                 if self.callback is not None:
-                    self.callback(seen)
+                    self.callback(progress)
         except StopIteration:
             ended = Status.STOPPED_BY_CALLBACK
         except KeyboardInterrupt as stop:
@@ -236,7 +236,8 @@ def _goes_on(drive: Run, result: Result) -> bool:
     return np.array_equal(outer.astype(result.x.dtype, copy=False), result.x)
 
 
-def _seen(result: Result, lam: float, number: int, total: int) -> PathProgress:
+def seen(result: Result, lam: float, number: int, total: int) -> PathProgress:
+    """Return what a callback sees after a level."""
     x = result.x.view()
     x.flags.writeable = False
     certificate = result.certificate

@@ -23,6 +23,10 @@ from sparseinv.solvers.working_set import WorkingSet
 
 _LARGEST_GROUP = 200  # what WorkingSet decomposes at once; a larger group takes proximal steps elsewhere
 
+_ENTRIES = 2_000_000  # of A up to which a local search starts from reweighted L1 as well
+_MOVES = 2e9  # n k^2 up to which a larger problem is searched for k non-zeros
+_CUBE = 2e7  # min(m, n)^2 max(m, n) up to which it starts from reweighted least squares, too
+
 
 def choose(problem: Problem) -> tuple[Solver, str]:
     """Return (solver, reason) for a problem."""
@@ -30,13 +34,16 @@ def choose(problem: Problem) -> tuple[Solver, str]:
     if getattr(penalty, "quadratic", False):
         how = "one linear system" if is_direct(problem) else "a linear system solved by conjugate gradients"
         return Ridge(), f"auto: an L2 penalty is {how}"
-    if isinstance(penalty, Ball) and problem.explicit and _real(problem):
-        return LocalSearch(), "auto: at most k non-zeros, columns in memory, real data"
+    if isinstance(penalty, Ball) and are_cheap(problem):
+        return complete(LocalSearch(), problem), "auto: at most k non-zeros, columns of A at hand"
     if penalty.terms is None:
         name = type(penalty).__name__
         if penalty.convex:
             return FISTA(), f"auto: {name} is a convex penalty known by its prox"
         return ISTA(), f"auto: {name} is a penalty known by its prox, convexity not declared"
+    if not penalty.convex and are_cheap(problem) and _is_searched(problem):
+        reason = "auto: L0, columns of A at hand, small enough for exact moves between supports"
+        return complete(LocalSearch(starts=(IRL1(),) if problem.explicit else ()), problem), reason
     if not penalty.convex:
         return complete(IRL1(), problem), "auto: nonconvex penalty, approached through reweighted L1"
     if not problem.explicit and _real(problem) and isinstance(penalty, Separable):
@@ -73,6 +80,40 @@ def _convex(problem: Problem) -> Solver:
     return WorkingSet() if largest <= _LARGEST_GROUP else CoordinateDescent()
 
 
+def _is_searched(problem: Problem) -> bool:
+    """Tell whether exact moves between supports take seconds at most, for an L0 penalty and real data.
+
+    No minimiser has more non-zeros than 1/2 ||b||^2 over the smallest level, and all moves that lead to k of
+    them take a few times n k^2 multiplications.
+    """
+    penalty = problem.penalty
+    if not isinstance(penalty, Separable) or not _real(problem):
+        return False
+    if problem.m * problem.n <= _ENTRIES:
+        return True
+    most = float(min(problem.m, problem.n))
+    smallest = float(penalty.l0.min(initial=np.inf))
+    if smallest > 0.0:
+        most = min(most, problem.scale / smallest)
+    return problem.n * most**2 <= _MOVES
+
+
+def _starts(solver: LocalSearch, problem: Problem) -> tuple[Solver, ...]:
+    """Return the solvers whose answers a local search starts from, each with what it needs."""
+    given, penalty = solver.starts, problem.penalty
+    if given is None:
+        given = ()
+        if isinstance(penalty, Separable) and problem.explicit and problem.m * problem.n <= _ENTRIES:
+            given = (IRL1(),) if penalty.nonnegative or not is_quick(problem) else (IRL1(), IRLS())
+    return tuple(complete(start, problem) for start in given)
+
+
+def is_quick(problem: Problem) -> bool:
+    """Tell whether reweighted least squares take about as long as reweighted L1."""
+    few, many = sorted((problem.m, problem.n))
+    return float(few) ** 2 * many <= _CUBE
+
+
 def _real(problem: Problem) -> bool:
     return "c" not in (problem.operator.dtype.kind, problem.b.dtype.kind)
 
@@ -83,6 +124,8 @@ def complete(solver: Solver, problem: Problem) -> Solver:
         solver = dataclasses.replace(solver, inner=_convex(problem))
     if isinstance(solver, WorkingSet) and solver.first_order is None and not problem.explicit:
         solver = dataclasses.replace(solver, first_order=BarzilaiBorwein())
+    if isinstance(solver, LocalSearch):
+        solver = dataclasses.replace(solver, starts=_starts(solver, problem))
     if isinstance(solver, (IRLS, IRL1)) and solver.polish is None:
         proximal = FISTA() if problem.penalty.convex else ISTA()
         solver = dataclasses.replace(solver, polish=CoordinateDescent() if problem.explicit else proximal)

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from sparseinv.certificate import Kind
+from sparseinv import validation
+from sparseinv.certificate import Kind, certify_problem
 from sparseinv.penalties.balls import Ball
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
+from sparseinv.signed_moves import is_complex, moves_of
 from sparseinv.solvers.base import Outcome, Solver, State, refuse, start_point
 from sparseinv.stopping import Budget
-from sparseinv.support_moves import SupportMoves
+from sparseinv.support_moves import ROUNDING, SupportMoves
 
 Array = np.ndarray[Any, Any]
 
 _SMALL, _MIDDLE = 100_000, 2_000_000  # entries of A up to which starts are many, and a few
-_MANY, _FEW = 24, 4  # starts there
+_MANY, _FEW = 16, 4  # starts there
 _EXCHANGES = 8  # exchanges that do not improve from which a local minimum is left
 _CHAIN = 3  # moves that each of them may be followed by
 _WORK = 1e8  # multiplications after which a step returns
-_BETTER = 1e-12  # what counts as better, relative to 1/2 ||b||^2
+_MOVE = 3e4  # what a move takes beside its loops over columns, in multiplications
+_ENOUGH = 2e9  # multiplications from which on no random start is made unless their number was given
 _LARGER, _EXTRA = 2, 6  # a random start has up to so many times the best number of columns, and so many more
 _POOL, _LEAST = 4, 40  # promising columns it is drawn from: per column of its own, and at least
+_INNER_STEPS = 10_000  # steps of a solver whose answer the search starts from
+_LAST = 0.2  # seconds before a time limit at which a search that has a minimum ends with it
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -35,28 +41,38 @@ class LocalSearchState(State):
     rng: np.random.Generator
     best: float = np.inf  # objective of x
     support: Array | None = None  # of x
-    left: int = 0  # starts
+    left: int = 0  # random starts
+    work: float = 0.0  # multiplications so far, about
     descending: bool = True
     seen: set[bytes]  # supports from which the search has gone on already
+    waiting: list[Solver]  # solvers whose answers are still to be started from
+    inner: Any = None  # state of the one that runs, and its problem; None while moves are made
+    surrogate: Any = None
+    inner_steps: int = 0
 
 
 @dataclass(frozen=True, repr=False)
 class LocalSearch(Solver):
     """Minimise with an L0 penalty, or with at most k non-zeros, by exact moves between supports.
 
-    Minimises ``1/2 ||A x - b||^2 + sum_j lam_j [x_j != 0] (+ l2_j |x_j|^2 / 2)``. The support grows from
-    nothing by the column that lowers the objective most. Then the best of all additions, removals and
-    exchanges is made, each judged after a full refit, until none improves: the answer is swap-optimal, and
-    its certificate says so. From there exchanges that make things worse are tried with up to three moves
-    after them, and the search begins again from random supports.
+    Minimises ``1/2 ||A x - b||^2 + sum_j lam_j [x_j != 0] + l1_j |x_j| + l2_j |x_j|^2 / 2``, also for x >= 0.
+    The support grows from nothing by the column that lowers the objective most. Then the best of all
+    additions, removals and exchanges is made, each judged after a full refit, until none improves: the
+    answer is swap-optimal, and its certificate says so. From there exchanges that make things worse are
+    tried with up to three moves after them, and the search begins again, from the answers of other solvers
+    and from random supports. The best answer is returned: it is never above that of a solver in ``starts``.
 
     Parameters
     ----------
     restarts : int, optional
-        Random supports from which the search begins again; None: 24 for up to 1e5 entries of A, 4 for up to
-        2e6, none beyond.
+        Random supports from which the search begins again; None: 16 for up to 1e5 entries of A, 4 for up to
+        2e6, none beyond, and none after 2e9 multiplications. With many, ``max_time`` of `solve` is a budget:
+        shortly before it the search ends.
     seed : int
         Of the random supports.
+    starts : sequence of Solver, optional
+        Solvers such as IRL1() and IRLS() that run first, for an L0Ball at the level at which the number of
+        non-zeros is k; None: both for L0 penalties where they take about as long as the search, none else.
 
     Notes
     -----
@@ -70,8 +86,15 @@ class LocalSearch(Solver):
 
     All |S| n exchanges cost O(|S| n), a move as much and, for a column that enters for the first time, one
     product with A^T. Storage: |S| n numbers, and up to 512 MiB of products that are kept. A support that
-    would take more than 2 GiB is not let grow and is certified as a minimum along coordinates only. Real
-    data; columns of a matrix-free A are formed one by one.
+    would take more than 2 GiB is not let grow and is certified as a minimum along coordinates only. Columns
+    of a matrix-free A are formed one by one, the norms of all of them included where the operator does not
+    know them. Complex data: moduli in place of squares, conjugates where they belong.
+
+    With levels l1 or with x >= 0 the formulas, |g_j| - l1_j in place of g_j, bound from above what a move
+    gains and are exact where the refit turns no sign. Moves are taken in the order of their bounds and
+    refitted by an active-set method, O(|S|^2) a step, until no bound is above the best gain found. A
+    coefficient that the refit of a move puts to zero leaves the support, too. Complex data cannot have l1.
+    Coefficients with lam_j = 0 are free from the start, those with lam_j = inf stay zero.
 
     References
     ----------
@@ -90,73 +113,115 @@ class LocalSearch(Solver):
 
     restarts: int | None = None
     seed: int = 0
+    starts: tuple[Solver, ...] | None = None
 
     local_kind: ClassVar[Kind] = Kind.SWAP_MINIMUM
 
     def __post_init__(self) -> None:
         """Check the hyper-parameters."""
-        for name in ("restarts", "seed"):
-            value = getattr(self, name)
-            if value is None and name == "restarts":
-                continue
-            if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < 0:
-                raise ValueError(f"{name} is {value!r}, but a whole number >= 0 is needed")
+        if self.restarts is not None:
+            validation.count(self.restarts, "restarts")
+        validation.count(self.seed, "seed")
+        if self.starts is not None:
+            given = (self.starts,) if isinstance(self.starts, Solver) else tuple(self.starts)
+            if not all(isinstance(solver, Solver) for solver in given):
+                raise TypeError(f"starts is {self.starts!r}, but solvers such as (IRL1(), IRLS()) are needed")
+            object.__setattr__(self, "starts", given)
 
     def check(self, problem: Problem) -> None:
-        """Refuse what has no charge per non-zero coefficient, and complex data."""
+        """Refuse what has no charge per non-zero coefficient, and moduli of complex coefficients."""
         penalty = problem.penalty
         if not isinstance(penalty, (Separable, Ball)):
             raise refuse(self, f"does not treat {type(penalty).__name__}", "FISTA, ISTA")
         if isinstance(penalty, Separable) and penalty.convex:
             raise refuse(self, "needs an L0 penalty or L0Ball", "WorkingSet, IRLS, FISTA")
-        if isinstance(penalty, Separable) and (penalty.l1[~penalty.excluded] > 0).any():
-            raise refuse(self, "does not treat levels of |x|", "IRL1, IRLS, CoordinateDescent")
-        if penalty.nonnegative:
-            raise refuse(self, "does not treat nonnegative=True", "IRL1, CoordinateDescent")
-        if "c" in (problem.operator.dtype.kind, problem.b.dtype.kind):
-            raise refuse(self, "needs real data", "IRL1, CoordinateDescent")
+        signed = isinstance(penalty, Separable) and (penalty.l1[~penalty.excluded] > 0).any()
+        if signed and is_complex(problem):
+            raise refuse(self, "does not treat levels of |x| with complex data", "IRL1, CoordinateDescent")
 
     def start(self, problem: Problem, x0: Array | None) -> LocalSearchState:
         """Return the state with the support of x0 (none by default); forms the column norms and A^T b."""
         problem.operator.phase = "setup"
-        moves = SupportMoves.of(problem)
+        moves = moves_of(problem)
         x = start_point(problem, x0)
-        moves.restart(np.flatnonzero(x))
+        support = np.flatnonzero(x)
+        moves.restart(support[np.argsort(-np.abs(x[support]), kind="stable")])
         entries = problem.m * problem.n
         given = _MANY if entries <= _SMALL else _FEW if entries <= _MIDDLE else 0
-        left = given if self.restarts is None else self.restarts
         state = LocalSearchState(
-            moves.x, moves=moves, rng=np.random.default_rng(self.seed), left=left, seen=set()
-        )
+            moves.x, moves=moves, rng=np.random.default_rng(self.seed), seen=set(),
+            left=given if self.restarts is None else int(self.restarts), waiting=list(self.starts or ()),
+        )  # fmt: skip
+        if problem.scale == 0.0:
+            state.left, state.waiting = 0, []
         state.settled = False
         return state
 
     def step(self, problem: Problem, state: LocalSearchState, budget: Budget) -> Outcome:
         """Move between supports for about a tenth of a second; end when nothing is left to try."""
-        spent = 0.0
-        moves = state.moves
-        while spent < _WORK:
+        moves, most, last = state.moves, state.work + _WORK, state.n_iter + budget.iterations
+        while state.work < most and state.n_iter < last:
             state.n_iter += 1
-            if state.n_iter > budget.iterations:
-                break
+            if state.support is not None and budget.seconds < _LAST:
+                return self._end(state)
+            if state.inner is not None:
+                if self._step_inner(problem, state, budget):
+                    break
+                state.descending = True
             if state.descending:
                 state.descending = not moves.descend(1)
-                spent += 6.0 * problem.n * (moves.k + 1) + 2e3
+                state.work += moves.price * problem.n * (moves.k + 1) + _MOVE
                 if state.descending:
                     continue
             if self._accept(problem, state) and self._chain(problem, state):
                 state.descending = True
                 continue
-            spent += _CHAIN * _EXCHANGES * 6.0 * problem.n * (moves.k + 1)
-            if state.left == 0:
-                state.settled = True
-                return Outcome.EXHAUSTED
-            state.left -= 1
-            moves.restart(self._random(problem, state))
-            state.descending = True
+            state.work += _CHAIN * _EXCHANGES * (moves.price * problem.n * (moves.k + 1) + _MOVE)
+            if not self._begin(problem, state):
+                return self._end(state)
         if state.support is None:
             state.x = moves.x
         return Outcome.MOVED
+
+    @staticmethod
+    def _end(state: LocalSearchState) -> Outcome:
+        state.settled = True
+        return Outcome.EXHAUSTED
+
+    def _begin(self, problem: Problem, state: LocalSearchState) -> bool:
+        """Go over to another start; return False where none is left."""
+        if state.waiting:
+            solver = state.waiting.pop(0)
+            state.surrogate = problem if isinstance(problem.penalty, Separable) else _leveled(problem, state)
+            solver.check(state.surrogate)
+            state.inner = (solver, solver.start(state.surrogate, None))
+            problem.operator.phase = "iterations"
+            state.inner_steps = 0
+            return True
+        if state.left == 0 or (self.restarts is None and state.work > _ENOUGH):
+            return False
+        state.left -= 1
+        state.moves.restart(self._random(state))
+        state.descending = True
+        return True
+
+    @staticmethod
+    def _step_inner(problem: Problem, state: LocalSearchState, budget: Budget) -> bool:
+        """Take a step of the solver that runs first; when it has ended go over to its support."""
+        solver, inner = state.inner
+        state.inner_steps += 1
+        allowed = Budget(tol=budget.tol, iterations=_INNER_STEPS, seconds=budget.seconds, gap=math.inf)
+        outcome = solver.step(state.surrogate, inner, allowed)
+        if outcome is Outcome.MOVED and state.inner_steps < _INNER_STEPS:
+            if not inner.settled:
+                return True
+            local = Kind.COORDINATE_MINIMUM
+            if not certify_problem(state.surrogate, inner.x, r=inner.r, local=local).relative <= budget.tol:
+                return True
+        support = np.flatnonzero(inner.x)
+        state.moves.restart(support[np.argsort(-np.abs(inner.x[support]), kind="stable")])
+        state.inner = None
+        return False
 
     def _accept(self, problem: Problem, state: LocalSearchState) -> bool:
         """Keep the support if it is the best so far; tell whether it has not been here before."""
@@ -164,9 +229,13 @@ class LocalSearch(Solver):
         name = np.sort(moves.support).tobytes()
         fresh = name not in state.seen
         state.seen.add(name)
-        if moves.value < state.best - _BETTER * problem.scale:
+        if moves.value < state.best - ROUNDING * problem.scale:
             moves.restart(moves.support.copy())  # free of what many moves leave of rounding
-            state.best, state.support, state.x = moves.value, moves.support.copy(), moves.x
+            x = moves.refined(moves.x)
+            # nearly dependent columns can make what moves add up to better than it is
+            value = problem.objective(x, problem.residual(x))
+            if value < state.best - ROUNDING * problem.scale:
+                state.best, state.support, state.x = value, moves.support.copy(), x
         return fresh
 
     @staticmethod
@@ -177,24 +246,31 @@ class LocalSearch(Solver):
         for move in moves.exchanges(_EXCHANGES):
             moves.make(move)
             moves.descend(_CHAIN)
-            if moves.value < value - _BETTER * problem.scale:
+            if moves.value < value - ROUNDING * problem.scale and moves.room >= 0:
                 return True
             moves.back_to(before)
         return False
 
     @staticmethod
-    def _random(problem: Problem, state: LocalSearchState) -> Array:
+    def _random(state: LocalSearchState) -> Array:
         """Return a support that holds a part of the best one, the rest drawn from promising columns.
 
         It may be much larger than the best one: columns that are of use only together come in together.
         """
         moves, rng = state.moves, state.rng
         best = np.empty(0, dtype=np.int64) if state.support is None else state.support
-        size = min(int(rng.integers(1, _LARGER * best.size + _EXTRA)), moves.most)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            promise = np.where(moves.squares > 0, moves.correlations**2 / moves.squares, 0.0)
-        promise[np.isinf(moves.cost)] = -1.0
-        pool = np.argsort(promise)[::-1][: max(_POOL * size, _LEAST)]
+        size = min(int(rng.integers(1, _LARGER * best.size + _EXTRA)), moves.largest)
+        pool = moves.by_promise[: max(_POOL * size, _LEAST)]
         kept = rng.permutation(best)[: int(rng.integers(0, min(best.size, size) + 1))]
-        drawn = rng.permutation(np.setdiff1d(pool, kept))[: max(size - kept.size, 0)]
+        drawn = rng.permutation(pool[~(pool[:, None] == kept).any(axis=1)])[: max(size - kept.size, 0)]
         return np.concatenate([kept, drawn]).astype(np.int64)
+
+
+def _leveled(problem: Problem, state: LocalSearchState) -> Problem:
+    """Return the problem with an L0 level at which the best number of non-zeros is that of the ball."""
+    moves, penalty = state.moves, problem.penalty
+    gain, loss = moves.marginal()
+    level = math.sqrt(gain * loss) if gain > 0.0 and loss > 0.0 else max(gain, loss, 1e-12 * problem.scale)
+    l0 = np.where(penalty.excluded, np.inf, np.where(penalty.unpenalised, 0.0, level))
+    none = np.zeros(problem.n)
+    return problem.with_penalty(Separable(l0, none, none, penalty.nonnegative))
