@@ -351,7 +351,7 @@ class Run:
         if status is Status.PRECISION_FLOOR and self._stalled:
             notes.append(_STALLED)
         if status is Status.EXHAUSTED:
-            notes.append(_ended(self.solver, int(np.count_nonzero(x)), certificate))
+            notes.append(left_undone(self.solver, int(np.count_nonzero(x)), certificate))
         if status is Status.PRECISION_FLOOR or lost is _CUT:
             notes.append(lost)
         return Result(
@@ -378,7 +378,7 @@ class Run:
         return outer, x, lost
 
 
-def _ended(solver: Solver, count: int, certificate: Certificate) -> str:
+def left_undone(solver: Solver, count: int, certificate: Certificate) -> str:
     """Return what a method that promises no minimum has left undone."""
     change = {
         Kind.SWAP_MINIMUM: "adding, removing or exchanging one of them",

@@ -102,10 +102,12 @@ class _Greedy(Solver):
         ended = False
         for _ in range(budget.iterations):
             ended = not self._advance(problem, state)
-            if ended or spent > _WORK:
+            if ended:
                 break
             state.n_iter += 1
             spent += len(state.fits) * (passes + 8.0 * problem.m * (state.fits[0].k + 1))
+            if spent > _WORK:
+                break
         state.x = state.fits[0].x
         state.settled = ended
         return Outcome.EXHAUSTED if ended else Outcome.MOVED

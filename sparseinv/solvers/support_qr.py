@@ -17,6 +17,8 @@ _ROUNDING = 4e-15  # of ||b||, times the root of the number of columns: what is 
 _FRESH = 1e-3  # the residual's fall after which A^H r is formed anew
 _LARGE = 1 << 20  # entries of A from which products are formed for several promising columns at once
 _TOGETHER = 16  # as many: a pass over A costs about the same for one column as for a few
+_PAID = 5  # columns that must have come out of such a pass, which costs as much as so many single ones
+_PAUSE = 8  # columns that are then formed singly if they have not; doubled every time
 _BYTES = 1 << 29  # of A^H Q that is kept for that
 _TRUSTED = 1e-6  # share of its squared norm down to which a new direction follows from products at hand
 
@@ -66,6 +68,7 @@ class SupportQR:
         ahead = ahead and real and m * n >= _LARGE and 8 * n * self.most <= _BYTES
         self._U = np.zeros((capacity, n)) if ahead else None
         self._formed: set[int] = set()
+        self._used, self._single, self._pause = _PAID, 0, _PAUSE  # since the last pass; left; next
 
     @property
     def k(self) -> int:
@@ -215,21 +218,36 @@ class SupportQR:
     def _image(self, j: int, q: Array, h: Array, rho: float, promise: Array | None) -> Array:
         """Return A^H q for q = (a_j - Q h) / rho."""
         k = self.k
-        if self._U is None or promise is None or rho * rho < _TRUSTED * self.squares[j]:
+        u: Array
+        if self._U is None or not self._is_formed(j, promise) or rho * rho < _TRUSTED * self.squares[j]:
             u = self.problem.gradient(np.ascontiguousarray(q))
         else:
-            kept: Columns = self.problem.__dict__.setdefault("columns_kept", Columns(self.problem))
-            if j not in self._formed:
-                count = min(3 * _TOGETHER, promise.size)
-                first = np.argpartition(promise, -count)[-count:]
-                order = first[np.argsort(-promise[first])]
-                others = [int(i) for i in order if i != j and promise[i] > -np.inf and int(i) not in self._formed][: _TOGETHER - 1]
-                kept.take(np.array([j, *others]))
-                self._formed.update((j, *others))
+            self._used += 1
+            kept: Columns = self.problem.__dict__["columns_kept"]
             u = (kept.take(np.array([j]))[0] - h @ self._U[:k]) / rho
         if self._U is not None:
             self._U[k] = u
         return u
+
+    def _is_formed(self, j: int, promise: Array | None) -> bool:
+        """Tell whether A^T a_j is at hand; form it along with others if that has paid lately."""
+        if j in self._formed or promise is None:
+            return j in self._formed
+        if self._single > 0:
+            self._single -= 1
+            return False
+        if self._used < _PAID:
+            self._single, self._pause, self._used = self._pause, 2 * self._pause, _PAID
+            return False
+        count = min(3 * _TOGETHER, promise.size)
+        first = np.argpartition(promise, -count)[-count:]
+        order = first[np.argsort(-promise[first])]
+        fresh = [int(i) for i in order if promise[i] > -np.inf and int(i) not in self._formed and i != j]
+        block = [j, *fresh[: _TOGETHER - 1]]
+        self.problem.__dict__.setdefault("columns_kept", Columns(self.problem)).take(np.array(block))
+        self._formed.update(block)
+        self._used = 0
+        return True
 
     def _reserve(self, capacity: int) -> None:
         old = self._Q.shape[1]
