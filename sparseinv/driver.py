@@ -320,7 +320,8 @@ class Run:
                 # judged at this x with nothing but products of our own
                 own = state.r is None and state.dual is None and state.settled
                 certificate = self._last if own and np.array_equal(x, state.x) else None
-            if certificate is None and state is not None and status is Status.CONVERGED and state.dual is not None:
+            proven = state is not None and status is Status.CONVERGED and certificate is None
+            if proven and state is not None and state.dual is not None:
                 if not single and problem.vouches(x, state.r, state.dual.v, state.dual.Ahv):
                     certificate = self._last  # judged with products of our own already
                 else:

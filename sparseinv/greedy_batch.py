@@ -67,12 +67,12 @@ class GreedyGram:
         with np.errstate(under="ignore"):
             data = np.asfortranarray(np.ldexp(B, -exponents), dtype=np.float64)
         squares = np.einsum("ij,ij->j", data, data)
-        C = np.ascontiguousarray(self.matrix.rmatmat(data).T, dtype=np.float64)
+        C = np.ascontiguousarray(data.T @ self.matrix.array, dtype=np.float64)
         supports, values = np.zeros((count, most), dtype=np.int64), np.zeros((count, most))
         counts, misfits, gains = np.zeros(count, dtype=np.int64), np.zeros(count), np.zeros(count)
         scratch = (
-            np.empty(n), np.empty(n), np.empty((most, n)), np.empty(most), np.empty((most, most)),
-            np.empty(BLOCK), np.empty(m),
+            np.empty(n), np.empty(n), np.zeros((most, n)), np.empty(most), np.empty((most, most)),
+            np.empty(BLOCK), np.empty(math.ceil(n / BLOCK)), np.empty(m),
         )  # fmt: skip
         done, inside = 0, np.zeros(n, dtype=np.bool_)
         while done < count and not columns.ended:

@@ -12,29 +12,63 @@ from sparseinv.kernels.jit import kernel
 
 REDUCE = {"reassoc", "contract"}
 DEPENDENT = 1e-10  # share of its squared norm below which a column counts as explained by the support
+FINITE = REDUCE | {"nnan", "nsz"}  # for loops over numbers known to be finite
 FAINT = 1e-6  # share below which the Gram matrix has too few digits left
 BLOCK = 512  # columns looked at together
 
 
+@kernel(fastmath=FINITE)
+def shift(new, c, d, inverse, gamma, scale, tops):
+    """Turn ``new`` into a row of U, take it out of c and d, and note the best score of every block."""
+    n = c.size
+    for low in range(0, n, BLOCK):
+        high = min(low + BLOCK, n)
+        top = 0.0
+        for j in range(low, high):
+            u = new[j] * scale
+            new[j] = u
+            left = c[j] - gamma * u
+            c[j] = left
+            d[j] -= u * u
+            top = max(top, left * left * inverse[j])
+        tops[low // BLOCK] = top
+
+
 @kernel(fastmath=REDUCE)
-def extend(gram, squares, inverse, c, d, U, inside, support, y, most, floor):
+def eliminate(U, t, chosen, new):
+    """Take rows 0 to t of U out of ``new``, each times its entry at ``chosen``."""
+    n = new.size
+    i = 0
+    while i + 4 <= t:
+        a, b, e, f = U[i], U[i + 1], U[i + 2], U[i + 3]
+        p, q, r, s = a[chosen], b[chosen], e[chosen], f[chosen]
+        for j in range(n):
+            new[j] -= p * a[j] + q * b[j] + r * e[j] + s * f[j]
+        i += 4
+    while i < t:
+        a = U[i]
+        p = a[chosen]
+        for j in range(n):
+            new[j] -= p * a[j]
+        i += 1
+
+
+@kernel(fastmath=REDUCE)
+def extend(gram, squares, inverse, c, d, U, inside, support, y, most, floor, tops):
     """Let columns in one by one; return their number, or -1 where the Gram matrix is not exact enough.
 
     c, d, inside start as A^T b, the squared norms and zeros. It ends at ``most`` columns, or where no
-    |a_j^T r| / ||a_j|| exceeds ``floor``; ``inverse`` is 1 / ||a_j||^2, 0 for columns of zeros.
+    |a_j^T r| / ||a_j|| exceeds ``floor``; ``inverse`` is 1 / ||a_j||^2, 0 for columns of zeros, and ``tops``
+    scratch with a place for every block of columns.
     """
     n = c.size
+    shift(U[0], c, d, inverse, 0.0, 0.0, tops)
     for t in range(most):
         best = floor * floor
         chosen = -1
-        for low in range(0, n, BLOCK):
-            high = min(low + BLOCK, n)
-            top = 0.0
-            for j in range(low, high):
-                score = c[j] * c[j] * inverse[j]
-                top = max(top, score)
-            if top > best:
-                for j in range(low, high):
+        for block in range(tops.size):
+            if tops[block] > best:
+                for j in range(block * BLOCK, min((block + 1) * BLOCK, n)):
                     score = c[j] * c[j] * inverse[j]
                     if score > best and not inside[j] and d[j] > DEPENDENT * squares[j]:
                         best, chosen = score, j
@@ -42,23 +76,13 @@ def extend(gram, squares, inverse, c, d, U, inside, support, y, most, floor):
             return t
         if d[chosen] < FAINT * squares[chosen]:
             return -1
-        rho = np.sqrt(d[chosen])
-        new = U[t]
-        column = gram[:, chosen]
+        new, column = U[t], gram[:, chosen]
         for j in range(n):
             new[j] = column[j]
-        for i in range(t):
-            share = U[i, chosen]
-            row = U[i]
-            for j in range(n):
-                new[j] -= share * row[j]
+        eliminate(U, t, chosen, new)
+        rho = np.sqrt(d[chosen])
         gamma = c[chosen] / rho
-        scale = 1.0 / rho
-        for j in range(n):
-            u = new[j] * scale
-            new[j] = u
-            c[j] -= gamma * u
-            d[j] -= u * u
+        shift(new, c, d, inverse, gamma, 1.0 / rho, tops)
         support[t] = chosen
         y[t] = gamma
         inside[chosen] = True
@@ -77,8 +101,8 @@ def best_change(squares, c, d, U, inside, support, y, x, k, may_add, work, gains
         work[j, j] = 1.0 / U[j, support[j]]
         for i in range(j - 1, -1, -1):
             total = 0.0
-            for l in range(i + 1, j + 1):
-                total += U[i, support[l]] * work[l, j]
+            for p in range(i + 1, j + 1):
+                total += U[i, support[p]] * work[p, j]
             work[i, j] = -total / U[i, support[i]]
     for i in range(k):
         total = 0.0
@@ -103,9 +127,9 @@ def best_change(squares, c, d, U, inside, support, y, x, k, may_add, work, gains
             share = work[i, i]
             for j in range(row.size):
                 row[j] *= share
-            for l in range(i + 1, k):
-                share = work[i, l]
-                other = U[l, low:high]
+            for p in range(i + 1, k):
+                share = work[i, p]
+                other = U[p, low:high]
                 for j in range(row.size):
                     row[j] += share * other[j]
             for j in range(row.size):
@@ -127,11 +151,11 @@ def pursue(
 ):  # fmt: skip
     """Run orthogonal matching pursuit for the rows first to last of C = B^T A; return the next row.
 
-    ``scratch`` = (c, d, U, y, work, gains, r). Writes supports, coefficients and numbers of columns (-1 where
-    none could be found), the misfits 1/2 ||A x - b||^2 from fresh residuals, and by how much the objective is
-    above the lowest that one exchange or addition reaches.
+    ``scratch`` = (c, d, U, y, work, gains, tops, r). Writes supports, coefficients and numbers of columns (-1
+    where the Gram matrix is not exact enough), the misfits 1/2 ||A x - b||^2 from fresh residuals, and by how
+    much the objective is above the lowest that one exchange or addition reaches.
     """
-    c, d, U, y, work, line, r = scratch
+    c, d, U, y, work, line, tops, r = scratch
     dense, entries, indices, indptr = layout
     spent = 0.0
     n = c.size
@@ -142,7 +166,7 @@ def pursue(
             c[j] = C[s, j]
             d[j] = squares[j]
             inside[j] = False
-        k = extend(gram, squares, inverse, c, d, U, inside, supports[s], y, most, floors[s])
+        k = extend(gram, squares, inverse, c, d, U, inside, supports[s], y, most, floors[s], tops)
         counts[s] = k
         spent += n * (k + 4.0) * (k + 4.0) + r.size * (k + 1.0)
         if k < 0:

@@ -47,7 +47,7 @@ class _Greedy(Solver):
         """Check the hyper-parameters."""
         validation.count(self.beam, "beam", least=1)
         if not 0.0 <= validation.real_number(self.residual, "residual") < 1.0:
-            raise ValueError(f"residual is {self.residual}, but it is a share of ||b|| and must lie in [0, 1)")
+            raise ValueError(f"residual is {self.residual}, but a share of ||b|| in [0, 1) is needed")
 
     def check(self, problem: Problem) -> None:
         """Refuse what has no charge per non-zero coefficient."""
@@ -236,7 +236,7 @@ class OMP(_Greedy):
         super().__post_init__()
         validation.count(self.atoms_per_step, "atoms_per_step", least=1)
         if self.atoms_per_step > 1 and self.beam > 1:
-            raise ValueError("atoms_per_step and beam are both above 1; a beam extends by one column at a time")
+            raise ValueError("atoms_per_step and beam are above 1; a beam extends by one column at a time")
 
     def check(self, problem: Problem) -> None:
         """Refuse what has no charge per non-zero coefficient, and signs in a beam."""

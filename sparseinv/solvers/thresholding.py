@@ -1,4 +1,4 @@
-"""Methods that keep the k largest coefficients: iterative hard thresholding, CoSaMP, subspace pursuit, HTP."""
+"""Methods that keep the k largest: iterative hard thresholding, HTP, CoSaMP, subspace pursuit."""
 
 from __future__ import annotations
 
