@@ -20,6 +20,7 @@ from sparseinv.stopping import Budget
 Array = np.ndarray[Any, Any]
 
 _WORK = 1e8  # multiplications after which a step returns
+_PRODUCT = 1e7  # multiplications that a product with a matrix-free A counts for
 _NOTHING = 1e-28  # gain that is none, relative to 1/2 ||b||^2
 _BETTER = 1e-12  # what a removal has to gain, so that rounding takes and adds no column for ever
 
@@ -98,7 +99,7 @@ class _Greedy(Solver):
 
     def step(self, problem: Problem, state: GreedyState, budget: Budget) -> Outcome:
         """Choose columns for about a tenth of a second; end when none is left that helps."""
-        spent, passes = 0.0, cost_of_pass(problem) + 20.0 * problem.n
+        spent, passes = 0.0, 20.0 * problem.n + (cost_of_pass(problem) if problem.explicit else _PRODUCT)
         ended = False
         for _ in range(budget.iterations):
             ended = not self._advance(problem, state)

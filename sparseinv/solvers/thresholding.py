@@ -83,7 +83,8 @@ class _Thresholding(Solver):
 
     def step(self, problem: Problem, state: ThresholdingState, budget: Budget) -> Outcome:
         """Iterate for about a tenth of a second; end where the support repeats itself."""
-        for _ in range(min(chunk(problem, 4.0, _CHUNK), budget.iterations)):
+        count = chunk(problem, 4.0, _CHUNK) if problem.explicit else _CHUNK
+        for _ in range(min(count, budget.iterations)):
             state.n_iter += 1
             if problem.penalty.k == 0 or not problem.scale > 0.0 or not self._advance(problem, state):
                 if state.seen:
