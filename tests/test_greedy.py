@@ -418,14 +418,14 @@ def test_two_close_opposite_spikes_mislead_omp_but_not_exchanges():
     n = 160
     A = Convolution(n, wavelet, offset=center)
     x = np.zeros(n)
-    x[[70, 78]] = 1.0, -0.9
+    x[[70, 73]] = 1.0, -0.8
     b = A @ x
     omp = si.solve(A, b, si.L0Ball(2), solver=si.OMP())
     assert not omp.success
-    assert not np.array_equal(omp.support, [70, 78])
+    assert not np.array_equal(omp.support, [70, 73])
     assert omp.certificate.relative > 1e-3
     search = si.solve(A, b, si.L0Ball(2), solver=si.LocalSearch())
-    np.testing.assert_array_equal(search.support, [70, 78])
+    np.testing.assert_array_equal(search.support, [70, 73])
     assert search.success
 
 
