@@ -117,10 +117,10 @@ def _draw(truth: Array, A: Any, b: Array, sigma: float, results: dict[str, Resul
     fits.plot(t, b[: t.size], color="black", linewidth=2.2, label="data")
     for name, color in (("OMP", "tab:orange"), ("LocalSearch", "tab:blue")):
         image = A @ results[name].x
-        ratio = _misfit(A, b, results[name], sigma)
+        label = f"{name}: {_misfit(A, b, results[name], sigma):.1f} sigma"
         fits.plot(t, image[: t.size], color=color, linewidth=1.1, label=f"fit of {name}")
         residuals.plot(
-            t, (b - image)[: t.size], color=color, linewidth=1.0, label=f"{name}: {ratio:.1f} sigma"
+            t, (b - image)[: t.size], color=color, linewidth=1.0, label=label
         )
     residuals.axhspan(-2 * sigma, 2 * sigma, color="0.85", label="noise, ±2 sigma")
     fits.set_title("data and fits", fontsize=9, loc="left")
