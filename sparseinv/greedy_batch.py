@@ -71,7 +71,7 @@ class GreedyGram:
         supports, values = np.zeros((count, most), dtype=np.int64), np.zeros((count, most))
         counts, misfits, gains = np.zeros(count, dtype=np.int64), np.zeros(count), np.zeros(count)
         scratch = (
-            np.empty(n), np.empty(n), np.zeros((most, n)), np.empty(most), np.empty((most, most)),
+            np.empty(n), np.empty(n), np.empty((most, n)), np.empty(most), np.empty((most, most)),
             np.empty(BLOCK), np.empty(math.ceil(n / BLOCK)), np.empty(m),
         )  # fmt: skip
         done, inside = 0, np.zeros(n, dtype=np.bool_)

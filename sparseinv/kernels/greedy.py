@@ -18,39 +18,50 @@ BLOCK = 512  # columns looked at together
 
 
 @kernel(fastmath=FINITE)
-def shift(new, c, d, inverse, gamma, scale, tops):
-    """Turn ``new`` into a row of U, take it out of c and d, and note the best score of every block."""
-    n = c.size
-    for low in range(0, n, BLOCK):
-        high = min(low + BLOCK, n)
+def highest(c, inverse, tops):
+    """Write the best score of every block of columns into tops."""
+    for low in range(0, c.size, BLOCK):
+        high = min(low + BLOCK, c.size)
+        cs, scale = c[low:high], inverse[low:high]
         top = 0.0
-        for j in range(low, high):
-            u = new[j] * scale
-            new[j] = u
-            left = c[j] - gamma * u
-            c[j] = left
-            d[j] -= u * u
-            top = max(top, left * left * inverse[j])
+        for j in range(cs.size):
+            top = max(top, cs[j] * cs[j] * scale[j])
         tops[low // BLOCK] = top
 
 
-@kernel(fastmath=REDUCE)
-def eliminate(U, t, chosen, new):
-    """Take rows 0 to t of U out of ``new``, each times its entry at ``chosen``."""
-    n = new.size
-    i = 0
-    while i + 4 <= t:
-        a, b, e, f = U[i], U[i + 1], U[i + 2], U[i + 3]
-        p, q, r, s = a[chosen], b[chosen], e[chosen], f[chosen]
-        for j in range(n):
-            new[j] -= p * a[j] + q * b[j] + r * e[j] + s * f[j]
-        i += 4
-    while i < t:
-        a = U[i]
-        p = a[chosen]
-        for j in range(n):
-            new[j] -= p * a[j]
-        i += 1
+@kernel(fastmath=FINITE)
+def take_in(column, U, t, chosen, c, d, inverse, gamma, scale, tops):
+    """Write row t of U for a column of the Gram matrix, take it out of c and d, and note the best scores.
+
+    Block by block, so that everything stays in the nearest cache.
+    """
+    n = c.size
+    for low in range(0, n, BLOCK):
+        high = min(low + BLOCK, n)
+        new, cs, ds, inv = U[t, low:high], c[low:high], d[low:high], inverse[low:high]
+        new[:] = column[low:high]
+        i = 0
+        while i + 4 <= t:
+            w, x, y, z = U[i, low:high], U[i + 1, low:high], U[i + 2, low:high], U[i + 3, low:high]
+            p, q, r, s = U[i, chosen], U[i + 1, chosen], U[i + 2, chosen], U[i + 3, chosen]
+            for j in range(new.size):
+                new[j] -= p * w[j] + q * x[j] + r * y[j] + s * z[j]
+            i += 4
+        while i < t:
+            w = U[i, low:high]
+            p = U[i, chosen]
+            for j in range(new.size):
+                new[j] -= p * w[j]
+            i += 1
+        for j in range(new.size):
+            u = new[j] * scale
+            new[j] = u
+            cs[j] -= gamma * u
+            ds[j] -= u * u
+        top = 0.0
+        for j in range(new.size):
+            top = max(top, cs[j] * cs[j] * inv[j])
+        tops[low // BLOCK] = top
 
 
 @kernel(fastmath=REDUCE)
@@ -62,7 +73,7 @@ def extend(gram, squares, inverse, c, d, U, inside, support, y, most, floor, top
     scratch with a place for every block of columns.
     """
     n = c.size
-    shift(U[0], c, d, inverse, 0.0, 0.0, tops)
+    highest(c, inverse, tops)
     for t in range(most):
         best = floor * floor
         chosen = -1
@@ -76,13 +87,9 @@ def extend(gram, squares, inverse, c, d, U, inside, support, y, most, floor, top
             return t
         if d[chosen] < FAINT * squares[chosen]:
             return -1
-        new, column = U[t], gram[:, chosen]
-        for j in range(n):
-            new[j] = column[j]
-        eliminate(U, t, chosen, new)
         rho = np.sqrt(d[chosen])
         gamma = c[chosen] / rho
-        shift(new, c, d, inverse, gamma, 1.0 / rho, tops)
+        take_in(gram[:, chosen], U, t, chosen, c, d, inverse, gamma, 1.0 / rho, tops)
         support[t] = chosen
         y[t] = gamma
         inside[chosen] = True

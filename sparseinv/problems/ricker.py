@@ -119,9 +119,7 @@ def _draw(truth: Array, A: Any, b: Array, sigma: float, results: dict[str, Resul
         image = A @ results[name].x
         label = f"{name}: {_misfit(A, b, results[name], sigma):.1f} sigma"
         fits.plot(t, image[: t.size], color=color, linewidth=1.1, label=f"fit of {name}")
-        residuals.plot(
-            t, (b - image)[: t.size], color=color, linewidth=1.0, label=label
-        )
+        residuals.plot(t, (b - image)[: t.size], color=color, linewidth=1.0, label=label)
     residuals.axhspan(-2 * sigma, 2 * sigma, color="0.85", label="noise, ±2 sigma")
     fits.set_title("data and fits", fontsize=9, loc="left")
     residuals.set_title("residuals", fontsize=9, loc="left")
