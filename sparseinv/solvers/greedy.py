@@ -149,7 +149,7 @@ class _Greedy(Solver):
         cost = state.cost
         children: dict[frozenset[int], tuple[float, int, int]] = {}
         for place, fit in enumerate(state.fits):
-            if not self._may_grow(problem, fit):
+            if not self._may_grow(problem, fit) or not problem.n:
                 continue
             scores = self._scores(fit, cost)
             count = min(self.beam, scores.size)
@@ -211,7 +211,8 @@ class OMP(_Greedy):
     Storage: k (m + n) numbers at most. ``nonnegative=True`` refits by nonnegative least squares.
 
     The method promises no minimum: what it ends with is judged by the best single addition, removal or
-    exchange, and the status is EXHAUSTED where one would lower the objective.
+    exchange, and the status is EXHAUSTED where one would lower the objective. Complex data and
+    ``nonnegative=True`` are judged along single coefficients (L0), or to first order (L0Ball).
 
     References
     ----------

@@ -34,6 +34,7 @@ class ThresholdingState(State):
     inverse: Array  # 1 / ||a_j||, 0 for columns of zeros; ones where norms would cost products
     left: Array  # residual of z
     support: Array  # places of the non-zeros of z
+    length: float  # of a gradient step from an exact fit: 1 / (mean squared norm of the columns at hand)
     best: float  # 1/2 ||A x - b||^2 at x
     seen: set[bytes]  # supports that were fitted
     d: Array | None = None  # last direction, for conjugate steps
@@ -65,11 +66,15 @@ class _Thresholding(Solver):
         known = problem.explicit or problem.operator.inner.closed_columns
         norms = problem.column_norms if known else problem.operator.column_norms()
         inverse = np.ones(problem.n) if norms is None else np.where(norms > 0, 1.0 / _positive(norms), 0.0)
+        length = 1.0
+        if norms is None:
+            v = np.random.default_rng(0).choice([-1.0, 1.0], problem.n).astype(problem.dtype)
+            length = problem.n / _positive(squared(problem.operator.matvec(v)))
         x = start_point(problem, x0)
         z = problem.penalty.prox(np.divide(x, inverse, out=np.zeros_like(x), where=inverse > 0), 1.0)
         left = problem.residual(z * inverse)
         state = ThresholdingState(
-            z * inverse, z=z, inverse=inverse, left=left, support=np.flatnonzero(z),
+            z * inverse, z=z, inverse=inverse, left=left, support=np.flatnonzero(z), length=float(length),
             best=0.5 * squared(left), seen=set(),
         )  # fmt: skip
         state.r, state.settled = left, False
@@ -135,15 +140,12 @@ class _Thresholding(Solver):
         return True
 
     def _aimed(self, problem: Problem, state: ThresholdingState) -> Array:
-        """Return the k largest places of a gradient step, of the best length for the k largest slopes."""
-        g, k = self._gradient(problem, state), problem.penalty.k
-        part = problem.penalty.prox(g, 1.0)
-        curvature = squared(self._image(problem, state, part))
-        length = squared(part) / curvature if curvature > 0.0 else 0.0
-        return self._largest(state.z + length * g, k)
+        """Return the k largest places of a gradient step of length 1 / (mean squared column norm)."""
+        step = state.length * self._gradient(problem, state)
+        return self._largest(state.z + step, problem.penalty.k)
 
 
-def _positive(values: Array) -> Array:
+def _positive(values: Any) -> Any:
     return np.where(values > 0, values, 1.0)
 
 
@@ -245,14 +247,14 @@ class HTP(_Thresholding):
     """Threshold a gradient step to k places and fit those exactly, until the places repeat.
 
     Minimises ``1/2 ||A x - b||^2`` with at most k non-zeros (hard thresholding pursuit): S <- places of the k
-    largest ``|x_j - mu g_j|`` at equal column norms, x <- fit on S; mu is the best length along the k largest
-    slopes.
+    largest ``|x_j - mu g_j|`` at equal column norms, x <- fit on S; mu is 1 over their mean squared norm.
 
     Notes
     -----
-    Three products with A or A^H and a fit on k columns an iteration; few iterations. Where columns are
-    neither in memory nor in closed form a fit takes conjugate gradients, two products a round. The best fit
-    is the answer; certificate and status as for `IterativeHardThresholding`. Real or complex.
+    Two products and a fit on k columns an iteration; few iterations. Where columns are neither in memory
+    nor in closed form a fit takes conjugate gradients, two products a round, and one product estimates the
+    mean. The best fit is the answer; certificate and status as for `IterativeHardThresholding`. Real or
+    complex.
 
     References
     ----------
