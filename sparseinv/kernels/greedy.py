@@ -18,19 +18,36 @@ BLOCK = 512  # columns looked at together
 
 
 @kernel(fastmath=FINITE)
-def highest(c, inverse, tops):
-    """Write the best score of every block of columns into tops."""
-    for low in range(0, c.size, BLOCK):
-        high = min(low + BLOCK, c.size)
-        cs, scale = c[low:high], inverse[low:high]
-        top = 0.0
-        for j in range(cs.size):
-            top = max(top, cs[j] * cs[j] * scale[j])
-        tops[low // BLOCK] = top
+def best_score(c, inverse, line):
+    """Return the largest c_j^2 inverse_j of a block; ``line`` is scratch.
+
+    By halves, entry by entry: a running maximum would wait for itself.
+    """
+    size = c.size
+    for j in range(size):
+        line[j] = c[j] * c[j] * inverse[j]
+    while size > 8:
+        half = (size + 1) // 2
+        upper = line[half:size]
+        for j in range(upper.size):
+            line[j] = upper[j] if upper[j] > line[j] else line[j]
+        size = half
+    top = 0.0
+    for j in range(size):
+        top = max(top, line[j])
+    return top
 
 
 @kernel(fastmath=FINITE)
-def take_in(column, U, t, chosen, c, d, inverse, gamma, scale, tops):
+def highest(c, inverse, tops, line):
+    """Write the best score of every block of columns into tops."""
+    for low in range(0, c.size, BLOCK):
+        high = min(low + BLOCK, c.size)
+        tops[low // BLOCK] = best_score(c[low:high], inverse[low:high], line)
+
+
+@kernel(fastmath=FINITE)
+def take_in(column, U, t, chosen, c, d, inverse, gamma, scale, tops, line):
     """Write row t of U for a column of the Gram matrix, take it out of c and d, and note the best scores.
 
     Block by block, so that everything stays in the nearest cache.
@@ -58,22 +75,19 @@ def take_in(column, U, t, chosen, c, d, inverse, gamma, scale, tops):
             new[j] = u
             cs[j] -= gamma * u
             ds[j] -= u * u
-        top = 0.0
-        for j in range(new.size):
-            top = max(top, cs[j] * cs[j] * inv[j])
-        tops[low // BLOCK] = top
+        tops[low // BLOCK] = best_score(cs, inv, line)
 
 
 @kernel(fastmath=REDUCE)
-def extend(gram, squares, inverse, c, d, U, inside, support, y, most, floor, tops):
+def extend(gram, squares, inverse, c, d, U, inside, support, y, most, floor, tops, line):
     """Let columns in one by one; return their number, or -1 where the Gram matrix is not exact enough.
 
     c, d, inside start as A^T b, the squared norms and zeros. It ends at ``most`` columns, or where no
-    |a_j^T r| / ||a_j|| exceeds ``floor``; ``inverse`` is 1 / ||a_j||^2, 0 for columns of zeros, and ``tops``
-    scratch with a place for every block of columns.
+    |a_j^T r| / ||a_j|| exceeds ``floor``; ``inverse`` is 1 / ||a_j||^2, 0 for columns of zeros. Scratch:
+    ``tops`` has a place for every block of columns, ``line`` one for every column of a block.
     """
     n = c.size
-    highest(c, inverse, tops)
+    highest(c, inverse, tops, line)
     for t in range(most):
         best = floor * floor
         chosen = -1
@@ -89,7 +103,7 @@ def extend(gram, squares, inverse, c, d, U, inside, support, y, most, floor, top
             return -1
         rho = np.sqrt(d[chosen])
         gamma = c[chosen] / rho
-        take_in(gram[:, chosen], U, t, chosen, c, d, inverse, gamma, 1.0 / rho, tops)
+        take_in(gram[:, chosen], U, t, chosen, c, d, inverse, gamma, 1.0 / rho, tops, line)
         support[t] = chosen
         y[t] = gamma
         inside[chosen] = True
@@ -173,7 +187,7 @@ def pursue(
             c[j] = C[s, j]
             d[j] = squares[j]
             inside[j] = False
-        k = extend(gram, squares, inverse, c, d, U, inside, supports[s], y, most, floors[s], tops)
+        k = extend(gram, squares, inverse, c, d, U, inside, supports[s], y, most, floors[s], tops, line)
         counts[s] = k
         spent += n * (k + 4.0) * (k + 4.0) + r.size * (k + 1.0)
         if k < 0:
