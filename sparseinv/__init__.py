@@ -31,6 +31,12 @@ _HOME = {
     "IRLS": "solvers.reweighted",
     "IRL1": "solvers.reweighted",
     "LocalSearch": "solvers.local_search",
+    "OLS": "solvers.greedy",
+    "OMP": "solvers.greedy",
+    "CoSaMP": "solvers.thresholding",
+    "HTP": "solvers.thresholding",
+    "IterativeHardThresholding": "solvers.thresholding",
+    "SubspacePursuit": "solvers.thresholding",
     "Solver": "solvers.base",
     "Operator": "operators.base",
     "as_operator": "operators.adapt",
@@ -82,12 +88,18 @@ if TYPE_CHECKING:
     from sparseinv.solvers.barzilai_borwein import BarzilaiBorwein as BarzilaiBorwein
     from sparseinv.solvers.base import Solver as Solver
     from sparseinv.solvers.coordinate_descent import CoordinateDescent as CoordinateDescent
+    from sparseinv.solvers.greedy import OLS as OLS
+    from sparseinv.solvers.greedy import OMP as OMP
     from sparseinv.solvers.local_search import LocalSearch as LocalSearch
     from sparseinv.solvers.proximal_gradient import FISTA as FISTA
     from sparseinv.solvers.proximal_gradient import ISTA as ISTA
     from sparseinv.solvers.reweighted import IRL1 as IRL1
     from sparseinv.solvers.reweighted import IRLS as IRLS
     from sparseinv.solvers.ridge import Ridge as Ridge
+    from sparseinv.solvers.thresholding import HTP as HTP
+    from sparseinv.solvers.thresholding import CoSaMP as CoSaMP
+    from sparseinv.solvers.thresholding import IterativeHardThresholding as IterativeHardThresholding
+    from sparseinv.solvers.thresholding import SubspacePursuit as SubspacePursuit
     from sparseinv.solvers.working_set import WorkingSet as WorkingSet
     from sparseinv.stopping import Progress as Progress
 

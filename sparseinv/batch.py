@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sparseinv import threads
+from sparseinv import greedy_batch, threads
 from sparseinv.certificate import Certificate, DualPair, Kind, certify_problem
 from sparseinv.columns import Columns as Columns
 from sparseinv.columns import leveled
@@ -159,6 +159,9 @@ def _regime(columns: Columns) -> tuple[int, Callable[[range], None]]:
     """Return how many columns are taken together, and what solves them."""
     if columns.solver == "auto" and columns.max_iter != 0 and fits(columns.problem, columns.B.shape[1]):
         return WIDTH, lambda part: _by_gram(columns, part)
+    if greedy_batch.fits(columns):
+        pursuit = greedy_batch.GreedyGram(columns)
+        return greedy_batch.WIDTH, lambda part: _by_pursuit(columns, pursuit, part)
     if columns.solver == "auto" and _is_one_ridge(columns):
         return _RIDGE_WIDTH, lambda part: _by_ridge(columns, part)
     return 1, lambda part: one_by_one(columns, part)
@@ -249,6 +252,15 @@ def _by_gram(columns: Columns, part: range) -> None:
             ))  # fmt: skip
         elif not ended and not (columns.chooses and selections[c] is None):
             columns.keep(j, solve_one(columns, j, selections[c], rounds, _start(columns, j, found, c)))
+
+
+def _by_pursuit(columns: Columns, pursuit: greedy_batch.GreedyGram, part: range) -> None:
+    """Pursue columns on the shared Gram matrix; those it is too coarse for one by one."""
+    if columns.ended:
+        return
+    for j in pursuit.solve(part):
+        if not columns.ended:
+            columns.keep(j, solve_one(columns, j))
 
 
 def _start(columns: Columns, j: int, found: Found, c: int) -> Array | None:

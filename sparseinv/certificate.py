@@ -155,10 +155,10 @@ def certify_problem(
     return Certificate(kind, outer, units.objective(problem.scale), relative, total, bound)
 
 
-def unproven(problem: Problem, x: Array, kind: Kind) -> Certificate:
+def unproven(problem: Problem, x: Array, kind: Kind, r: Array | None = None) -> Certificate:
     """Return the objective at x, in working units, with a certificate that proves nothing."""
     units = problem.units
-    total = units.objective(problem.objective(x, problem.residual(x)))
+    total = units.objective(problem.objective(x, problem.residual(x) if r is None else r))
     return Certificate(kind, math.inf, units.objective(problem.scale), math.inf, total, -math.inf)
 
 

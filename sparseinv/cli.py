@@ -30,6 +30,8 @@ _SOLVERS = {
     "irls": "IRLS",
     "irl1": "IRL1",
     "localsearch": "LocalSearch",
+    "ols": "OLS",
+    "omp": "OMP",
 }
 CERTIFIED, NOT_CERTIFIED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 

@@ -183,10 +183,11 @@ class Run:
         problem.operator.phase = "certificate"
         last = outcome is not Outcome.MOVED
         refit = last or self._refit_pays(state)
-        tol, kind = self.stopping.tol, self.solver.local_kind
+        tol, kind = self.stopping.tol, self.solver.proves(problem)
         certificate = self._guarded(
-            (lambda: unproven(problem, state.x, kind))
-            if kind is Kind.SWAP_MINIMUM and not state.settled  # not worth a product per non-zero on the way
+            (lambda: unproven(problem, state.x, kind, state.r))
+            # on the way not worth a product per non-zero, or one at all
+            if not state.settled and (kind is Kind.SWAP_MINIMUM or self.solver.finite)
             else lambda: certify_problem(
                 problem, state.x, r=state.r, dual=state.dual, refit=refit, target=tol, local=kind
             )
@@ -200,6 +201,8 @@ class Run:
         # a global proof ends a run even on a detour
         if (state.settled or certificate.kind.is_global) and certificate.relative <= tol:
             self.status = Status.CONVERGED
+        elif outcome is Outcome.EXHAUSTED and self.solver.finite:
+            self.status = Status.EXHAUSTED
         elif last or stalled:
             self.status, self._stalled = Status.PRECISION_FLOOR, not last
         elif self.seconds >= self.stopping.max_time:
@@ -310,10 +313,15 @@ class Run:
             status = Status.NUMERICAL_FAILURE
         # nobody waits for a costly refit after a run that did not get to its end
         refit = status in (Status.CONVERGED, Status.PRECISION_FLOOR) or self._refit_is_cheap(x)
-        tol, local = self.stopping.tol, self.solver.local_kind
+        tol, local = self.stopping.tol, self.solver.proves(problem)
         try:
             dual, certificate = None, None
-            if state is not None and status is Status.CONVERGED and state.dual is not None:
+            if state is not None and not single and status in (Status.CONVERGED, Status.EXHAUSTED):
+                # judged at this x with nothing but products of our own
+                own = state.r is None and state.dual is None and state.settled
+                certificate = self._last if own and np.array_equal(x, state.x) else None
+            proven = state is not None and status is Status.CONVERGED and certificate is None
+            if proven and state is not None and state.dual is not None:
                 if not single and problem.vouches(x, state.r, state.dual.v, state.dual.Ahv):
                     certificate = self._last  # judged with products of our own already
                 else:
@@ -336,13 +344,15 @@ class Run:
             status = Status.PRECISION_FLOOR
         elif (
             settled
-            and status in (Status.PRECISION_FLOOR, Status.MAX_ITER, Status.MAX_TIME)
+            and status in (Status.PRECISION_FLOOR, Status.EXHAUSTED, Status.MAX_ITER, Status.MAX_TIME)
             and certificate.relative <= self.stopping.tol
         ):
             status = Status.CONVERGED
         notes = [self.detail]
         if status is Status.PRECISION_FLOOR and self._stalled:
             notes.append(_STALLED)
+        if status is Status.EXHAUSTED:
+            notes.append(left_undone(self.solver, int(np.count_nonzero(x)), certificate))
         if status is Status.PRECISION_FLOOR or lost is _CUT:
             notes.append(lost)
         return Result(
@@ -367,6 +377,19 @@ class Run:
         if single or lost:
             x = units.working(outer.astype(self.problem.dtype))
         return outer, x, lost
+
+
+def left_undone(solver: Solver, count: int, certificate: Certificate) -> str:
+    """Return what a method that promises no minimum has left undone."""
+    change = {
+        Kind.SWAP_MINIMUM: "adding, removing or exchanging one of them",
+        Kind.COORDINATE_MINIMUM: "changing one coefficient",
+    }.get(certificate.kind, "a proximal step")
+    chosen = f"{count} column{'' if count == 1 else 's'}"
+    return (
+        f"{type(solver).__name__} chose {chosen}; {change} would lower the objective by "
+        f"{certificate.relative:.1e} of 1/2||b||^2."
+    )
 
 
 def _within_range(x: Array) -> Array:

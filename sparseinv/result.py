@@ -37,6 +37,10 @@ class Status(enum.Enum):
         "No further progress is possible in this arithmetic; the certificate tells what was reached. "
         "Loosen tol, rescale badly scaled columns, or pass double precision."
     )
+    EXHAUSTED = (
+        "The method has come to its end, and its certificate does not meet the tolerance; "
+        "pass this x as x0 to a solver that goes on, such as LocalSearch, or loosen tol."
+    )
     STOPPED_BY_CALLBACK = "The callback raised StopIteration."
     INTERRUPTED = "The run was interrupted; x is the best point so far, pass it as x0 to go on."
     NUMERICAL_FAILURE = "A product with A or A^H failed; x is the last finite point."

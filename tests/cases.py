@@ -32,6 +32,12 @@ SOLVERS: dict[str, Callable[[], Any]] = {
     "IRLS": si.IRLS,
     "IRL1": si.IRL1,
     "LocalSearch": si.LocalSearch,
+    "OLS": si.OLS,
+    "OMP": si.OMP,
+    "CoSaMP": si.CoSaMP,
+    "HTP": si.HTP,
+    "IterativeHardThresholding": si.IterativeHardThresholding,
+    "SubspacePursuit": si.SubspacePursuit,
 }
 
 
@@ -82,6 +88,11 @@ class Case:
                 "LocalSearch": not convex
                 and separable
                 and not (self.plain.is_complex and (self.plain.l1[~self.plain.excluded] > 0).any()),
+                "OLS": not convex
+                and separable
+                and not self.plain.nonnegative
+                and not (self.plain.l1[~self.plain.excluded] > 0).any(),
+                "OMP": not convex and separable and not (self.plain.l1[~self.plain.excluded] > 0).any(),
             }.items()
             if fits
         ]
@@ -250,6 +261,12 @@ BUDGETS = {
     "IRLS": (1000, 6000),
     "IRL1": (200, 1000),
     "LocalSearch": (1000, 2000),
+    "OLS": (200, 1000),
+    "OMP": (200, 1000),
+    "CoSaMP": (200, 1000),
+    "HTP": (200, 1000),
+    "IterativeHardThresholding": (1000, 5000),
+    "SubspacePursuit": (200, 1000),
 }
 #: the same for a matrix-free A, where auto, IRL1 and WorkingSet run BarzilaiBorwein, and IRLS conjugate
 #: gradients

@@ -394,3 +394,17 @@ def test_bench_refuses_and_repeats(capsys):
         next(time_solvers(size="x"))
     first, again = next(time_solvers(size="s", repeats=1)), next(time_solvers(size="s", repeats=1))
     assert (first.products, first.nonzeros) == (again.products, again.nonzeros)
+
+
+# --- greedy methods -----------------------------------------------------------------------------------
+
+
+def test_greedy_tables(tmp_path, capsys):
+    import greedy
+
+    out = tmp_path / "greedy.md"
+    assert greedy.main(["--size", "s", "--repeats", "1", "--out", str(out)]) == 0
+    text = out.read_text()
+    assert text in capsys.readouterr().out
+    for words in ("the floor", "`OMP()`", "`OLS()`", "solve_many", "swap-optimal"):
+        assert words in text

@@ -29,7 +29,7 @@ from sparseinv import Kind, Status
 
 PROBLEMS = 336
 ROUNDING = 3e-15  # of 1/2 ||b||^2: what the arithmetic of a solve and of a truth may lose
-STOPPED_SHORT = (Status.MAX_ITER, Status.PRECISION_FLOOR)
+STOPPED_SHORT = (Status.MAX_ITER, Status.PRECISION_FLOOR, Status.EXHAUSTED)
 
 LIMITS = {"ISTA": 1500, "IRLS": 400}  # iterations; 3000 for the others
 

@@ -68,6 +68,30 @@ def test_dictionary_is_a_tight_frame() -> None:
     np.testing.assert_allclose(D.matvec(D.rmatvec(v)), v, atol=1e-12)
 
 
+# --------------------------------------------------------------------------------------------------- ricker
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_ricker(tmp_path: Path, seed: int) -> None:
+    """Greedy choices miss most of the spikes, and say that an exchange helps; LocalSearch has them all."""
+    demo = solve_demo("ricker", size="s", seed=seed)
+    (table,) = demo.tables
+    rows = {row.method: row for row in table.rows}
+    assert rows["LocalSearch"].status == "CONVERGED"
+    assert table.score("LocalSearch", "in place") == 1.0
+    assert table.score("LocalSearch", "misfit/noise") < 1.3
+    for name in ("OMP", "OLS", "OLS with removals"):
+        assert rows[name].status == "EXHAUSTED"
+        assert table.score(name, "in place") <= 0.5
+        assert table.score(name, "misfit/noise") > 5
+    assert "OMP: exchanging one of its columns would lower the objective" in table.notes[1]
+    assert "LocalSearch: no addition, removal or exchange of a column lowers" in table.notes[1]
+    assert demo.certified
+    if seed == 0:
+        assert {path.name for path in save(demo, tmp_path)} == {"ricker.json", "ricker.png"}
+        assert png(tmp_path / "ricker.png")
+
+
 # --------------------------------------------------------------------------------------------------- spikes
 
 
@@ -226,7 +250,7 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_unknown_name() -> None:
-    with pytest.raises(ValueError, match="choose from ecg, spikes, shots"):
+    with pytest.raises(ValueError, match="choose from ecg, ricker, spikes, shots"):
         solve_demo("nothing")
 
 

@@ -35,6 +35,13 @@ def test_spikes() -> None:
     assert scores["L0"] > scores["L1"]
 
 
+def test_thin_beds() -> None:
+    """The greedy answer says that it can be bettered, and exchanges better it."""
+    found = load("thin_beds").main(size=200)
+    assert found["LocalSearch"] == 1.0
+    assert found["OMP"] < 0.6
+
+
 def test_weights_matter() -> None:
     """Weights that follow the column norms keep the deep spikes."""
     scores = load("weights_matter").main(size=240)
@@ -50,4 +57,4 @@ def test_same_in_cvxpy() -> None:
 
 
 def test_every_example_is_tested() -> None:
-    assert set(NAMES) == {"spikes", "weights_matter", "own_penalty", "same_in_cvxpy"}
+    assert set(NAMES) == {"spikes", "thin_beds", "weights_matter", "own_penalty", "same_in_cvxpy"}

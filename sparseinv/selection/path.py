@@ -27,7 +27,7 @@ Array = np.ndarray[Any, Any]
 
 _LEAST_MISFIT = 1e-3  # of the objective: what a loose tolerance is relative to, at least
 # a run that ended so leaves a state from which the next level may go on
-_WHOLE = (Status.CONVERGED, Status.MAX_ITER, Status.PRECISION_FLOOR)
+_WHOLE = (Status.CONVERGED, Status.MAX_ITER, Status.PRECISION_FLOOR, Status.EXHAUSTED)
 
 
 def check_levels(

@@ -71,11 +71,17 @@ class Solver:
     default_max_iter: ClassVar[int] = 10_000
     #: what a run proves about a nonconvex problem
     local_kind: ClassVar[Kind] = Kind.PROX_STATIONARITY
+    #: whether the method ends where it ends and promises no minimum; its status may then be EXHAUSTED
+    finite: ClassVar[bool] = False
     #: whether refitting the support for a certificate is worth its price during the run
     refit: ClassVar[bool] = False
 
     def check(self, problem: Problem) -> None:
         """Raise ValueError if the problem is not one the solver can treat; name those that can."""
+
+    def proves(self, problem: Problem) -> Kind:
+        """Return what a run proves about a nonconvex problem."""
+        return self.local_kind
 
     def start(self, problem: Problem, x0: Array | None) -> Any:
         """Return the initial state; x0 is in working units and may be written to."""
