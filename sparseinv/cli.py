@@ -30,6 +30,8 @@ _SOLVERS = {
     "irls": "IRLS",
     "irl1": "IRL1",
     "localsearch": "LocalSearch",
+    "sbl": "SparseBayesian",
+    "sl0": "SL0",
 }
 CERTIFIED, NOT_CERTIFIED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from sparseinv.certificate import Certificate
 from sparseinv.counted_operator import Products
+from sparseinv.posterior import Posterior
 from sparseinv.stopping import History
 
 Array = np.ndarray[Any, Any]
@@ -136,6 +137,8 @@ class Result:
         How lam was chosen, where it was left to the data.
     detail : str
         Particulars of the status, for example which call failed.
+    posterior : Posterior or None
+        What a Bayesian solver learned beside x: mean, variance, lam per coefficient, sigma.
 
     Examples
     --------
@@ -159,6 +162,7 @@ class Result:
     selection: Selection | None = None
     detail: str = ""
     tol: float = field(default=0.0, repr=False)
+    posterior: Posterior | None = None
 
     @property
     def success(self) -> bool:
@@ -197,6 +201,8 @@ class Result:
         ]
         if self.selection is not None:
             lines.append(f"  lam         {self.selection.lam:.6g}: {self.selection.rule}")
+        if self.posterior is not None:
+            lines.append(f"  posterior   {self.posterior}")
         if not self.success:
             lines.append(f"  {self.message} (tol = {self.tol:.1e})")
         return "\n".join(lines)

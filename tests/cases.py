@@ -32,6 +32,8 @@ SOLVERS: dict[str, Callable[[], Any]] = {
     "IRLS": si.IRLS,
     "IRL1": si.IRL1,
     "LocalSearch": si.LocalSearch,
+    "SL0": si.SL0,
+    "SparseBayesian": si.SparseBayesian,
 }
 
 
@@ -83,6 +85,8 @@ class Case:
                 and separable
                 and not (self.plain.nonnegative or self.plain.is_complex)
                 and not (self.plain.l1[~self.plain.excluded] > 0).any(),
+                "SL0": not convex and separable and not self.plain.nonnegative,
+                "SparseBayesian": not convex and separable and not self.plain.nonnegative,
             }.items()
             if fits
         ]
@@ -251,6 +255,8 @@ BUDGETS = {
     "IRLS": (1000, 6000),
     "IRL1": (200, 1000),
     "LocalSearch": (1000, 2000),
+    "SL0": (1000, 8000),
+    "SparseBayesian": (2000, 6000),
 }
 #: the same for a matrix-free A, where auto, IRL1 and WorkingSet run BarzilaiBorwein, and IRLS conjugate
 #: gradients

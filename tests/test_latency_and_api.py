@@ -44,6 +44,8 @@ PUBLIC = {
         "IRLS",
         "IRL1",
         "LocalSearch",
+        "SL0",
+        "SparseBayesian",
     ],
     "operators": ["Operator", "as_operator", "adjoint_test", "norm_bound"],
     "selectors": ["CrossValidation"],

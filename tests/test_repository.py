@@ -28,11 +28,13 @@ counted_operator
 problem
 dual_points | support_moves
 certificate
+posterior
 result, stopping
 solvers.block_columns | solvers.block_newton
 solvers.base, solvers.least_squares, solvers.support_factor, solvers.semismooth_newton, solvers.lazy_columns
 solvers.active_columns | solvers.active_blocks
 solvers.column_sweeps
+solvers.discrete_answer | solvers.evidence | solvers.covariance_free
 solvers
 solvers.auto
 driver
