@@ -46,7 +46,7 @@ class SparseBayesian(Smoothed):
         log p(b | gamma) = -1/2 (m log 2 pi + log |M| + b^H M^{-1} b),   M = A diag(gamma) A^H + sigma^2 I
 
     (twice that with pi for complex data). Most gamma_j end at zero. ``result.posterior`` holds what was
-    learned: mean, variance, lam_j = sigma^2 / gamma_j, sigma. ``result.x`` is the L0 answer reached from there.
+    learned: mean, variance, lam_j = sigma^2 / gamma_j, sigma. ``result.x`` is the L0 answer reached from it.
 
     Parameters
     ----------
@@ -76,11 +76,12 @@ class SparseBayesian(Smoothed):
     between enter through sigma (above) and in the end, when the answer is thresholded, refitted, relieved of
     what does not pay, polished and judged as one of the L0 problem. The certificate is about that objective
     and says nothing about the evidence, which has local maxima. For the posterior mean with a certificate of
-    its own solve with ``L2(result.posterior.lam)``. At given sigma neither mm nor em ever lowers the evidence;
-    they work at larger noise first, which avoids poor local maxima. No noise is sigma = 1e-4 of the size of b
-    (1e-3 for probing). Cost: 2 m^2 n + m^3 multiplications per iteration (m >= n: a QR factorisation first, then n
-    in place of m), at most 500 iterations; storage m^2 + 2 m n numbers. Probing: (100 + 30 probes) pairs of products
-    at most per iteration, at most 60 iterations; storage of (probes + 10) n numbers; log_evidence is nan.
+    its own solve with ``L2(result.posterior.lam)``. At given sigma neither mm nor em ever lowers the
+    evidence; they work at larger noise first, against poor local maxima. No noise means a sigma of 1e-4 of
+    the size of b (1e-3 for probing). Cost: 2 m^2 n + m^3 multiplications per iteration (n in place of m after
+    a QR factorisation where m > n), at most 500 iterations; storage m^2 + 2 m n numbers. Probing: at most
+    100 + 30 probes pairs of products per iteration, at most 60 iterations; storage of (probes + 10) n
+    numbers; log_evidence is nan.
 
     References
     ----------
@@ -115,7 +116,9 @@ class SparseBayesian(Smoothed):
         if not isinstance(self.learn_sigma, (bool, np.bool_)):
             raise TypeError(f"learn_sigma is {self.learn_sigma!r}, but True or False is needed")
         if self.learn_sigma and self.method == "greedy":
-            raise ValueError("learn_sigma is for the methods mm, em and probing; greedy works at a given sigma")
+            raise ValueError(
+                "learn_sigma is for the methods mm, em and probing; greedy works at a given sigma"
+            )
         if self.learn_sigma and self.sigma is not None:
             raise ValueError("sigma and learn_sigma=True exclude each other; leave sigma out to learn it")
         validation.fraction(self.decay, "decay")
@@ -136,10 +139,8 @@ class SparseBayesian(Smoothed):
         """Return the state at zero with a flat prior; x0 is a candidate in the end, no start."""
         problem.operator.phase = "setup"
         direct = self.method in ("mm", "em", "greedy") or (self.method == "auto" and is_direct(problem))
-        if self.method == "auto":
-            waiting = ["mm", "em"] if direct else ["probing"]
-        else:
-            waiting = [self.method]
+        chosen = ["mm", "em"] if direct else ["probing"]
+        waiting = chosen if self.method == "auto" else [self.method]
         evidence = Evidence(problem) if direct else None
         if evidence is not None:
             problem.operator.charge(forward=1)

@@ -35,7 +35,7 @@ class Fit(NamedTuple):
 
 
 class Evidence:
-    """Hold the columns that have a prior, projected off the unpenalised ones; shrunk to n rows where m > n."""
+    """Hold the columns with a prior, projected off the unpenalised ones; shrunk to n rows where m > n."""
 
     def __init__(self, problem: Problem) -> None:
         penalty = problem.penalty
@@ -196,7 +196,7 @@ class Greedy:
         self.gamma = np.zeros(evidence.index.size)
         self.x = np.zeros(evidence.index.size, dtype=evidence.problem.dtype)
         self.count = 0
-        self._refresh()
+        self.inverse, self.u, self.s = self._exact()
 
     @property
     def work(self) -> float:
@@ -215,13 +215,14 @@ class Greedy:
         gain = _single(best, s, q2) - _single(gamma, s, q2)
         j = int(np.argmax(gain))
         if not gain[j] > 1e-6 or self.count >= 20 * evidence.rows + 100:
-            self._refresh()
+            self.inverse, self.u, self.s = self._exact()
+            self.x = gamma * self.u
             return True
         self._change(j, float(best[j] - gamma[j]))
         gamma[j] = best[j]
         self.count += 1
         if self.count % 50 == 0:
-            self._refresh()
+            self.inverse, self.u, self.s = self._exact()
         self.x = gamma * self.u
         return False
 
@@ -234,18 +235,18 @@ class Greedy:
         self.s = np.maximum(self.s - factor * np.abs(c) ** 2, 1e-300)
         self.inverse -= factor * np.outer(w, w.conj())
 
-    def _refresh(self) -> None:
+    def _exact(self) -> tuple[Array, Array, Array]:
+        """Return M^{-1}, u and s formed anew."""
         from scipy.linalg import cho_factor, cho_solve
 
         A, live = self.evidence.matrix, np.flatnonzero(self.gamma)
         M = (A[:, live] * self.gamma[live]) @ A[:, live].conj().T
         M.flat[:: M.shape[0] + 1] += self.s2
         identity = np.eye(M.shape[0], dtype=M.dtype)
-        self.inverse = cho_solve(cho_factor(M, lower=True, check_finite=False), identity, check_finite=False)
-        product = self.inverse @ A
-        self.u = product.conj().T @ self.evidence.b
-        self.s = np.maximum((A.conj() * product).sum(axis=0).real, 1e-300)
-        self.x = self.gamma * self.u
+        inverse = cho_solve(cho_factor(M, lower=True, check_finite=False), identity, check_finite=False)
+        product = inverse @ A
+        u, s = product.conj().T @ self.evidence.b, (A.conj() * product).sum(axis=0).real
+        return inverse, u, np.maximum(s, 1e-300)
 
     def pruned(self) -> Array:
         """Return gamma."""

@@ -14,7 +14,7 @@ from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem, squared
 from sparseinv.solvers.base import Outcome, Solver, refuse, start_point
 from sparseinv.solvers.discrete_answer import Smoothed, SmoothedState
-from sparseinv.solvers.least_squares import is_direct, mean_square
+from sparseinv.solvers.least_squares import mean_square
 from sparseinv.stopping import Budget
 
 Array = np.ndarray[Any, Any]
@@ -55,9 +55,9 @@ class IRL1(Smoothed):
     "level": lam_j / (|x_j| + eps_j), eps_j = sqrt(lam_j / (2 ||a_j||^2)), half the smallest coefficient that
     L0 would keep. "modulus" [1]_: the same with one eps, the modulus of rank m / (4 log(n / m)) in x or, if
     larger, 1e-3 of the largest one; for data without noise, where lam says nothing about sizes. "evidence"
-    [2]_: sigma_j^2 (a_j^H M^{-1} a_j)^{1/2} with sigma_j^2 = lam_j / log n and M = sigma^2 I + A diag(|x_j| / w_j)
-    A^H, w_j being the root of the round before: weights that see correlated columns; columns in memory only, one
-    Cholesky factorisation of order m a round. The first
+    [2]_: sigma_j^2 (a_j^H M^{-1} a_j)^{1/2}, sigma_j^2 = lam_j / log n, M = sigma^2 I + A diag(|x_j| / w_j)
+    A^H, sigma^2 the median of sigma_j^2 and w_j the root of the round before: weights that see correlated
+    columns; columns in memory only, one Cholesky factorisation of order m a round. The first
     round is then plain L1 with the threshold of L0. L1 and L2 levels pass through, so that a convex
     penalty is solved in one round. Each round starts from the last solution. A nonconvex penalty ends
     with a refit on the support and a polish of the objective that was asked for.
@@ -187,7 +187,9 @@ def _evidence_weights(problem: Problem, state: IRL1State, size: Array) -> Separa
     live = gamma > 0
     M = (columns[:, live] * gamma[live]) @ columns[:, live].conj().T
     M.flat[:: problem.m + 1] += s2
-    half = solve_triangular(cholesky(M, lower=True, check_finite=False), columns, lower=True, check_finite=False)
+    half = solve_triangular(
+        cholesky(M, lower=True, check_finite=False), columns, lower=True, check_finite=False
+    )
     state.roots = np.zeros(problem.n)
     state.roots[index] = np.sqrt((np.abs(half) ** 2).sum(axis=0))
     level = np.zeros(problem.n)

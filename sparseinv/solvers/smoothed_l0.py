@@ -57,14 +57,14 @@ class SL0(Smoothed):
 
     Notes
     -----
-    sigma starts at twice the largest modulus of the least-squares solution of minimum norm, and ends a
-    quarter below the smallest coefficient that L0(lam) would keep, (2 lam_j)^(1/2) / ||a_j||, or at 1e-4 of the
-    largest. Then the answer is thresholded, refitted, relieved of what does not pay, polished and judged as
-    one of the L0 problem. Levels lam_j enter the count as relative factors; lam = 0 leaves a coefficient out of
-    the count. All of b is fitted on the way, noise included, so that this is a method for data with little
-    noise; with m >= n there is one least-squares solution, and nothing to look for. Cost: one singular value
-    decomposition of order min(m, n) and two products with its basis per step; for operators a projection
-    is up to 100 steps of conjugate gradients.
+    sigma starts at twice the largest modulus of the least-squares solution of minimum norm, and ends at
+    a quarter of the smallest coefficient that L0(lam) would keep, (2 lam_j)^(1/2) / ||a_j||, or at 1e-4 of
+    the largest. Then the answer is thresholded, refitted, relieved of what does not pay, polished and
+    judged as one of the L0 problem. Levels lam_j enter the count as relative factors; lam = 0 leaves a
+    coefficient out of the count. All of b is fitted on the way, noise included, so that this is a method
+    for data with little noise; with m >= n there is one least-squares solution, and nothing to look for.
+    Cost: one singular value decomposition of order min(m, n) and two products with its basis per step; for
+    operators a projection is up to 100 steps of conjugate gradients.
 
     References
     ----------
