@@ -80,8 +80,8 @@ class SparseBayesian(Smoothed):
     evidence; they work at larger noise first, against poor local maxima. No noise means a sigma of 1e-4 of
     the size of b (1e-3 for probing). Cost: 2 m^2 n + m^3 multiplications per iteration (n in place of m after
     a QR factorisation where m > n), at most 500 iterations; storage m^2 + 2 m n numbers. Probing: at most
-    100 + 30 probes pairs of products per iteration, at most 60 iterations; storage of (probes + 10) n
-    numbers; log_evidence is nan.
+    100 + 30 probes pairs of products per iteration, at most 60 iterations, and in the end a system each for
+    the variances of the 32 largest coefficients; storage of (probes + 10) n numbers; log_evidence is nan.
 
     References
     ----------
@@ -215,6 +215,7 @@ def _concluded(problem: Problem, state: SparseBayesianState) -> tuple[Posterior,
     bar = 2.0 * math.log(max(n, 3))
     with np.errstate(divide="ignore", over="ignore"):
         if state.evidence is None:
+            learner.finish()
             gamma, mean = learner.gamma, learner.x
             variance = np.where(learner.free, gamma * learner.shares, 0.0)
             lam = np.where(loose, 0.0, learner.s2 / gamma)
