@@ -74,8 +74,8 @@ class CovarianceFree:
     def finish(self) -> None:
         """Replace the probed variances of the largest coefficients by exact ones, a system each.
 
-        Probing is accurate to a share of the average C_jj, of which a coefficient that the data determine well
-        has a thousandth.
+        Probing is accurate to a share of the average C_jj, and that of a coefficient which the data determine
+        well is a thousandth of it.
         """
         root = np.sqrt(self.gamma)
         for j in np.argsort(-np.abs(self.x), kind="stable")[:_EXACT]:

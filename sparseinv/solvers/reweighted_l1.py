@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -53,8 +54,9 @@ class IRL1(Smoothed):
     Notes
     -----
     "level": lam_j / (|x_j| + eps_j), eps_j = sqrt(lam_j / (2 ||a_j||^2)), half the smallest coefficient that
-    L0 would keep. "modulus" [1]_: the same with one eps, the modulus of rank m / (4 log(n / m)) in x or, if
-    larger, 1e-3 of the largest one; for data without noise, where lam says nothing about sizes. "evidence"
+    L0 would keep. "modulus" [1]_: the level of the first round times eps / (|x_j| + eps), eps being the
+    modulus of rank m / (4 log(n / m)) in x or, if larger, 1e-3 of the largest one; for data without noise,
+    where lam says nothing about sizes. "evidence"
     [2]_: sigma_j^2 (a_j^H M^{-1} a_j)^{1/2}, sigma_j^2 = lam_j / log n, M = sigma^2 I + A diag(|x_j| / w_j)
     A^H, sigma^2 the median of sigma_j^2 and w_j the root of the round before: weights that see correlated
     columns; columns in memory only, one Cholesky factorisation of order m a round. The first
@@ -165,8 +167,11 @@ class IRL1(Smoothed):
             rank = int(problem.m / (4.0 * spread)) if spread > 0 else problem.n
             ranked = np.sort(size)[::-1]
             eps = max(float(ranked[min(rank, problem.n - 1)]), _SHARE * float(ranked[0]))
-            # nothing is left of x: the floors stay as they are
-            return _surrogate(problem.penalty, state.x, np.full(problem.n, eps) if eps > 0 else state.floor)
+            first = _surrogate(problem.penalty, None, state.floor)
+            if eps > 0:  # otherwise nothing is left of x
+                bare = first.l1 - problem.penalty.l1
+                first = dataclasses.replace(first, l1=problem.penalty.l1 + bare * (eps / (size + eps)))
+            return first
         if self.weighting == "evidence":
             return _evidence_weights(problem, state, size)
         return _surrogate(problem.penalty, state.x, state.floor)
