@@ -104,7 +104,7 @@ class SparseBayesian(Smoothed):
     method: str = "auto"
     sigma: float | None = None
     learn_sigma: bool = False
-    decay: float = 0.95
+    decay: float = 0.9
     probes: int = 8
 
     def __post_init__(self) -> None:
