@@ -650,9 +650,11 @@ def test_level_at_which_nothing_enters(name, kind, factor):
     lam = factor * si.lam_max(A, b, PENALTIES[name](None, N))
     for solver, result in solved(A, b, PENALTIES[name](lam, N), WRAP[kind]):
         assert result.status is si.Status.CONVERGED, solver
-        assert not result.x.any(), solver
+        # the level of L0 is that of single coefficients: two together may still pay
+        pair = name == "L0" and result.objective < 0.5 * b @ b * (1 - 1e-6)
+        assert pair or not result.x.any(), solver
         assert result.certificate.relative <= 1e-14, solver
-        assert result.n_iter <= (100 if name == "L0" else 0), solver
+        assert result.n_iter <= (500 if name == "L0" else 0), solver
 
 
 @pytest.mark.parametrize("name", [name for name in CONVEX if name != "L2"])
