@@ -21,7 +21,7 @@ Array = np.ndarray[Any, Any]
 _LAST_EPS = 1e-9  # smoothing of |x|^2, relative to the mean square of the start
 _CG_STEPS = 40
 _PATIENCE = 100  # iterations on one smoothing at most: inexact products may never let x settle
-_SETTLED, _SETTLED_CONVEX = 0.03, 0.01  # movement at which eps falls, relative to sqrt(eps n) size
+_SETTLED = 0.01  # movement at which eps falls, relative to sqrt(eps n) size
 _ANNEALED = 1e-4  # smoothing at which p has come down from 1 to its value
 
 
@@ -133,8 +133,7 @@ class IRLS(Smoothed):
         state.r = problem.residual(state.x)
         moved = np.sqrt(squared(state.x - old))
         state.waited += 1
-        share = _SETTLED_CONVEX if problem.penalty.convex else _SETTLED
-        settled = moved < share * np.sqrt(state.eps) * state.size * np.sqrt(problem.n)
+        settled = moved < _SETTLED * np.sqrt(state.eps) * state.size * np.sqrt(problem.n)
         if settled or state.waited >= _PATIENCE:
             state.eps *= 0.1
             state.waited = 0
