@@ -28,8 +28,8 @@ _HOME = {
     "CoordinateDescent": "solvers.coordinate_descent",
     "Ridge": "solvers.ridge",
     "WorkingSet": "solvers.working_set",
-    "IRLS": "solvers.reweighted",
-    "IRL1": "solvers.reweighted",
+    "IRLS": "solvers.reweighted_least_squares",
+    "IRL1": "solvers.reweighted_l1",
     "LocalSearch": "solvers.local_search",
     "OLS": "solvers.greedy",
     "OMP": "solvers.greedy",
@@ -37,6 +37,8 @@ _HOME = {
     "HTP": "solvers.thresholding",
     "IterativeHardThresholding": "solvers.thresholding",
     "SubspacePursuit": "solvers.thresholding",
+    "SL0": "solvers.smoothed_l0",
+    "SparseBayesian": "solvers.bayesian",
     "Solver": "solvers.base",
     "Operator": "operators.base",
     "as_operator": "operators.adapt",
@@ -87,15 +89,17 @@ if TYPE_CHECKING:
     from sparseinv.selection.theory import rescale_problem as rescale_problem
     from sparseinv.solvers.barzilai_borwein import BarzilaiBorwein as BarzilaiBorwein
     from sparseinv.solvers.base import Solver as Solver
+    from sparseinv.solvers.bayesian import SparseBayesian as SparseBayesian
     from sparseinv.solvers.coordinate_descent import CoordinateDescent as CoordinateDescent
     from sparseinv.solvers.greedy import OLS as OLS
     from sparseinv.solvers.greedy import OMP as OMP
     from sparseinv.solvers.local_search import LocalSearch as LocalSearch
     from sparseinv.solvers.proximal_gradient import FISTA as FISTA
     from sparseinv.solvers.proximal_gradient import ISTA as ISTA
-    from sparseinv.solvers.reweighted import IRL1 as IRL1
-    from sparseinv.solvers.reweighted import IRLS as IRLS
+    from sparseinv.solvers.reweighted_l1 import IRL1 as IRL1
+    from sparseinv.solvers.reweighted_least_squares import IRLS as IRLS
     from sparseinv.solvers.ridge import Ridge as Ridge
+    from sparseinv.solvers.smoothed_l0 import SL0 as SL0
     from sparseinv.solvers.thresholding import HTP as HTP
     from sparseinv.solvers.thresholding import CoSaMP as CoSaMP
     from sparseinv.solvers.thresholding import IterativeHardThresholding as IterativeHardThresholding

@@ -32,6 +32,8 @@ _SOLVERS = {
     "localsearch": "LocalSearch",
     "ols": "OLS",
     "omp": "OMP",
+    "sbl": "SparseBayesian",
+    "sl0": "SL0",
 }
 CERTIFIED, NOT_CERTIFIED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 

@@ -348,6 +348,7 @@ class Run:
             and certificate.relative <= self.stopping.tol
         ):
             status = Status.CONVERGED
+        learned = getattr(state, "posterior", None)
         notes = [self.detail]
         if status is Status.PRECISION_FLOOR and self._stalled:
             notes.append(_STALLED)
@@ -360,6 +361,7 @@ class Run:
             n_iter=state.n_iter if state is not None else 0, products=problem.operator.products,
             seconds=self.seconds, history=self.history, solver=self.solver, reason=reason,
             selection=selection, detail=" ".join(filter(None, notes)), tol=self.stopping.tol,
+            posterior=None if learned is None else learned.outward(problem.units),
         )  # fmt: skip
 
     def _outward(self, x: Array, single: bool) -> tuple[Array, Array, str]:

@@ -107,11 +107,14 @@ class Intercept:
         """Return the result with x of the user's length, and the intercept by itself."""
         if not self.signs:
             return result
-        x = result.x
-        lam = result.lam
+        x, lam, posterior = result.x, result.lam, result.posterior
+        if posterior is not None:
+            cut = {name: getattr(posterior, name)[: self.n] for name in ("mean", "variance", "lam")}
+            posterior = dataclasses.replace(posterior, **cut)
         return dataclasses.replace(
             result,
             x=np.ascontiguousarray(x[: self.n]),
+            posterior=posterior,
             intercept=(x[self.n :] @ np.array(self.signs)).item(),
             lam=lam[: -len(self.signs)] if isinstance(lam, np.ndarray) and lam.ndim == 1 else lam,
         )

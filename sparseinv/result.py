@@ -12,6 +12,7 @@ import numpy as np
 
 from sparseinv.certificate import Certificate
 from sparseinv.counted_operator import Products
+from sparseinv.posterior import Posterior
 from sparseinv.stopping import History
 
 Array = np.ndarray[Any, Any]
@@ -142,6 +143,8 @@ class Result:
         Particulars of the status, for example which call failed.
     intercept : float, complex or None
         The constant that was fitted, with ``intercept=True``.
+    posterior : Posterior or None
+        What a Bayesian solver learned beside x: mean, variance, lam per coefficient, sigma.
 
     Examples
     --------
@@ -166,6 +169,7 @@ class Result:
     detail: str = ""
     tol: float = field(default=0.0, repr=False)
     intercept: Any = None
+    posterior: Posterior | None = None
 
     @property
     def success(self) -> bool:
@@ -206,6 +210,8 @@ class Result:
             lines.append(f"  intercept   {self.intercept:.6g}")
         if self.selection is not None:
             lines.append(f"  lam         {self.selection.lam:.6g}: {self.selection.rule}")
+        if self.posterior is not None:
+            lines.append(f"  posterior   {self.posterior}")
         if not self.success:
             lines.append(f"  {self.message} (tol = {self.tol:.1e})")
         return "\n".join(lines)

@@ -38,6 +38,8 @@ SOLVERS: dict[str, Callable[[], Any]] = {
     "HTP": si.HTP,
     "IterativeHardThresholding": si.IterativeHardThresholding,
     "SubspacePursuit": si.SubspacePursuit,
+    "SL0": si.SL0,
+    "SparseBayesian": si.SparseBayesian,
 }
 
 
@@ -93,6 +95,8 @@ class Case:
                 and not self.plain.nonnegative
                 and not (self.plain.l1[~self.plain.excluded] > 0).any(),
                 "OMP": not convex and separable and not (self.plain.l1[~self.plain.excluded] > 0).any(),
+                "SL0": not convex and separable and not self.plain.nonnegative,
+                "SparseBayesian": not convex and separable and not self.plain.nonnegative,
             }.items()
             if fits
         ]
@@ -267,6 +271,8 @@ BUDGETS = {
     "HTP": (200, 1000),
     "IterativeHardThresholding": (1000, 5000),
     "SubspacePursuit": (200, 1000),
+    "SL0": (1000, 8000),
+    "SparseBayesian": (2000, 6000),
 }
 #: the same for a matrix-free A, where auto, IRL1 and WorkingSet run BarzilaiBorwein, and IRLS conjugate
 #: gradients

@@ -387,6 +387,8 @@ SOLVERS = {
     "Ridge iterative": si.Ridge(direct=False),
     "IRLS": si.IRLS(),
     "IRL1": si.IRL1(),
+    "SL0": si.SL0(),
+    "SparseBayesian": si.SparseBayesian(),
 }
 PROXIMAL = ["auto", "ISTA", "FISTA", "CoordinateDescent"]
 ACCEPTED = {
@@ -401,7 +403,16 @@ ACCEPTED = {
     ],
     "L1 mixed": [*PROXIMAL, "BarzilaiBorwein", "WorkingSet", "IRLS", "IRL1"],
     "L2": [*PROXIMAL, "BarzilaiBorwein", "WorkingSet", "Ridge", "Ridge iterative", "IRLS", "IRL1"],
-    "L0": ["auto", "ISTA", "CoordinateDescent", "CoordinateDescent gram", "IRLS", "IRL1"],
+    "L0": [
+        "auto",
+        "ISTA",
+        "CoordinateDescent",
+        "CoordinateDescent gram",
+        "IRLS",
+        "IRL1",
+        "SL0",
+        "SparseBayesian",
+    ],
     "ElasticNet": [*PROXIMAL, "BarzilaiBorwein", "WorkingSet", "IRLS", "IRL1"],
     "GroupL1": [*PROXIMAL, "BarzilaiBorwein", "IRLS"],
 }

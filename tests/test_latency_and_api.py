@@ -50,6 +50,8 @@ PUBLIC = {
         "HTP",
         "IterativeHardThresholding",
         "SubspacePursuit",
+        "SL0",
+        "SparseBayesian",
     ],
     "operators": ["Operator", "as_operator", "adjoint_test", "norm_bound"],
     "selectors": ["CrossValidation"],

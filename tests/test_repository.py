@@ -29,6 +29,7 @@ problem
 dual_points | support_moves
 signed_moves
 certificate
+posterior
 result, stopping
 intercept
 solvers.block_columns | solvers.block_newton
@@ -36,6 +37,7 @@ solvers.nonnegative_support | solvers.support_fit | solvers.support_qr
 solvers.base, solvers.least_squares, solvers.support_factor, solvers.semismooth_newton, solvers.lazy_columns
 solvers.active_columns | solvers.active_blocks
 solvers.column_sweeps
+solvers.discrete_answer | solvers.evidence | solvers.covariance_free
 solvers
 solvers.auto
 driver
@@ -195,7 +197,7 @@ def test_walls():
         ("certificate", "result", False),
         ("solvers.ridge", "solvers.base", True),
         ("solvers.ridge", "solvers.least_squares", True),
-        ("solvers.reweighted", "solvers.ridge", False),
+        ("solvers.reweighted_l1", "solvers.ridge", False),
         ("solvers.base", "solvers.ridge", False),
         ("solvers.auto", "solvers.ridge", True),
         ("solvers.ridge", "solvers.auto", False),

@@ -19,7 +19,7 @@ from sparseinv.problems.report import Demo, Missing, Table, best_level
 from sparseinv.seismic.metrics import snr_db
 from sparseinv.selection.theory import lam_max
 from sparseinv.solvers.coordinate_descent import CoordinateDescent
-from sparseinv.solvers.reweighted import IRL1
+from sparseinv.solvers.reweighted_l1 import IRL1
 from sparseinv.solvers.working_set import WorkingSet
 
 Array = np.ndarray[Any, Any]

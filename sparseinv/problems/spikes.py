@@ -18,7 +18,7 @@ from sparseinv.seismic.io import read_su
 from sparseinv.seismic.metrics import score_spikes, snr_db
 from sparseinv.seismic.wavelets import ricker
 from sparseinv.solvers.coordinate_descent import CoordinateDescent
-from sparseinv.solvers.reweighted import IRLS
+from sparseinv.solvers.reweighted_least_squares import IRLS
 
 Array = np.ndarray[Any, Any]
 

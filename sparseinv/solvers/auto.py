@@ -13,11 +13,13 @@ from sparseinv.problem import Problem
 from sparseinv.solvers.barzilai_borwein import BarzilaiBorwein
 from sparseinv.solvers.base import Solver
 from sparseinv.solvers.coordinate_descent import CoordinateDescent
+from sparseinv.solvers.discrete_answer import Smoothed
 from sparseinv.solvers.lazy_columns import are_cheap
 from sparseinv.solvers.least_squares import is_direct
 from sparseinv.solvers.local_search import LocalSearch
 from sparseinv.solvers.proximal_gradient import FISTA, ISTA
-from sparseinv.solvers.reweighted import IRL1, IRLS
+from sparseinv.solvers.reweighted_l1 import IRL1
+from sparseinv.solvers.reweighted_least_squares import IRLS
 from sparseinv.solvers.ridge import Ridge
 from sparseinv.solvers.working_set import WorkingSet
 
@@ -126,7 +128,7 @@ def complete(solver: Solver, problem: Problem) -> Solver:
         solver = dataclasses.replace(solver, first_order=BarzilaiBorwein())
     if isinstance(solver, LocalSearch):
         solver = dataclasses.replace(solver, starts=_starts(solver, problem))
-    if isinstance(solver, (IRLS, IRL1)) and solver.polish is None:
+    if isinstance(solver, Smoothed) and solver.polish is None:
         proximal = FISTA() if problem.penalty.convex else ISTA()
         solver = dataclasses.replace(solver, polish=CoordinateDescent() if problem.explicit else proximal)
     return solver

@@ -43,7 +43,7 @@ class DirectSystem:
         b = self.problem.b if b is None else b
         x = np.zeros((self.problem.n, *b.shape[1:]), dtype=self.problem.dtype)
         weighted, loose = np.flatnonzero((w > 0) & np.isfinite(w)), np.flatnonzero(w == 0)
-        basis = _orthonormal(self.matrix[:, loose]) if loose.size else None
+        basis = orthonormal(self.matrix[:, loose]) if loose.size else None
         if weighted.size:
             x[weighted] = self._penalised(weighted, w[weighted], b, basis)
         if loose.size:
@@ -109,7 +109,8 @@ def _inverse(H: Array, diagonal: Array) -> Any:
     return lambda rhs: cho_solve(factor, rhs, check_finite=False)
 
 
-def _orthonormal(columns: Array) -> Array:
+def orthonormal(columns: Array) -> Array:
+    """Return an orthonormal basis of the span of the columns."""
     from scipy.linalg import qr
 
     norms = np.linalg.norm(columns, axis=0)

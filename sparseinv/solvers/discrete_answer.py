@@ -1,0 +1,197 @@
+"""From a vector of large and small coefficients to a sparse answer: threshold, refit, eliminate, polish.
+
+Methods that smooth or reweight a discrete penalty end with many small coefficients in place of zeros. What
+they found is turned into candidates for the objective that was asked for, and the best one is descended.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from sparseinv.certificate import Kind
+from sparseinv.dual_points import solve_symmetric
+from sparseinv.problem import Problem
+from sparseinv.solvers.base import Outcome, Solver, State
+from sparseinv.solvers.least_squares import ConjugateGradients, mean_square
+from sparseinv.stopping import Budget
+
+Array = np.ndarray[Any, Any]
+
+_THRESHOLDS = (3e-5, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1)  # relative to the largest coefficient
+_CG_STEPS = 40
+_LARGEST = 2000  # coefficients fitted by a factorisation
+_ELIMINATED = 1000  # coefficients among which the least useful are looked for
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class SmoothedState(State):
+    """Carry the solver that polishes the final point."""
+
+    polisher: Any = None  # its state; None while the method itself goes on
+    given: Array | None = None  # x0: the result must not be worse
+
+
+@dataclass(frozen=True, repr=False)
+class Smoothed(Solver):
+    """Share the last phase: descend the objective that was asked for, from a sparse point."""
+
+    polish: Solver | None = dataclasses.field(default=None, kw_only=True)
+
+    local_kind: ClassVar[Kind] = Kind.COORDINATE_MINIMUM
+    refit: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.polish is not None and not isinstance(self.polish, Solver):
+            raise TypeError(f"polish is {self.polish!r}, but a solver such as CoordinateDescent() is needed")
+
+    def _begin_polish(self, problem: Problem, state: Any, supports: Iterable[Array] = ()) -> None:
+        """Go over to the best candidate; ``supports`` are masks worth a try beside the thresholds."""
+        assert self.polish is not None, "filled in by solvers.auto"
+        sparsify(problem, state, supports)
+        self._follow(state, self.polish.start(problem, state.x), problem)
+        state.settled = True
+
+    def _polish_step(self, problem: Problem, state: Any, budget: Budget) -> Outcome:
+        assert self.polish is not None
+        before = state.polisher.n_iter
+        outcome = self.polish.step(problem, state.polisher, budget)
+        state.n_iter += max(state.polisher.n_iter - before, 1)
+        state.settled = state.polisher.settled
+        self._follow(state, state.polisher, problem)
+        if problem.penalty.convex or not problem.explicit or outcome is not Outcome.MOVED:
+            return outcome
+        refitted = refit(problem, state.x)
+        r = problem.residual(refitted)
+        if problem.objective(refitted, r) < problem.objective(state.x, state.r):
+            self._follow(state, self.polish.start(problem, refitted), problem)
+            state.dual = None
+        return outcome
+
+    @staticmethod
+    def _follow(state: Any, polisher: Any, problem: Problem) -> None:
+        state.polisher = polisher
+        state.x, state.dual = polisher.x, polisher.dual
+        state.r = problem.residual(polisher.x) if polisher.r is None else polisher.r
+
+
+def sparsify(problem: Problem, state: Any, supports: Iterable[Array] = ()) -> None:
+    """Replace x by the best of several thresholded and refitted versions of it, zero and x0 included."""
+    penalty, x = problem.penalty, state.x
+    largest = float(np.abs(x).max(initial=0.0))
+    candidates = [x, np.zeros_like(x)]
+    if state.given is not None:
+        candidates.append(state.given)
+    seen = set()
+    masks = [np.abs(x) > level * largest for level in _THRESHOLDS]
+    for mask in [*masks, *supports]:
+        keep = mask | penalty.unpenalised
+        if penalty.terms is not None and penalty.terms[5].size:  # whole groups
+            keep = penalty.spread(penalty.norms(keep.astype(float)) > 0)
+        if keep.tobytes() in seen or not keep.any():
+            continue
+        seen.add(keep.tobytes())
+        trimmed = np.where(keep, x, 0.0)
+        candidates.append(trimmed)
+        if not penalty.convex:
+            candidates.append(refit(problem, trimmed))
+    if not penalty.convex:
+        candidates.append(eliminate(problem, x))
+    residuals = [problem.residual(c) for c in candidates]
+    values = [problem.objective(c, r) for c, r in zip(candidates, residuals, strict=True)]
+    best = int(np.argmin(values))
+    state.x, state.r = candidates[best].copy(), residuals[best]
+
+
+def refit(problem: Problem, x: Array) -> Array:
+    """Minimise the convex part of the objective over the support of x, signs of l1 terms held fixed.
+
+    x itself where the penalty is no sum of levels of [x_j != 0], |x_j| and |x_j|^2.
+    """
+    penalty = problem.penalty
+    if not hasattr(penalty, "l0"):
+        return x
+    index = np.flatnonzero(x)
+    out = np.zeros_like(x)
+    if index.size == 0:
+        return out
+    l1, l2 = penalty.l1[index], penalty.l2[index]
+    phase = np.divide(x[index], np.abs(x[index]))
+    if problem.explicit and index.size <= _LARGEST:
+        columns = problem.operator.columns(index)
+        gram = columns.conj().T @ columns + np.diag(l2)
+        fitted = solve_symmetric(gram, columns.conj().T @ problem.b - l1 * phase)
+    else:
+        w = np.full(problem.n, np.inf)
+        w[index] = l2
+        cg = ConjugateGradients(problem, w, x, mean_square(problem))
+        if l1.any():
+            return x
+        cg.run(_CG_STEPS, 1e-10)
+        fitted = cg.x[index]
+    if penalty.nonnegative and (fitted.real < 0).any():
+        return x
+    out[index] = fitted
+    return out
+
+
+def eliminate(problem: Problem, x: Array) -> Array:
+    """Refit the largest coefficients of x and remove, one at a time, those whose removal pays most.
+
+    Removing i raises the refitted objective by |beta_i|^2 / (2 H_ii) - lam_i with H the inverse of
+    A_S^H A_S + diag(l2_S). Unpenalised coefficients stay. x itself where columns are not in memory, where a
+    level of |x| or a sign is asked for, and where the columns are dependent.
+    """
+    penalty = problem.penalty
+    if not (problem.explicit and hasattr(penalty, "l0")) or penalty.nonnegative:
+        return x
+    if (penalty.l1[~penalty.excluded] > 0).any():
+        return x
+    size = np.where(penalty.unpenalised, np.inf, np.abs(x))
+    most = min(int((size > 0).sum()), problem.m, _ELIMINATED)
+    index = np.argsort(-size, kind="stable")[:most]
+    if most == 0:
+        return x
+    columns = problem.operator.columns(index)
+    gram = columns.conj().T @ columns + np.diag(penalty.l2[index])
+    scale = np.sqrt(np.diag(gram).real)
+    if not scale.all():
+        return x
+    H = _inverse(gram / np.outer(scale, scale))
+    if H is None:
+        return x
+    H /= np.outer(scale, scale)
+    beta = H @ (columns.conj().T @ problem.b)
+    charge = penalty.l0[index].copy()
+    left = np.ones(most, dtype=bool)
+    while left.any():
+        worth = np.divide(np.abs(beta) ** 2, 2.0 * np.diag(H).real, out=np.full(most, np.inf), where=left)
+        gain = np.where(left, charge - worth, -np.inf)
+        i = int(np.argmax(gain))
+        if not gain[i] > 0.0:
+            break
+        row = H[:, i] / H[i, i]
+        beta = beta - row * beta[i]
+        H -= np.outer(row, H[i])
+        left[i] = False
+        beta[i], H[i], H[:, i] = 0.0, 0.0, 0.0
+    out = np.zeros_like(x)
+    out[index[left]] = beta[left]
+    return refit(problem, out)
+
+
+def _inverse(gram: Array) -> Array | None:
+    """Return the inverse of a matrix of unit diagonal; None where it is too nearly singular."""
+    from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+    try:
+        factor = cho_factor(gram, lower=True, check_finite=False)
+    except LinAlgError:
+        return None
+    if not np.abs(np.diag(factor[0])).min() > 1e-6:
+        return None
+    return np.asarray(cho_solve(factor, np.eye(gram.shape[0], dtype=gram.dtype), check_finite=False))
