@@ -22,6 +22,10 @@ _HOME = {
     "ElasticNet": "penalties",
     "GroupL1": "penalties",
     "L0Ball": "penalties",
+    "LogSum": "penalties",
+    "Lp": "penalties",
+    "MCP": "penalties",
+    "SCAD": "penalties",
     "ISTA": "solvers.proximal_gradient",
     "FISTA": "solvers.proximal_gradient",
     "BarzilaiBorwein": "solvers.barzilai_borwein",
@@ -64,9 +68,13 @@ if TYPE_CHECKING:
     from sparseinv.penalties import L0 as L0
     from sparseinv.penalties import L1 as L1
     from sparseinv.penalties import L2 as L2
+    from sparseinv.penalties import MCP as MCP
+    from sparseinv.penalties import SCAD as SCAD
     from sparseinv.penalties import ElasticNet as ElasticNet
     from sparseinv.penalties import GroupL1 as GroupL1
     from sparseinv.penalties import L0Ball as L0Ball
+    from sparseinv.penalties import LogSum as LogSum
+    from sparseinv.penalties import Lp as Lp
     from sparseinv.penalties import Penalty as Penalty
     from sparseinv.result import Batch as Batch
     from sparseinv.result import Interrupted as Interrupted

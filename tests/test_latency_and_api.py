@@ -32,7 +32,10 @@ PUBLIC = {
         "estimate_sigma",
         "select_lam",
     ],
-    "penalties": ["Penalty", "L0", "L1", "L2", "ElasticNet", "GroupL1", "L0Ball"],
+    "penalties": [
+        "Penalty", "L0", "L1", "L2", "ElasticNet", "GroupL1", "L0Ball",
+        "LogSum", "Lp", "MCP", "SCAD",
+    ],
     "solvers": [
         "Solver",
         "ISTA",

@@ -12,6 +12,7 @@ from sparseinv.operators.adapt import as_operator, system
 from sparseinv.operators.base import Operator
 from sparseinv.operators.matrix import DenseMatrix, ExplicitMatrix
 from sparseinv.penalties.base import Leveled, Penalty
+from sparseinv.penalties.nonconvex import Concave
 from sparseinv.penalties.separable import L1, L2, Separable
 from sparseinv.problem import Problem
 
@@ -70,7 +71,8 @@ def level_of_zero(problem: Problem) -> float:
     """Return the factor on the problem's penalty from which on x = 0, in the user's units."""
     bound = problem.penalty
     c = problem.gradient(problem.project(problem.b))
-    norms = problem.column_norms if isinstance(bound, Separable) and not bound.convex else None
+    alone = isinstance(bound, Concave) or (isinstance(bound, Separable) and not bound.convex)
+    norms = problem.column_norms if alone else None
     return float(bound.lam_max(c, norms))
 
 
