@@ -102,6 +102,24 @@ class Concave(Penalty):
                 out = np.clip((self.shape * lam - size / self.unit) / (self.shape - 1.0), 0.0, lam)
         return np.where(self.unpenalised, 0.0, np.where(self.excluded, np.inf, out))
 
+    def majorant(self, x: Array, squares: Array) -> Array:
+        """Return the weights of the L1 penalty that touches R from above at x, up to a constant.
+
+        Below the size at which a coefficient alone could have a minimum other than zero, for columns of
+        squared norm ``squares``, the weight is that of this size: a finite one at zero for Lp.
+        """
+        lam = np.where(self.excluded, 0.0, self.lam)
+        d = np.where(squares > 0, squares, 1.0)
+        if self.code == _LP:
+            p = self.shape
+            out = self.slope(np.maximum(np.abs(x), (lam * p * (1.0 - p) / d) ** (1.0 / (2.0 - p))))
+        elif self.code == _LOGSUM:
+            out = np.minimum(self.slope(x), np.sqrt(lam * d))
+        else:
+            curve = self.shape if self.code == _MCP else self.unit * (self.shape + 1.0)
+            out = np.minimum(self.slope(x), lam * np.minimum(np.sqrt(curve * d), 1.0))
+        return np.where(self.excluded, np.inf, out)
+
     def prox(self, v: Array, step: Any) -> Array:
         """Return the minimiser of |x_j - v_j|^2 / 2 + step_j R_j(x_j), coordinate by coordinate."""
         from sparseinv.kernels.nonconvex import prox
