@@ -261,7 +261,7 @@ class Lp(_Concave):
     >>> Lp(1.0, 0.5).value(np.array([4.0, 0.0]))
     2.0
     >>> Lp(1.0, 0.5).prox(np.array([1.5, 4.0]), 1.0).round(4)
-    array([0.    , 3.7416])
+    array([0.    , 3.7415])
     """
 
     p: float = 0.5
@@ -305,7 +305,7 @@ class LogSum(_Concave):
     Examples
     --------
     >>> LogSum(1.0, 0.5).prox(np.array([1.5, 4.0]), 1.0).round(4)
-    array([0.5   , 3.7656])
+    array([0.    , 3.7656])
     """
 
     eps: Any = None

@@ -87,8 +87,8 @@ def choose_lam(problem: Problem, penalty: Leveled, deadline: float = math.inf) -
 def _as_l1(problem: Problem, penalty: Leveled, levels: Array, deadline: float) -> Selection:
     """Return the level at which a coefficient alone enters where it would under the pivotal L1 level.
 
-    For MCP and SCAD this is the L1 level itself; Lp and LogSum measure lam otherwise, and take the median over
-    the coefficients.
+    For MCP and SCAD this is the L1 level itself; Lp and LogSum measure lam otherwise, and take the median
+    over the coefficients.
     """
     direct = isinstance(penalty, (MCP, SCAD))
     own = levels if direct else np.where(np.isfinite(levels) & (levels > 0), 1.0, levels)

@@ -112,7 +112,8 @@ class Majorised(Solver):
 
     def step(self, problem: Problem, state: MajorisedState, budget: Budget) -> Outcome:
         """Take one step of the inner solver and reweight once its problem is solved, or polish."""
-        assert self.inner is not None and self.polish is not None
+        assert self.inner is not None
+        assert self.polish is not None
         active = self.inner if state.polisher is None else self.polish
         at = state.inner if state.polisher is None else state.polisher
         before = at.n_iter
