@@ -22,6 +22,7 @@ _HOME = {
     "ElasticNet": "penalties",
     "GroupL1": "penalties",
     "L0Ball": "penalties",
+    "L1Ball": "penalties",
     "LogSum": "penalties",
     "Lp": "penalties",
     "MCP": "penalties",
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     from sparseinv.penalties import ElasticNet as ElasticNet
     from sparseinv.penalties import GroupL1 as GroupL1
     from sparseinv.penalties import L0Ball as L0Ball
+    from sparseinv.penalties import L1Ball as L1Ball
     from sparseinv.penalties import LogSum as LogSum
     from sparseinv.penalties import Lp as Lp
     from sparseinv.penalties import Penalty as Penalty

@@ -34,7 +34,7 @@ PUBLIC = {
     ],
     "penalties": [
         "Penalty", "L0", "L1", "L2", "ElasticNet", "GroupL1", "L0Ball",
-        "LogSum", "Lp", "MCP", "SCAD",
+        "L1Ball", "LogSum", "Lp", "MCP", "SCAD",
     ],
     "solvers": [
         "Solver",

@@ -1,6 +1,7 @@
 """Penalties R(x): one family a module."""
 
 from sparseinv.penalties.balls import L0Ball as L0Ball
+from sparseinv.penalties.balls import L1Ball as L1Ball
 from sparseinv.penalties.base import Penalty as Penalty
 from sparseinv.penalties.group import GroupL1 as GroupL1
 from sparseinv.penalties.nonconvex import MCP as MCP

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from sparseinv.penalties.balls import Ball
+from sparseinv.penalties.balls import Ball, CrossPolytope
 from sparseinv.penalties.group import Grouped
 from sparseinv.penalties.nonconvex import Concave
 from sparseinv.penalties.separable import Separable
@@ -16,6 +16,7 @@ from sparseinv.solvers.base import Solver
 from sparseinv.solvers.coordinate_descent import CoordinateDescent
 from sparseinv.solvers.lazy_columns import are_cheap
 from sparseinv.solvers.least_squares import is_direct
+from sparseinv.solvers.level_search import LevelSearch
 from sparseinv.solvers.local_search import LocalSearch
 from sparseinv.solvers.majorised import Majorised
 from sparseinv.solvers.proximal_gradient import FISTA, ISTA
@@ -34,6 +35,11 @@ def choose(problem: Problem) -> tuple[Solver, str]:
         return Ridge(), f"auto: an L2 penalty is {how}"
     if isinstance(penalty, Ball) and problem.explicit and _real(problem):
         return LocalSearch(), "auto: at most k non-zeros, columns in memory, real data"
+    if isinstance(penalty, CrossPolytope):
+        if problem.explicit:
+            reason = "auto: columns in memory, L1Ball by the level of its L1 problem"
+            return complete(LevelSearch(), problem), reason
+        return BarzilaiBorwein(), "auto: matrix-free operator, L1Ball by projections, fewest products"
     if isinstance(penalty, Concave):
         return complete(Majorised(), problem), "auto: concave in the modulus, majorised by weighted L1"
     if penalty.terms is None:
@@ -70,9 +76,9 @@ def _convex(problem: Problem) -> Solver:
     """Return the solver for the problem, or for a convex surrogate of it with the same levels."""
     if not problem.explicit:
         # in this order: to learn the type of an operator that does not declare it takes a product
-        lazy = isinstance(problem.penalty, (Separable, Concave)) and are_cheap(problem) and _real(problem)
+        lazy = isinstance(problem.penalty, (Separable, Concave, CrossPolytope)) and are_cheap(problem) and _real(problem)
         return complete(WorkingSet(), problem) if lazy else BarzilaiBorwein()
-    starts = () if isinstance(problem.penalty, Concave) else problem.penalty.terms[5]
+    starts = () if isinstance(problem.penalty, (Concave, CrossPolytope)) else problem.penalty.terms[5]
     largest = int(np.diff(starts).max(initial=1))
     return WorkingSet() if largest <= _LARGEST_GROUP else CoordinateDescent()
 
@@ -83,7 +89,7 @@ def _real(problem: Problem) -> bool:
 
 def complete(solver: Solver, problem: Problem) -> Solver:
     """Return the solver with the inner solver it needs."""
-    if isinstance(solver, (IRL1, Majorised)) and solver.inner is None:
+    if isinstance(solver, (IRL1, LevelSearch, Majorised)) and solver.inner is None:
         solver = dataclasses.replace(solver, inner=_convex(problem))
     if isinstance(solver, WorkingSet) and solver.first_order is None and not problem.explicit:
         solver = dataclasses.replace(solver, first_order=BarzilaiBorwein())
