@@ -15,6 +15,7 @@ _HOME = {
     "estimate_sigma": "selection.defaults",
     "select_lam": "selection.selector",
     "CrossValidation": "selection.cross_validation",
+    "Discrepancy": "selection.discrepancy",
     "Penalty": "penalties",
     "L0": "penalties",
     "L1": "penalties",
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
     from sparseinv.result import Status as Status
     from sparseinv.selection.cross_validation import CrossValidation as CrossValidation
     from sparseinv.selection.defaults import estimate_sigma as estimate_sigma
+    from sparseinv.selection.discrepancy import Discrepancy as Discrepancy
     from sparseinv.selection.selector import select_lam as select_lam
     from sparseinv.selection.theory import lam_max as lam_max
     from sparseinv.selection.theory import rescale_problem as rescale_problem

@@ -19,6 +19,7 @@ from sparseinv.penalties.base import Leveled, Penalty
 from sparseinv.problem import Problem
 from sparseinv.result import Batch, Interrupted, Path, Result, Selection, Status
 from sparseinv.selection.defaults import at_level, choose_lam
+from sparseinv.selection.discrepancy import Discrepancy
 from sparseinv.selection.path import Follower, check_levels, factored, grid, unit_penalty
 from sparseinv.selection.selector import Selector, Task, check_selector
 from sparseinv.selection.tall_path import follow
@@ -119,13 +120,25 @@ def solve(
     single = _is_single(A, operator, b)
     if select is not None:
         check_selector(select, "select").check(operator.shape[0])
+        select.check_penalty(penalty)
         check_levels(
-            penalty, None, operator.shape[1], "solve has no argument for them: use select_lam with lams"
-        )
+            penalty, None if select.on_grid else np.ones(1), operator.shape[1],
+            "solve has no argument for them: use select_lam with lams",
+        )  # fmt: skip
     selection: Selection | None = None
     problem = _problem(operator, vector, penalty, solver, rng, check_operator)
     if isinstance(penalty, Leveled) and (penalty.lam is None or select is not None):
         deadline = began + stopping.max_time
+        if isinstance(select, Discrepancy):
+            task = Task(
+                operator, vector, problem, penalty, np.zeros(0), lambda at: resolve(at, solver),
+                None if max_iter is None else stopping.max_iter, deadline, None, stopping.tol, start,
+                callback, single, began,
+            )  # fmt: skip
+            try:
+                return select.solve(task)
+            except OperatorFailure as stop:
+                return _without_level(problem, solver, start, stopping, stop, began)
         try:
             if select is None:
                 selection = choose_lam(problem, penalty, deadline)

@@ -49,7 +49,7 @@ PUBLIC = {
         "LocalSearch",
     ],
     "operators": ["Operator", "as_operator", "adjoint_test", "norm_bound"],
-    "selectors": ["CrossValidation"],
+    "selectors": ["CrossValidation", "Discrepancy"],
     "answers": [
         "Batch",
         "Certificate",

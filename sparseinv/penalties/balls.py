@@ -284,7 +284,8 @@ class L1Ball(Penalty):
         for name in ("groups", "weights"):
             value = getattr(self, name)
             if value is not None:
-                parts.append(f"{name}={value!r}" if np.ndim(value) == 0 else f"{name}=<{np.size(value)} values>")
+                shown = repr(value) if np.ndim(value) == 0 else f"<{np.size(value)} values>"
+                parts.append(f"{name}={shown}")
         if self.nonnegative:
             parts.append("nonnegative=True")
         return f"L1Ball({', '.join(parts)})"

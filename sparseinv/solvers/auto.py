@@ -76,7 +76,8 @@ def _convex(problem: Problem) -> Solver:
     """Return the solver for the problem, or for a convex surrogate of it with the same levels."""
     if not problem.explicit:
         # in this order: to learn the type of an operator that does not declare it takes a product
-        lazy = isinstance(problem.penalty, (Separable, Concave, CrossPolytope)) and are_cheap(problem) and _real(problem)
+        separable = isinstance(problem.penalty, (Separable, Concave, CrossPolytope))
+        lazy = separable and are_cheap(problem) and _real(problem)
         return complete(WorkingSet(), problem) if lazy else BarzilaiBorwein()
     starts = () if isinstance(problem.penalty, (Concave, CrossPolytope)) else problem.penalty.terms[5]
     largest = int(np.diff(starts).max(initial=1))

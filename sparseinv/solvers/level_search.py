@@ -32,7 +32,7 @@ class Bracket:
     zero may be at 0.
     """
 
-    high: float  # an argument at which the function is known to be >= 0
+    high: float = math.inf  # the smallest argument so far at which the function is >= 0
     low: float = 0.0  # the largest one with a negative value so far
     points: list[tuple[float, float]] = field(default_factory=list)  # (argument, value), all so far
     widths: list[float] = field(default_factory=list)  # of the bracket, logarithmic
@@ -44,7 +44,8 @@ class Bracket:
             self.high = min(self.high, u)
         else:
             self.low = max(self.low, u)
-        self.widths.append(math.log(self.high / self.low) if 0.0 < self.low <= self.high else math.inf)
+        bounded = 0.0 < self.low <= self.high < math.inf
+        self.widths.append(math.log(self.high) - math.log(self.low) if bounded else math.inf)
 
     @property
     def closed(self) -> bool:
@@ -61,6 +62,8 @@ class Bracket:
                 u = last - value * (last - before) / (value - other)
         slow = len(self.widths) > 3 and not self.widths[-1] <= _SLOW * self.widths[-3] and self.low > 0.0
         steady = len(self.points) > 2 and abs(value) <= 0.1 * abs(self.points[-3][1])
+        if math.isinf(self.high):
+            return min(u, last / _DEEPER) if u > last else last / _DEEPER**0.5
         if self.low == 0.0:
             return max(u, _DEEPER * last) if 0.0 < u < self.high else _DEEPER**0.5 * min(last, self.high)
         if not self.low < u < self.high or (slow and not steady):
