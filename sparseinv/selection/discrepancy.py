@@ -31,8 +31,11 @@ Array = np.ndarray[Any, Any]
 _SOLVES = 60
 _EXTRA = 2  # solves past the tolerance while the residual still comes nearer to its target
 _FINEST = 1e-14  # relative gap asked of a level, at least
-_DEEP = 1e-3  # of the level that gives x = 0: below, it is checked that the target can be met at all
+_DEEPER = 0.01  # least factor between the squares of two levels while the target lies below all of them
+_DEEP = 0.03  # of the level that gives x = 0: below,
+_STUCK = 0.5  # a residual longer than this times the last one makes sure that the target can be met at all
 _SMALLEST = 1e-13  # and below this no level is tried
+_DEPENDENT = 1e-12  # smallest over largest pivot of columns that are fitted
 _EXACT = 1e-11  # relative residual of a fit on the support that counts as zero
 _ENDED = (Status.MAX_TIME, Status.MAX_ITER, Status.STOPPED_BY_CALLBACK, Status.NUMERICAL_FAILURE)
 
@@ -162,7 +165,7 @@ class _Search:
 
     def _descend(self, top: float, far: float) -> Result:
         """Follow secants in the square of the level to the target."""
-        bracket = Bracket()
+        bracket = Bracket(deeper=_DEEPER)
         if math.isfinite(top):
             bracket.high = top * top
             bracket.add(top * top, far**2 - self.wanted**2)
@@ -170,7 +173,7 @@ class _Search:
         else:
             level = self._scale() * min(10.0, max(self.wanted / far, 1e-3))
             top = level
-        checked, extra, distance = False, 0, 1.0
+        checked, extra, distance, reached = False, 0, 1.0, math.inf
         for _ in range(_SOLVES):
             norm = self._at(level, distance)
             before, distance = distance, abs(norm - self.wanted) / self.size
@@ -182,8 +185,10 @@ class _Search:
                     break
             bracket.add(level * level, (norm - self.wanted) * (norm + self.wanted))
             following = math.sqrt(bracket.following())
-            deep = norm > self.wanted and following < _DEEP * top
-            if deep and not checked:
+            # the residual falls with the level where it can fall to nothing
+            stuck = level < _DEEP * top and norm > _STUCK * reached
+            reached = norm
+            if bracket.low == 0.0 and stuck and not checked:
                 checked = True
                 ended = self._unreachable()
                 if ended is not None:
@@ -275,12 +280,17 @@ class _Search:
         near = norm <= 1e-2 * self.size and 0 < index.size <= problem.m
         if not (sparse and near) or self.wanted > _EXACT * self.size:
             return None
-        from scipy.linalg import lstsq
+        from scipy.linalg import qr, solve_triangular
 
+        q, upper = qr(problem.operator.columns(index), mode="economic")
+        diagonal = np.abs(np.diag(upper))
+        if not diagonal.min() > _DEPENDENT * diagonal.max():
+            return None
         y = np.zeros_like(x)
-        y[index] = lstsq(problem.operator.columns(index), problem.b, lapack_driver="gelsy")[0]
+        y[index] = solve_triangular(upper, q.conj().T @ problem.b)
         r = problem.operator.matvec(y) - problem.b
-        if math.sqrt(squared(r)) > _EXACT * self.size or not math.isfinite(float(problem.penalty.value(y))):
+        allowed = math.isfinite(float(problem.penalty.value(y)))
+        if not (allowed and math.sqrt(squared(r)) <= _EXACT * self.size):
             return None
         v = problem.residual(x)
         certificate = certify_problem(problem, y, r=r, dual=DualPair(v, problem.gradient(v)))

@@ -18,7 +18,7 @@ from sparseinv.stopping import Budget
 Array = np.ndarray[Any, Any]
 
 _FIRST = 0.3  # first level, relative to the one that gives x = 0
-_DEEPER = 0.01  # least factor between two arguments while no lower end of the bracket is known
+_DEEPER = 0.1  # least factor between two levels while no lower end of the bracket is known
 _SHARPER = 0.01  # gap of the L1 problems over that asked for
 _FINEST = 1e-14
 _SLOW = 0.5  # two steps that leave more than this share of the bracket are followed by bisection
@@ -34,6 +34,7 @@ class Bracket:
 
     high: float = math.inf  # the smallest argument so far at which the function is >= 0
     low: float = 0.0  # the largest one with a negative value so far
+    deeper: float = _DEEPER  # least factor between two arguments as long as one end is not known
     points: list[tuple[float, float]] = field(default_factory=list)  # (argument, value), all so far
     widths: list[float] = field(default_factory=list)  # of the bracket, logarithmic
 
@@ -63,9 +64,9 @@ class Bracket:
         slow = len(self.widths) > 3 and not self.widths[-1] <= _SLOW * self.widths[-3] and self.low > 0.0
         steady = len(self.points) > 2 and abs(value) <= 0.1 * abs(self.points[-3][1])
         if math.isinf(self.high):
-            return min(u, last / _DEEPER) if u > last else last / _DEEPER**0.5
+            return min(u, last / self.deeper) if u > last else last / self.deeper**0.5
         if self.low == 0.0:
-            return max(u, _DEEPER * last) if 0.0 < u < self.high else _DEEPER**0.5 * min(last, self.high)
+            return max(u, self.deeper * last) if u < self.high else self.deeper * min(last, self.high)
         if not self.low < u < self.high or (slow and not steady):
             u = math.sqrt(self.low) * math.sqrt(self.high)
         return u
@@ -143,7 +144,11 @@ class LevelSearch(Solver):
         state.n_iter += max(state.inner.n_iter - before, 1)
         inner = state.inner
         certificate = certify_problem(state.surrogate, inner.x, r=inner.r, dual=inner.dual)
-        if outcome is Outcome.MOVED and certificate.relative > max(_SHARPER * budget.tol, _FINEST):
+        # x stays where it is until a level is done, which is no stall
+        state.settled = outcome is not Outcome.MOVED or certificate.relative <= max(
+            _SHARPER * budget.tol, _FINEST
+        )
+        if not state.settled:
             return Outcome.MOVED
         ball = problem.penalty
         state.x = ball.prox(inner.x)
