@@ -55,13 +55,13 @@ def solve(
     b : array_like, shape (m,)
         The data.
     penalty : Penalty
-        L1, L2, L0, ElasticNet, GroupL1, L0Ball, or your own. With lam=None the level is chosen from the data
+        L1, L2, L0, ElasticNet, GroupL1, Lp, LogSum, MCP, SCAD, L0Ball, L1Ball, or your own. With lam=None the level is chosen from the data
         (see Notes), and ``result.selection`` says how.
     solver : Solver or "auto"
         A solver object such as FISTA(), or "auto"; ``result.reason`` says why.
-    select : CrossValidation, optional
-        A rule that chooses lam from the levels of `solve_path`, in place of the default rule; a lam that
-        is set is then taken as relative factors. `select_lam` also returns the path and offers other levels.
+    select : CrossValidation or Discrepancy, optional
+        A rule that chooses lam, from the levels of `solve_path` or so that the residual has a given norm, in
+        place of the default rule; a lam that is set is then taken as relative factors. `select_lam` also returns the path and offers other levels.
     x0 : array_like, shape (n,), optional
         Where to start; zero is taken where the objective at x0 is not finite or beyond 1/eps times that
         at zero, and ``result.detail`` says so.
@@ -98,8 +98,9 @@ def solve(
     -----
     lam=None: L1, ElasticNet and GroupL1 take the pivotal level (half the median level that noise of
     the residual's size would reach), L2 exact leave-one-out (generalised cross-validation for
-    operators), L0 sigma^2 log n with sigma estimated.
-    Convex penalties are certified by a duality gap, a bound on the distance to the global minimum; L0
+    operators), L0 sigma^2 log n with sigma estimated; Lp, LogSum, MCP and SCAD let a coefficient enter where
+    L1 at its pivotal level would.
+    Convex penalties are certified by a duality gap, a bound on the distance to the global minimum; others
     by the best decrease that changing one coefficient gives (columns in memory) or by first-order
     stationarity (matrix-free).
 

@@ -116,7 +116,7 @@ def select_lam(
     ----------
     A, b, penalty, lams, n_lams, ratio
         As for `solve_path`: the levels among which to choose.
-    selector : CrossValidation
+    selector : CrossValidation or Discrepancy
         The rule.
     solver, tol, max_iter, check_operator, rng
         As for `solve_path`; tol is that of the path on all rows.

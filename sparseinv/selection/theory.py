@@ -38,7 +38,7 @@ def lam_max(A: Any, b: Any, penalty: Penalty) -> float:
         L1: max |a_j^H b| / w_j with b projected off the unpenalised columns; ElasticNet: the same over
         l1_ratio; GroupL1: by group norms; nonnegative: max(0, a_j^T b) / w_j; L2: inf; L0: the
         coordinate-wise max |a_j^H b|^2 / (2 ||a_j||^2 w_j), from which on no *single* coefficient
-        improves on x = 0 (a pair of them still can).
+        improves on x = 0 (a pair of them still can); Lp, LogSum, MCP, SCAD: the same, by their own rules.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def lam_max(A: Any, b: Any, penalty: Penalty) -> float:
 
     Notes
     -----
-    Cost: one product with A^H; for L0 also the column norms, n products where a matrix-free A does
+    Cost: one product with A^H; for nonconvex penalties also the column norms, n products where a matrix-free A does
     not know them.
 
     Examples
