@@ -55,13 +55,14 @@ def solve(
     b : array_like, shape (m,)
         The data.
     penalty : Penalty
-        L1, L2, L0, ElasticNet, GroupL1, Lp, LogSum, MCP, SCAD, L0Ball, L1Ball, or your own. With lam=None the level is chosen from the data
-        (see Notes), and ``result.selection`` says how.
+        L1, L2, L0, ElasticNet, GroupL1, Lp, LogSum, MCP, SCAD, L0Ball, L1Ball, or your own. With lam=None
+        the level is chosen from the data (see Notes), and ``result.selection`` says how.
     solver : Solver or "auto"
         A solver object such as FISTA(), or "auto"; ``result.reason`` says why.
     select : CrossValidation or Discrepancy, optional
-        A rule that chooses lam, from the levels of `solve_path` or so that the residual has a given norm, in
-        place of the default rule; a lam that is set is then taken as relative factors. `select_lam` also returns the path and offers other levels.
+        A rule that chooses lam from the levels of `solve_path`, or so that the residual has a given norm, in
+        place of the default rule; a lam that is set is then taken as relative factors. `select_lam` also
+        returns the path and offers other levels.
     x0 : array_like, shape (n,), optional
         Where to start; zero is taken where the objective at x0 is not finite or beyond 1/eps times that
         at zero, and ``result.detail`` says so.
@@ -134,7 +135,7 @@ def solve(
             task = Task(
                 operator, vector, problem, penalty, np.zeros(0), lambda at: resolve(at, solver),
                 None if max_iter is None else stopping.max_iter, deadline, None, stopping.tol, start,
-                callback, single, began,
+                callback, single, began, progress,
             )  # fmt: skip
             try:
                 return select.solve(task)

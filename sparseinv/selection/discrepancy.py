@@ -221,7 +221,9 @@ class _Search:
         drive = Run(self.at, method, x0, stopping, self.began, state=state)
         self.solver = method
         try:
-            result = drive.finish(callback=task.callback, lam=lam, reason=reason, single=task.single)
+            result = drive.finish(
+                callback=task.callback, progress=task.progress, lam=lam, reason=reason, single=task.single
+            )
         except Interrupted as stop:
             stop.result = self._close(self._judged(stop.result)[0], level)
             raise

@@ -48,7 +48,7 @@ class Task:
         Reading of ``time.perf_counter()`` at which folds end with what they have.
     n_threads : int or None
         Folds at a time; as many as there are cores if None.
-    tol, start, callback, single, began
+    tol, start, callback, single, began, progress
         Of the run, for a rule that returns the solution itself.
     """
 
@@ -66,6 +66,7 @@ class Task:
     callback: Callable[[Any], Any] | None = None
     single: bool = False
     began: float | None = None
+    progress: bool = False
 
 
 class Selector:

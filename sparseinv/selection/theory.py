@@ -47,8 +47,8 @@ def lam_max(A: Any, b: Any, penalty: Penalty) -> float:
 
     Notes
     -----
-    Cost: one product with A^H; for nonconvex penalties also the column norms, n products where a matrix-free A does
-    not know them.
+    Cost: one product with A^H; for nonconvex penalties also the column norms, n products where a
+    matrix-free A does not know them.
 
     Examples
     --------
