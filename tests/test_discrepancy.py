@@ -178,6 +178,8 @@ def test_out_of_reach():
     result = si.solve(A, b, excluded, select=si.Discrepancy(residual_norm=0.5 * np.linalg.norm(b)))
     assert result.status is si.Status.UNREACHABLE
     assert not result.x.any()
+    nothing = si.solve(A[:, :0], b, si.L1(), select=si.Discrepancy(residual_norm=0.5 * np.linalg.norm(b)))
+    assert nothing.status is si.Status.UNREACHABLE
     A[:, :] = 0.0
     result = si.solve(A, b, si.L1(), select=si.Discrepancy(residual_norm=0.5 * np.linalg.norm(b)))
     assert result.status is si.Status.UNREACHABLE

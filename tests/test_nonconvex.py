@@ -323,6 +323,15 @@ def test_a_start_is_not_made_worse(penalty):
         assert result.objective <= objective(A, b, penalty, x0)
 
 
+@pytest.mark.parametrize("penalty", FOUR)
+@pytest.mark.parametrize("c", [1e200, 1e-200])
+def test_levels_far_from_the_scale_of_the_matrix(penalty, c):
+    A, b = planted(9)
+    result = si.solve(c * A, b, penalty)
+    assert result.success
+    assert np.isfinite(result.x).all()
+
+
 def test_single_precision_and_empty_data():
     A, b = planted(9)
     result = si.solve(A.astype(np.float32), b.astype(np.float32), si.MCP(0.3), tol=1e-5)

@@ -117,7 +117,7 @@ class Concave(Penalty):
             out = np.minimum(self.slope(x), np.sqrt(lam * d))
         else:
             curve = self.shape if self.code == _MCP else self.unit * (self.shape + 1.0)
-            out = np.minimum(self.slope(x), lam * np.minimum(np.sqrt(curve * d), 1.0))
+            out = np.minimum(self.slope(x), lam * np.minimum(np.sqrt(curve) * np.sqrt(d), 1.0))
         return np.where(self.excluded, np.inf, out)
 
     def prox(self, v: Array, step: Any) -> Array:

@@ -152,8 +152,8 @@ class _Search:
         """Return the solution at the level found."""
         problem = self.task.problem
         top = level_of_zero(problem) if problem.scale > 0.0 and problem.n else 0.0
-        far = math.sqrt(squared(problem.project(problem.b))) if problem.scale > 0.0 else 0.0
-        if far <= self.wanted or problem.n == 0:
+        far = math.sqrt(squared(problem.project(problem.b))) if problem.n else self.size
+        if far <= self.wanted:
             return self._inactive(top)
         if top == 0.0 or not self._reaches(problem):
             return self._unreachable() or self._descend(top or 1.0, far)
