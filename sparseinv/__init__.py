@@ -15,6 +15,7 @@ _HOME = {
     "estimate_sigma": "selection.defaults",
     "select_lam": "selection.selector",
     "CrossValidation": "selection.cross_validation",
+    "Discrepancy": "selection.discrepancy",
     "Penalty": "penalties",
     "L0": "penalties",
     "L1": "penalties",
@@ -22,6 +23,11 @@ _HOME = {
     "ElasticNet": "penalties",
     "GroupL1": "penalties",
     "L0Ball": "penalties",
+    "L1Ball": "penalties",
+    "LogSum": "penalties",
+    "Lp": "penalties",
+    "MCP": "penalties",
+    "SCAD": "penalties",
     "ISTA": "solvers.proximal_gradient",
     "FISTA": "solvers.proximal_gradient",
     "BarzilaiBorwein": "solvers.barzilai_borwein",
@@ -72,9 +78,14 @@ if TYPE_CHECKING:
     from sparseinv.penalties import L0 as L0
     from sparseinv.penalties import L1 as L1
     from sparseinv.penalties import L2 as L2
+    from sparseinv.penalties import MCP as MCP
+    from sparseinv.penalties import SCAD as SCAD
     from sparseinv.penalties import ElasticNet as ElasticNet
     from sparseinv.penalties import GroupL1 as GroupL1
     from sparseinv.penalties import L0Ball as L0Ball
+    from sparseinv.penalties import L1Ball as L1Ball
+    from sparseinv.penalties import LogSum as LogSum
+    from sparseinv.penalties import Lp as Lp
     from sparseinv.penalties import Penalty as Penalty
     from sparseinv.result import Batch as Batch
     from sparseinv.result import Interrupted as Interrupted
@@ -84,6 +95,7 @@ if TYPE_CHECKING:
     from sparseinv.result import Status as Status
     from sparseinv.selection.cross_validation import CrossValidation as CrossValidation
     from sparseinv.selection.defaults import estimate_sigma as estimate_sigma
+    from sparseinv.selection.discrepancy import Discrepancy as Discrepancy
     from sparseinv.selection.selector import select_lam as select_lam
     from sparseinv.selection.theory import lam_max as lam_max
     from sparseinv.selection.theory import rescale_problem as rescale_problem

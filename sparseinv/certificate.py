@@ -179,7 +179,7 @@ def _gap(problem: Problem, x: Array, r: Array, dual: DualPair | None, refit: boo
         minus_g = problem.gradient(nu)
         g = -minus_g
         best = _value(problem, x, r, nu, minus_g)
-    known = hasattr(problem.penalty, "excluded")  # a user's penalty says nothing about supports
+    known = problem.penalty.terms is not None  # other penalties say nothing about levels on a support
     if refit and known and problem.relative(best) > target and math.isfinite(best):
         idle = 0
         for nu, c in refits(problem, x, r, g):

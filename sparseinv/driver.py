@@ -375,7 +375,8 @@ class Run:
         elif units.b_exponent - units.a_exponent < -_ORDINARY and not np.array_equal(units.working(outer), x):
             lost = "x underflows in the units of A and b."
         if single:
-            outer = in_single_precision(outer)
+            # rounding must not leave a set that is bounded
+            outer = in_single_precision(outer, inward=hasattr(self.problem.penalty, "radius"))
         if single or lost:
             x = units.working(outer.astype(self.problem.dtype))
         return outer, x, lost
@@ -406,12 +407,17 @@ def _is_finite(x: Array) -> bool:
     return math.isfinite(squared(x)) or bool(np.isfinite(x).all())
 
 
-def in_single_precision(x: Array) -> Array:
-    """Return x in single precision, or as it is where that cannot hold its size."""
+def in_single_precision(x: Array, inward: bool = False) -> Array:
+    """Return x in single precision, towards zero if inward, or as it is where that cannot hold its size."""
     largest, limits = float(np.abs(x).max(initial=0.0)), np.finfo(np.float32)
     if largest > 0.0 and not float(limits.tiny) <= largest <= float(limits.max):
         return x
-    return x.astype(np.complex64 if x.dtype.kind == "c" else np.float32)
+    out = x.astype(np.complex64 if x.dtype.kind == "c" else np.float32)
+    if inward:
+        for part, exact in ((out.real, x.real), (out.imag, x.imag)) if x.dtype.kind == "c" else ((out, x),):
+            grown = np.abs(part.astype(np.float64)) > np.abs(exact)
+            part[grown] = np.nextafter(part[grown], np.float32(0.0))
+    return out
 
 
 def unknown(problem: Problem) -> tuple[Array, Certificate]:

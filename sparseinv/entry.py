@@ -22,6 +22,7 @@ from sparseinv.problem import Problem
 from sparseinv.result import Batch, Interrupted, Path, Result, Selection, Status
 from sparseinv.selection.ball_path import follow_balls
 from sparseinv.selection.defaults import at_level, choose_lam
+from sparseinv.selection.discrepancy import Discrepancy
 from sparseinv.selection.path import Follower, check_levels, factored, grid, unit_penalty
 from sparseinv.selection.selector import Selector, Task, check_selector
 from sparseinv.selection.tall_path import follow
@@ -58,13 +59,14 @@ def solve(
     b : array_like, shape (m,)
         The data.
     penalty : Penalty
-        L1, L2, L0, ElasticNet, GroupL1, L0Ball, or your own. With lam=None the level is chosen from the data
-        (see Notes), and ``result.selection`` says how.
+        L1, L2, L0, ElasticNet, GroupL1, Lp, LogSum, MCP, SCAD, L0Ball, L1Ball, or your own. With lam=None
+        the level is chosen from the data (see Notes), and ``result.selection`` says how.
     solver : Solver or "auto"
         A solver object such as FISTA(), or "auto"; ``result.reason`` says why.
-    select : CrossValidation, optional
-        A rule that chooses lam from the levels of `solve_path`, in place of the default rule; a lam that
-        is set is then taken as relative factors. `select_lam` also returns the path and offers other levels.
+    select : CrossValidation or Discrepancy, optional
+        A rule that chooses lam from the levels of `solve_path`, or so that the residual has a given norm, in
+        place of the default rule; a lam that is set is then taken as relative factors. `select_lam` also
+        returns the path and offers other levels.
     x0 : array_like, shape (n,), optional
         Where to start; zero is taken where the objective at x0 is not finite or beyond 1/eps times that
         at zero, and ``result.detail`` says so.
@@ -104,10 +106,11 @@ def solve(
     -----
     lam=None: L1, ElasticNet and GroupL1 take the pivotal level (half the median level that noise of
     the residual's size would reach), L2 exact leave-one-out (generalised cross-validation for
-    operators), L0 sigma^2 log n with sigma estimated.
-    Convex penalties are certified by a duality gap, a bound on the distance to the global minimum; L0
-    by the best decrease that adding, removing or exchanging a coefficient gives (LocalSearch), that changing
-    one coefficient gives (columns in memory) or by first-order stationarity (matrix-free).
+    operators), L0 sigma^2 log n with sigma estimated; Lp, LogSum, MCP and SCAD let a coefficient enter where
+    L1 at its pivotal level would.
+    Convex penalties are certified by a duality gap, a bound on the distance to the global minimum; others by
+    the best decrease that adding, removing or exchanging a coefficient gives (L0 by LocalSearch), that
+    changing one gives (columns in memory) or by first-order stationarity (matrix-free).
 
     Examples
     --------
@@ -128,13 +131,26 @@ def solve(
     operator, penalty = added.operator(operator), added.penalty(penalty)
     if select is not None:
         check_selector(select, "select").check(operator.shape[0])
+        select.check_penalty(penalty, solver)
         check_levels(
-            penalty, None, operator.shape[1], "solve has no argument for them: use select_lam with lams"
-        )
+            penalty, None if select.on_grid else np.ones(1), operator.shape[1],
+            "solve has no argument for them: use select_lam with lams",
+        )  # fmt: skip
     selection: Selection | None = None
     problem = _problem(operator, vector, penalty, solver, rng, check_operator)
     if isinstance(penalty, Leveled) and (penalty.lam is None or select is not None):
         deadline = began + stopping.max_time
+        if isinstance(select, Discrepancy):
+            task = Task(
+                operator, vector, problem, penalty, np.zeros(0), lambda at: resolve(at, solver),
+                None if max_iter is None else stopping.max_iter, deadline, None, stopping.tol, start,
+                added.callback(callback), single, began, progress,
+            )  # fmt: skip
+            try:
+                with added.unwrapping():
+                    return added.result(select.solve(task))
+            except OperatorFailure as stop:
+                return _without_level(problem, solver, start, stopping, stop, began, added)
         try:
             if select is None:
                 selection = choose_lam(problem, penalty, deadline)

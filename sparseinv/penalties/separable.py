@@ -279,7 +279,7 @@ def _concave_argmax(size: Array, l1: Array, l2: Array, slope: float, curvature: 
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class _Signed(Leveled):
+class Signed(Leveled):
     """Add nonnegativity to a separable penalty with one level per coefficient."""
 
     nonnegative: bool = dataclasses.field(default=False, kw_only=True)
@@ -295,7 +295,7 @@ class _Signed(Leveled):
         return Separable(l0, l1, l2, bool(self.nonnegative))
 
 
-class L1(_Signed):
+class L1(Signed):
     """Penalise moduli: R(x) = sum_i lam_i |x_i|.
 
     Parameters
@@ -328,7 +328,7 @@ class L1(_Signed):
         return self._bound(n, None, self.levels(n), None)
 
 
-class L2(_Signed):
+class L2(Signed):
     """Penalise energy (ridge, Tikhonov): R(x) = sum_i lam_i |x_i|^2 / 2.
 
     Parameters
@@ -353,7 +353,7 @@ class L2(_Signed):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class L0(_Signed):
+class L0(Signed):
     """Charge every non-zero coefficient: R(x) = sum_i lam_i [x_i != 0] + l1_i |x_i| + l2_i |x_i|^2 / 2.
 
     Parameters
@@ -397,7 +397,7 @@ class L0(_Signed):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ElasticNet(_Signed):
+class ElasticNet(Signed):
     """Mix L1 and L2: R(x) = sum_i lam_i (l1_ratio |x_i| + (1 - l1_ratio) |x_i|^2 / 2).
 
     Parameters

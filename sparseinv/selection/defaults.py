@@ -13,12 +13,13 @@ import numpy as np
 from sparseinv.driver import run
 from sparseinv.penalties.base import Leveled
 from sparseinv.penalties.group import GroupL1
+from sparseinv.penalties.nonconvex import MCP, SCAD, Concave
 from sparseinv.penalties.separable import L0, L1, L2
 from sparseinv.problem import Problem, squared
 from sparseinv.result import Selection
 from sparseinv.selection.theory import build, level_of_zero
 from sparseinv.solvers.auto import choose
-from sparseinv.solvers.least_squares import is_direct
+from sparseinv.solvers.least_squares import is_direct, mean_square
 from sparseinv.stopping import Stopping
 
 Array = np.ndarray[Any, Any]
@@ -68,6 +69,8 @@ def choose_lam(problem: Problem, penalty: Leveled, deadline: float = math.inf) -
         lam = sigma**2 * math.log(max(charged, 2))
         rule = f"sigma^2 log n with sigma = {sigma:.4g} estimated from the residual of a pivotal L1 fit"
         selection = Selection(lam, rule, sigma, np.array([lam]), np.zeros(1))
+    elif isinstance(problem.penalty, Concave):
+        selection = _as_l1(problem, penalty, levels, deadline)
     else:
         lam, sigma, lams, found, floored = _pivotal(problem, penalty, deadline)
         rule = (
@@ -79,6 +82,32 @@ def choose_lam(problem: Problem, penalty: Leveled, deadline: float = math.inf) -
         selection = Selection(lam, rule, sigma, lams, found)
     spent = problem.operator.products.total - before
     return dataclasses.replace(selection, n_products=spent)
+
+
+def _as_l1(problem: Problem, penalty: Leveled, levels: Array, deadline: float) -> Selection:
+    """Return the level at which a coefficient alone enters where it would under the pivotal L1 level.
+
+    For MCP and SCAD this is the L1 level itself; Lp and LogSum measure lam otherwise, and take the median
+    over the coefficients.
+    """
+    direct = isinstance(penalty, (MCP, SCAD))
+    own = levels if direct else np.where(np.isfinite(levels) & (levels > 0), 1.0, levels)
+    pilot = L1(weights=own, nonnegative=bool(getattr(penalty, "nonnegative", False)))
+    lam, sigma, lams, found, floored = _pivotal(problem, pilot, deadline)
+    rule = f"that of L1 by the pivotal rule (sigma about {sigma:.4g})"
+    if not direct:
+        units = problem.units
+        charged = np.isfinite(levels) & (levels > 0)
+        known = problem.operator.column_norms() is not None
+        norms = problem.column_norms if known else np.full(problem.n, math.sqrt(mean_square(problem)))
+        c = np.where(charged, math.ldexp(lam, -units.b_exponent - units.a_exponent), 0.0)
+        factors = at_level(problem, penalty, 1.0).penalty.thresholds(c, norms)
+        factors = factors[charged & (factors > 0.0)]
+        rule = f"a coefficient alone enters where it would for L1 at {lam:.6g}, " + rule
+        lam = float(np.median(factors)) if factors.size else 1.0
+    if floored:
+        rule += f"; the data look noise-free, stopped at {_FLOOR:g} lam_max"
+    return Selection(lam, rule, sigma, lams, found)
 
 
 def estimate_sigma(A: Any, b: Any, *, rng: Any = None) -> float:

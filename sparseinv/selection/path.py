@@ -128,7 +128,7 @@ class Follower:
                 result = drive.finish(callback=self.watch, lam=level, reason=reason, single=self.single)
                 results.append(result)
                 at.operator.products = Products()
-                state = drive.state if _goes_on(drive, result) else None
+                state = drive.state if goes_on(drive, result) else None
                 misfit = _misfit(at, result) if self.loose else 1.0
                 progress = seen(result, float(t), len(results), lams.size)
                 if bar is not None:
@@ -228,7 +228,7 @@ def _misfit(problem: Problem, result: Result) -> float:
     return float(np.clip(total - share, _LEAST_MISFIT * total, 1.0))
 
 
-def _goes_on(drive: Run, result: Result) -> bool:
+def goes_on(drive: Run, result: Result) -> bool:
     """Tell whether the state of a run stands at the point that the run returned."""
     if drive.state is None or result.status not in _WHOLE:
         return False

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -49,6 +49,8 @@ class Task:
         Reading of ``time.perf_counter()`` at which folds end with what they have.
     n_threads : int or None
         Folds at a time; as many as there are cores if None.
+    tol, start, callback, single, began, progress
+        Of the run, for a rule that returns the solution itself.
     """
 
     operator: Operator
@@ -60,13 +62,25 @@ class Task:
     max_iter: int | None = None
     deadline: float = math.inf
     n_threads: int | None = None
+    tol: float = 1e-6
+    start: Array | None = None
+    callback: Callable[[Any], Any] | None = None
+    single: bool = False
+    began: float | None = None
+    progress: bool = False
 
 
 class Selector:
     """Describe a rule that chooses lambda by its parameters."""
 
+    #: whether it chooses among the levels of a path; a rule that does not finds its own, and the solution
+    on_grid: ClassVar[bool] = True
+
     def check(self, m: int) -> None:
         """Raise ValueError or TypeError if the rule cannot be applied to m rows; makes no product."""
+
+    def check_penalty(self, penalty: Any, solver: Any = "auto") -> None:
+        """Raise ValueError if the rule cannot be applied to a penalty, or with a solver."""
 
     def choose(self, task: Task) -> Selection:
         """Return the level chosen for a task; charge ``task.problem.operator`` for what it cost."""
@@ -105,7 +119,7 @@ def select_lam(
     ----------
     A, b, penalty, lams, n_lams, ratio
         As for `solve_path`: the levels among which to choose.
-    selector : CrossValidation
+    selector : CrossValidation or Discrepancy
         The rule.
     solver, tol, max_iter, intercept, check_operator, rng
         As for `solve_path`; tol is that of the path on all rows.
@@ -127,6 +141,10 @@ def select_lam(
         Bad input, before any work.
     Interrupted
         On Ctrl-C during the path on all rows; a plain KeyboardInterrupt before it.
+
+    Notes
+    -----
+    `Discrepancy` finds levels of its own: ``lams`` are those it tried and ``path`` is None.
 
     See Also
     --------
@@ -157,21 +175,28 @@ def select_lam(
     threads = None if n_threads is None else validation.count(n_threads, "n_threads", least=1)
     operator, vector = system(A, b)
     selector.check(operator.shape[0])
+    selector.check_penalty(penalty, solver)
     stored = validation.is_single(A) or bool(getattr(operator, "single", False))
     added = Intercept.of(intercept, penalty, operator.shape[1])
     operator = added.operator(operator)
-    leveled = check_levels(added.penalty(penalty), levels, operator.shape[1])
+    own = selector.on_grid or levels is not None
+    leveled = check_levels(added.penalty(penalty), levels if own else np.ones(1), operator.shape[1])
     problem = Problem(operator, vector, unit_penalty(leveled), rng=rng, probe=False)
     if isinstance(solver, Solver):
         complete(solver, problem).check(problem)
     problem.probe(check_operator)
-    levels = grid(problem, n_lams, ratio) if levels is None else levels
+    if levels is None:
+        levels = grid(problem, n_lams, ratio) if selector.on_grid else np.zeros(0)
     task = Task(
         operator, vector, problem, leveled, levels, lambda at: resolve(at, solver), limit,
-        began + seconds, threads,
+        began + seconds, threads, stopping.tol,
     )  # fmt: skip
     before = dataclasses.replace(problem.operator.products)
-    selection = selector.choose(task)
+    with added.unwrapping():
+        selection = selector.choose(task)
+    if not selector.on_grid:
+        assert selection.result is not None
+        return dataclasses.replace(selection, result=added.result(selection.result))
     problem.operator.products = before  # what the choice cost is told by n_products
     single = stored and validation.is_single(b)
     with added.unwrapping():

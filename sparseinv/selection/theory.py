@@ -13,6 +13,7 @@ from sparseinv.operators.adapt import as_operator, system
 from sparseinv.operators.base import Operator
 from sparseinv.operators.matrix import DenseMatrix, ExplicitMatrix
 from sparseinv.penalties.base import Leveled, Penalty
+from sparseinv.penalties.nonconvex import Concave
 from sparseinv.penalties.separable import L1, L2, Separable
 from sparseinv.problem import Problem
 
@@ -40,7 +41,7 @@ def lam_max(A: Any, b: Any, penalty: Penalty, *, intercept: bool = False) -> flo
         L1: max |a_j^H b| / w_j with b projected off the unpenalised columns; ElasticNet: the same over
         l1_ratio; GroupL1: by group norms; nonnegative: max(0, a_j^T b) / w_j; L2: inf; L0: the
         coordinate-wise max |a_j^H b|^2 / (2 ||a_j||^2 w_j), from which on no *single* coefficient
-        improves on x = 0 (a pair of them still can).
+        improves on x = 0 (a pair of them still can); Lp, LogSum, MCP, SCAD: the same, by their own rules.
 
     Raises
     ------
@@ -49,8 +50,8 @@ def lam_max(A: Any, b: Any, penalty: Penalty, *, intercept: bool = False) -> flo
 
     Notes
     -----
-    Cost: one product with A^H; for L0 also the column norms, n products where a matrix-free A does
-    not know them.
+    Cost: one product with A^H; for nonconvex penalties also the column norms, n products where a
+    matrix-free A does not know them.
 
     Examples
     --------
@@ -75,7 +76,8 @@ def level_of_zero(problem: Problem) -> float:
     """Return the factor on the problem's penalty from which on x = 0, in the user's units."""
     bound = problem.penalty
     c = problem.gradient(problem.project(problem.b))
-    norms = problem.reduced_norms if isinstance(bound, Separable) and not bound.convex else None
+    alone = isinstance(bound, Concave) or (isinstance(bound, Separable) and not bound.convex)
+    norms = problem.reduced_norms if alone else None
     if norms is not None:
         c = np.where(norms > 0.0, c, 0.0)  # rounding, where unpenalised columns explain one entirely
     return float(bound.lam_max(c, norms))

@@ -6,8 +6,9 @@ import dataclasses
 
 import numpy as np
 
-from sparseinv.penalties.balls import Ball
+from sparseinv.penalties.balls import Ball, CrossPolytope
 from sparseinv.penalties.group import Grouped
+from sparseinv.penalties.nonconvex import Concave
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
 from sparseinv.solvers.barzilai_borwein import BarzilaiBorwein
@@ -16,7 +17,9 @@ from sparseinv.solvers.coordinate_descent import CoordinateDescent
 from sparseinv.solvers.discrete_answer import Smoothed
 from sparseinv.solvers.lazy_columns import are_cheap
 from sparseinv.solvers.least_squares import is_direct
+from sparseinv.solvers.level_search import LevelSearch
 from sparseinv.solvers.local_search import LocalSearch
+from sparseinv.solvers.majorised import Majorised
 from sparseinv.solvers.proximal_gradient import FISTA, ISTA
 from sparseinv.solvers.reweighted_l1 import IRL1
 from sparseinv.solvers.reweighted_least_squares import IRLS
@@ -38,6 +41,13 @@ def choose(problem: Problem) -> tuple[Solver, str]:
         return Ridge(), f"auto: an L2 penalty is {how}"
     if isinstance(penalty, Ball) and are_cheap(problem):
         return complete(LocalSearch(), problem), "auto: at most k non-zeros, columns of A at hand"
+    if isinstance(penalty, CrossPolytope):
+        if problem.explicit:
+            reason = "auto: columns in memory, L1Ball by the level of its L1 problem"
+            return complete(LevelSearch(), problem), reason
+        return BarzilaiBorwein(), "auto: matrix-free operator, L1Ball by projections, fewest products"
+    if isinstance(penalty, Concave):
+        return complete(Majorised(), problem), "auto: concave in the modulus, majorised by weighted L1"
     if penalty.terms is None:
         name = type(penalty).__name__
         if penalty.convex:
@@ -75,9 +85,10 @@ def _convex(problem: Problem) -> Solver:
     """Return the solver for the problem, or for a convex surrogate of it with the same levels."""
     if not problem.explicit:
         # in this order: to learn the type of an operator that does not declare it takes a product
-        lazy = isinstance(problem.penalty, Separable) and are_cheap(problem) and _real(problem)
+        separable = isinstance(problem.penalty, (Separable, Concave, CrossPolytope))
+        lazy = separable and are_cheap(problem) and _real(problem)
         return complete(WorkingSet(), problem) if lazy else BarzilaiBorwein()
-    starts = problem.penalty.terms[5]
+    starts = () if isinstance(problem.penalty, (Concave, CrossPolytope)) else problem.penalty.terms[5]
     largest = int(np.diff(starts).max(initial=1))
     return WorkingSet() if largest <= _LARGEST_GROUP else CoordinateDescent()
 
@@ -122,13 +133,13 @@ def _real(problem: Problem) -> bool:
 
 def complete(solver: Solver, problem: Problem) -> Solver:
     """Return the solver with the inner solver it needs."""
-    if isinstance(solver, IRL1) and solver.inner is None:
+    if isinstance(solver, (IRL1, LevelSearch, Majorised)) and solver.inner is None:
         solver = dataclasses.replace(solver, inner=_convex(problem))
     if isinstance(solver, WorkingSet) and solver.first_order is None and not problem.explicit:
         solver = dataclasses.replace(solver, first_order=BarzilaiBorwein())
     if isinstance(solver, LocalSearch):
         solver = dataclasses.replace(solver, starts=_starts(solver, problem))
-    if isinstance(solver, Smoothed) and solver.polish is None:
+    if isinstance(solver, (Smoothed, Majorised)) and solver.polish is None:
         proximal = FISTA() if problem.penalty.convex else ISTA()
         solver = dataclasses.replace(solver, polish=CoordinateDescent() if problem.explicit else proximal)
     return solver

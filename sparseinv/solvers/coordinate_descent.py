@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sparseinv.certificate import Kind
+from sparseinv.penalties.nonconvex import Concave
 from sparseinv.problem import Problem
 from sparseinv.solvers.base import Outcome, Solver, State, chunk, cost_of_pass, refuse, start_point
 from sparseinv.solvers.block_columns import eigen
@@ -15,6 +16,7 @@ from sparseinv.stopping import Budget
 
 Array = np.ndarray[Any, Any]
 
+_NONE = np.empty(0, dtype=np.int64)
 _INNER = 10  # sweeps over the non-zeros after each full sweep
 _GRAM_SWEEPS = 20
 _LARGEST_GROUP = 200  # larger groups take proximal steps: their eigenvectors would cost more than they save
@@ -87,16 +89,19 @@ class CoordinateDescent(Solver):
         """Refuse matrix-free operators and penalties that kernels do not know."""
         if not problem.explicit:
             raise refuse(self, "needs columns of A in memory (dense or CSC)", "FISTA, ISTA, IRLS or Ridge")
-        if problem.penalty.terms is None:
+        concave = isinstance(problem.penalty, Concave)
+        if problem.penalty.terms is None and not concave:
             raise refuse(self, f"does not know the penalty {type(problem.penalty).__name__}", "ISTA or FISTA")
-        if self.gram and problem.penalty.terms[5].size:
-            raise refuse(self, "with gram=True has no groups", "CoordinateDescent()")
+        if self.gram and (concave or problem.penalty.terms[5].size):
+            kind = "penalty of this kind" if concave else "groups"
+            raise refuse(self, f"with gram=True has no {kind}", "CoordinateDescent()")
 
     def start(self, problem: Problem, x0: Array | None) -> DescentState:
         """Return the state at x0 (zero by default)."""
         problem.operator.phase = "setup"
         x = start_point(problem, x0)
-        order, starts = problem.penalty.terms[4:]
+        concave = isinstance(problem.penalty, Concave)
+        order, starts = (_NONE, _NONE) if concave else problem.penalty.terms[4:]
         squares, count = problem.column_norms**2, problem.n
         basis: tuple[Array, ...] = ()
         if starts.size:
@@ -104,7 +109,7 @@ class CoordinateDescent(Solver):
             count = starts.size - 1
         wanted = self.gram
         if wanted is None:
-            wanted = not starts.size and problem.m >= 3 * problem.n and 0 < problem.n <= 2000
+            wanted = not (starts.size or concave) and problem.m >= 3 * problem.n and 0 < problem.n <= 2000
         gram = np.asfortranarray(problem.operator.gram(), dtype=problem.dtype) if wanted else None
         state = DescentState(
             x, problem.residual(x), squares=squares, basis=basis, gram=gram,
@@ -125,7 +130,7 @@ class CoordinateDescent(Solver):
 
     def step(self, problem: Problem, state: DescentState, budget: Budget) -> Outcome:
         """Sweep over all coefficients, then over the non-zero ones."""
-        from sparseinv.kernels.descent import coordinate_descent, gram_descent, group_descent
+        from sparseinv.kernels.descent import gram_descent
 
         penalty = problem.penalty if state.level <= 1.0 else problem.penalty.tilted(state.level)
         size = float(np.linalg.norm(problem.b))
@@ -138,10 +143,10 @@ class CoordinateDescent(Solver):
             state.n_iter += done
         else:
             done = 0
-            kernel, extra = (group_descent, [state.basis]) if state.basis else (coordinate_descent, [])
+            kernel, terms, extra = self._kernel(penalty, state)
             for _ in range(min(chunk(problem, 1.0, 4), budget.iterations)):
                 change, inner, kept = kernel(
-                    problem.layout, penalty.terms, state.x, state.r, state.squares, *extra, state.active,
+                    problem.layout, terms, state.x, state.r, state.squares, *extra, state.active,
                     self._inner(problem, state), 0.1,
                 )  # fmt: skip
                 done += 1
@@ -158,6 +163,20 @@ class CoordinateDescent(Solver):
             state.settled = state.level <= 1.0
             return Outcome.MOVED
         return Outcome.FLOOR if change <= 1e-16 * size else Outcome.MOVED
+
+    @staticmethod
+    def _kernel(penalty: Any, state: DescentState) -> tuple[Any, Any, list[Any]]:
+        """Return the kernel, what it is told of the penalty, and what else it needs."""
+        if isinstance(penalty, Concave):
+            from sparseinv.kernels.nonconvex import concave_descent
+
+            return concave_descent, penalty.curve, []
+        from sparseinv.kernels.descent import coordinate_descent, group_descent
+
+        return (
+            (group_descent, penalty.terms, [state.basis]) if state.basis
+            else (coordinate_descent, penalty.terms, [])
+        )  # fmt: skip
 
     @staticmethod
     def _inner(problem: Problem, state: DescentState) -> int:
