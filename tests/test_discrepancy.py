@@ -265,9 +265,11 @@ def test_what_ends_a_search():
         (lambda: si.Discrepancy(residual_norm=np.nan), ValueError, "residual_norm is nan"),
         (lambda: si.Discrepancy(sigma="a"), TypeError, "sigma is 'a'"),
         (
-            lambda: si.solve(np.eye(2), np.ones(2), si.L0(), select=si.Discrepancy(residual_norm=1.0)),
+            lambda: si.solve(
+                np.eye(2), np.ones(2), si.L0(), select=si.Discrepancy(residual_norm=1.0), solver=si.IRLS()
+            ),
             ValueError,
-            "needs L1, L2, ElasticNet or GroupL1, not L0",
+            "found by LocalSearch only",
         ),
         (
             lambda: si.solve(np.eye(2), np.ones(2), si.MCP(), select=si.Discrepancy(residual_norm=1.0)),
@@ -284,3 +286,39 @@ def test_what_ends_a_search():
 def test_bad_input(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_fewest_nonzeros_within_a_residual_agree_with_enumeration():
+    rng = np.random.default_rng(11)
+    for _ in range(10):
+        A = rng.standard_normal((12, 10)) + 0.8 * rng.standard_normal((12, 1))
+        b = A[:, :3] @ np.array([2.0, -1.5, 1.0]) + 0.3 * rng.standard_normal(12)
+        target = 1.2 * 0.3 * np.sqrt(12)
+        least = next(
+            k
+            for k in range(11)
+            if any(
+                np.linalg.norm(b - A[:, S] @ np.linalg.lstsq(A[:, S], b, rcond=None)[0]) <= target
+                for S in map(list, itertools.combinations(range(10), k))
+            )
+        )
+        result = si.solve(A, b, si.L0(), select=si.Discrepancy(residual_norm=target))
+        assert result.support.size == least
+        assert np.linalg.norm(A @ result.x - b) <= target * (1 + 1e-8)
+        assert result.certificate.kind is si.Kind.SWAP_MINIMUM
+        assert "fewest non-zeros" in result.selection.rule
+
+
+def test_fewest_nonzeros_with_a_constant_and_out_of_reach():
+    rng = np.random.default_rng(12)
+    A = rng.standard_normal((30, 50))
+    b = 2 * A[:, 4] - A[:, 7] + 100.0 + 0.01 * rng.standard_normal(30)
+    result = si.solve(A, b, si.L0(), select=si.Discrepancy(sigma=0.02), intercept=True)
+    np.testing.assert_array_equal(result.support, [4, 7])
+    assert result.intercept == pytest.approx(100.0, abs=0.1)
+    constrained = si.solve(A, b, si.L1(), select=si.Discrepancy(residual_norm=0.5), intercept=True)
+    r = A @ constrained.x + constrained.intercept - b
+    assert np.linalg.norm(r) == pytest.approx(0.5, rel=1e-3)
+    tall = rng.standard_normal((40, 5))
+    beyond = si.solve(tall, rng.standard_normal(40), si.L0(), select=si.Discrepancy(residual_norm=1e-3))
+    assert beyond.status is si.Status.UNREACHABLE

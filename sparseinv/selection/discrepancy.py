@@ -61,9 +61,9 @@ class Discrepancy(Selector):
     Notes
     -----
     For `L0` the answer is the fewest non-zeros within the target that `LocalSearch` finds; all that count
-    count alike. For L1, L2, ElasticNet and GroupL1 a lam that is set holds relative factors. ||A x(t) - b|| rises with
-    the level t, and its square is linear in t^2 while the support stays (L1), so secants in t^2, kept inside
-    a bracket, end at the level; each problem starts from the solution of the one before. For
+    count alike. For L1, L2, ElasticNet and GroupL1 a lam that is set holds relative factors. ||A x(t) - b||
+    rises with the level t, and its square is linear in t^2 while the support stays (L1), so secants in t^2,
+    kept inside a bracket, end at the level; each problem starts from the solution of the one before. For
     residual_norm = 0 t goes to 0 and the fit on the support takes the place of x(t) once it is exact and
     the dual of basis pursuit agrees.
 
