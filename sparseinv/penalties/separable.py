@@ -190,8 +190,8 @@ class Separable(Penalty):
     def lam_max(self, c: Array, norms: Array | None) -> float:
         """Return the factor on lam from which on x = 0, c = A^H b with b projected.
 
-        Convex: a factor on all levels. With l0 levels on these alone, l1 and l2 stay, and no single coefficient
-        is worth its charge; norms are those of the columns without what unpenalised ones explain.
+        Convex: a factor on all levels. With l0 levels on these alone, l1 and l2 stay, and no single
+        coefficient is worth its charge; norms: of columns without what unpenalised ones explain.
         """
         if self.single_level:
             with np.errstate(over="ignore"):

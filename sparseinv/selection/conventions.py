@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -324,6 +325,7 @@ def _root(problem: Problem, target: float, name: str) -> float:
         side = "reaches so large a norm" if falling else "fits b so closely"
         raise ValueError(f"value is {target:g}, but no lam down to {_LEAST:g} lam_max {side}")
 
+    @functools.cache  # a second solve at the same lam, from another start, would differ by rounding
     def excess(t: float) -> float:
         return measure(math.exp(t)) - target
 

@@ -241,7 +241,8 @@ def theory_lam(
     L2 stay; with more columns L1 grows like sqrt(log n), L0 like log n, L2 stays for a fixed size of the
     coefficients and grows like n for a fixed ||x||; b times s takes L1 times s and L0 times s^2; A times c
     takes L1 times c and L2 times c^2. The universal level of L1 [1]_ keeps noise out of the support; for the
-    least error of prediction about half of it is right. L0: the risk inflation criterion [2]_.
+    least error of prediction about half of it is right. Of complex noise the largest of n correlations is
+    about as often above its level as below. L0: the risk inflation criterion [2]_.
 
     References
     ----------
