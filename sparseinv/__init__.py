@@ -12,6 +12,7 @@ _HOME = {
     "certify": "entry",
     "lam_max": "selection.theory",
     "convert_lam": "selection.conventions",
+    "explain": "selection.explanation",
     "rescale_problem": "selection.rescaling",
     "scale_penalty": "selection.rescaling",
     "theory_lam": "selection.theory",
@@ -42,6 +43,7 @@ _HOME = {
     "Batch": "result",
     "Certificate": "certificate",
     "Kind": "certificate",
+    "Explanation": "selection.explanation",
     "Path": "result",
     "Result": "result",
     "Selection": "result",
@@ -80,6 +82,8 @@ if TYPE_CHECKING:
     from sparseinv.selection.conventions import convert_lam as convert_lam
     from sparseinv.selection.cross_validation import CrossValidation as CrossValidation
     from sparseinv.selection.defaults import estimate_sigma as estimate_sigma
+    from sparseinv.selection.explanation import Explanation as Explanation
+    from sparseinv.selection.explanation import explain as explain
     from sparseinv.selection.rescaling import rescale_problem as rescale_problem
     from sparseinv.selection.rescaling import scale_penalty as scale_penalty
     from sparseinv.selection.selector import select_lam as select_lam

@@ -29,6 +29,7 @@ PUBLIC = {
         "certify",
         "lam_max",
         "convert_lam",
+        "explain",
         "rescale_problem",
         "scale_penalty",
         "theory_lam",
@@ -53,6 +54,7 @@ PUBLIC = {
     "answers": [
         "Batch",
         "Certificate",
+        "Explanation",
         "Interrupted",
         "Kind",
         "Path",
@@ -159,6 +161,7 @@ calls = {
     "certify": lambda: si.certify(A, b, si.L1(0.5), np.zeros(20)).value > 0,
     "lam_max": lambda: si.lam_max(A, b, si.L1()) > 0,
     "convert_lam": lambda: si.convert_lam(0.1, "sklearn.Lasso", "pylops", m=50) == 10.0,
+    "explain": lambda: si.explain(A, b, si.L1(0.5), np.zeros(20)).df == 0.0,
     "rescale_problem": lambda: si.rescale_problem(A, si.L1(2.0)).penalty.lam == 1.0,
     "scale_penalty": lambda: si.scale_penalty(A, si.L1(2.0), scaling="mean").weights == 12.0,
     "theory_lam": lambda: si.theory_lam(si.L1(), sigma=1.0, m=12, n=20) > 0,
