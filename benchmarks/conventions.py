@@ -206,6 +206,18 @@ def compare(check: Check) -> tuple[float, float]:
     return worst, off
 
 
+def shortfall(check: Check) -> str:
+    """Say how far a peer with a constraint on the residual misses it: its answer is no better than that."""
+    if check.convention != "spgl1.sigma":
+        return ""
+    worst = 0.0
+    for seed in range(SEEDS):
+        A, b = problem(seed)
+        v = si.convert_lam(SHARE * si.lam_max(A, b, si.L1()), "sparseinv", check.convention, A=A, b=b)
+        worst = max(worst, abs(float(np.linalg.norm(A @ check.peer(A, b, v) - b)) / v - 1.0))
+    return f"; its own residual norm misses v by {worst:.0e}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "conventions.md")
@@ -235,7 +247,7 @@ def main() -> None:
                 f"| {check.package} | {version} | `{check.call}` | {check.convention} | | | {error!r} |"
             )
             continue
-        agrees = "yes" if worst <= BOUND else f"no, above {BOUND:g}"
+        agrees = "yes" if worst <= BOUND else f"no, above {BOUND:g}{shortfall(check)}"
         lines.append(
             f"| {check.package} | {version} | `{check.call}` | {check.convention} | {worst:.1e} | {off:.1e} "
             f"| {agrees} |"
