@@ -49,6 +49,14 @@ class Explanation:
         net, GroupL1: 1 where something is not zero, and how near the group is to coming in where nothing is.
         L2: 1. L0: the largest gain of a zero coefficient over its charge. nan: nothing holds it, or it is
         excluded; nan also for L0 where no coefficient is zero.
+
+    Examples
+    --------
+    >>> import numpy as np, sparseinv as si
+    >>> print(si.explain(np.eye(2), np.array([3.0, 1.0]), si.L1(1.5), np.array([1.5, 0.0])))
+    lam is 0.5 of lam_max; 1 degrees of freedom, ||A x - b|| = 1.803, sigma about 1.803
+             group    size  not zero                   level   share      kkt
+                 0       2         1                     1.5   1.000  1.00000
     """
 
     lam: Any
