@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.optimize import nnls
 from scipy.sparse import csc_array
 
@@ -390,6 +392,45 @@ def test_complex_is_groups_of_two() -> None:
         x = si.solve(A, b, si.L1(0.2 * top, weights=w), tol=1e-14).x
         z = si.solve(real, rhs, si.GroupL1(0.2 * top, groups=labels, weights=w), tol=1e-14).x
         np.testing.assert_allclose(z[:N] + 1j * z[N:], x, atol=1e-6 * np.abs(x).max())
+
+
+@given(
+    name=st.sampled_from(["L1", "ElasticNet", "GroupL1", "L0", "nonnegative"]),
+    kind=st.sampled_from(KINDS),
+    is_complex=st.booleans(),
+    seed=st.integers(0, 10**6),
+    in_b=st.integers(-40, 40),
+    in_a=st.integers(-40, 40),
+    factor=st.floats(1e-6, 1e6),
+)
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+def test_contract(
+    name: str, kind: str, is_complex: bool, seed: int, in_b: int, in_a: int, factor: float
+) -> None:
+    """Whatever the penalty, weights, groups, free and excluded ones: five equalities and both sides."""
+    is_complex = is_complex and name != "nonnegative"
+    A, b = data(seed, is_complex=is_complex)
+    rng = generator(76, seed)
+    unit = make(name, kind)
+    top = si.lam_max(A, b, unit)
+    assert np.isfinite(top)
+    # powers of two in A and b change no bit of it; lam and weights multiply
+    power = 2 * in_b if name == "L0" else in_b + in_a
+    assert si.lam_max(A * 2.0**in_a, b * 2.0**in_b, unit) == np.ldexp(top, power)
+    assert si.lam_max(A, b, unit.replace(lam=factor)) == pytest.approx(top / factor, rel=1e-12)
+    weights = 1.0 if unit.weights is None else unit.weights
+    assert si.lam_max(A, b, unit.replace(weights=factor * weights)) == pytest.approx(top / factor, rel=1e-12)
+    # rows turned, and twice
+    q = np.linalg.qr(rng.standard_normal((M, M)))[0]
+    assert si.lam_max(q @ A, q @ b, unit) == pytest.approx(top, rel=1e-9)
+    twice = si.lam_max(np.vstack([A, A]), np.append(b, b), unit)
+    assert twice == pytest.approx(2 * top, rel=1e-9)
+    assert si.lam_max(A, b, unit, certified=True) >= top * (1 - 1e-12)
+    if name == "L0" or top == 0.0:
+        return
+    rest = penalised(name, kind)[1]
+    assert not si.solve(A, b, make(name, kind, ABOVE * top)).x[rest].any()
+    assert si.solve(A, b, make(name, kind, BELOW * top), tol=1e-14, max_iter=200).x[rest].any()
 
 
 # --- theory -------------------------------------------------------------------------------------------

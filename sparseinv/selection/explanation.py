@@ -139,6 +139,8 @@ def explain(A: Any, b: Any, penalty: Penalty, x: Any, *, groups: Any = None) -> 
     if penalty.lam is None:
         raise ValueError("lam is missing: pass the Result, or the penalty with the level that x belongs to")
     problem = build(A, b, penalty, check_operator=False)
+    if not isinstance(problem.penalty, (Separable, Grouped)):
+        raise TypeError(f"penalty is {penalty!r}, but L0, L1, L2, ElasticNet or GroupL1 is needed")
     point = validation.candidate(x, problem.n)
     if np.iscomplexobj(point) and problem.dtype.kind != "c":
         problem = build(A, np.asarray(b, dtype=np.complex128), penalty, check_operator=False)

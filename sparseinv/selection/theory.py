@@ -100,8 +100,10 @@ def level_of_zero(problem: Problem) -> float:
 def proven_level_of_zero(problem: Problem) -> float:
     """Return a factor from which on x = 0 is the global minimum whatever the penalty, in the user's units."""
     bound = problem.penalty
-    if not isinstance(bound, Separable) or bound.convex:
+    if bound.convex:
         return level_of_zero(problem)
+    if not isinstance(bound, Separable):
+        raise TypeError("certified=True is for L0 and for convex penalties: no bound is known for this one")
     r = problem.project(problem.b)
     c, half = problem.gradient(r), 0.5 * squared(r)
     free = ~bound.excluded & ~bound.unpenalised
