@@ -11,7 +11,11 @@ _HOME = {
     "iterate": "entry",
     "certify": "entry",
     "lam_max": "selection.theory",
-    "rescale_problem": "selection.theory",
+    "convert_lam": "selection.conventions",
+    "explain": "selection.explanation",
+    "rescale_problem": "selection.rescaling",
+    "scale_penalty": "selection.rescaling",
+    "theory_lam": "selection.theory",
     "estimate_sigma": "selection.defaults",
     "select_lam": "selection.selector",
     "CrossValidation": "selection.cross_validation",
@@ -53,6 +57,7 @@ _HOME = {
     "Batch": "result",
     "Certificate": "certificate",
     "Kind": "certificate",
+    "Explanation": "selection.explanation",
     "Path": "result",
     "Result": "result",
     "Selection": "result",
@@ -93,12 +98,17 @@ if TYPE_CHECKING:
     from sparseinv.result import Result as Result
     from sparseinv.result import Selection as Selection
     from sparseinv.result import Status as Status
+    from sparseinv.selection.conventions import convert_lam as convert_lam
     from sparseinv.selection.cross_validation import CrossValidation as CrossValidation
     from sparseinv.selection.defaults import estimate_sigma as estimate_sigma
     from sparseinv.selection.discrepancy import Discrepancy as Discrepancy
+    from sparseinv.selection.explanation import Explanation as Explanation
+    from sparseinv.selection.explanation import explain as explain
+    from sparseinv.selection.rescaling import rescale_problem as rescale_problem
+    from sparseinv.selection.rescaling import scale_penalty as scale_penalty
     from sparseinv.selection.selector import select_lam as select_lam
     from sparseinv.selection.theory import lam_max as lam_max
-    from sparseinv.selection.theory import rescale_problem as rescale_problem
+    from sparseinv.selection.theory import theory_lam as theory_lam
     from sparseinv.solvers.barzilai_borwein import BarzilaiBorwein as BarzilaiBorwein
     from sparseinv.solvers.base import Solver as Solver
     from sparseinv.solvers.bayesian import SparseBayesian as SparseBayesian

@@ -29,6 +29,8 @@ _FAR = 400  # exponents of b beyond +-400 can take products with entries below 2
 _WIDE = 100  # exponents of A beyond +-100 are taken out, because squares must not over- or underflow
 _READ = 0.5  # share of the columns from which on one product is cheaper than reading them singly
 _FEW = 4  # unpenalised columns up to which products with their basis are kept
+_DEPENDENT = 1e-12  # a column this much longer than its part outside of a span lies in it, up to rounding
+_CANCELLED = 1e-4  # share of a squared length from which on a difference of squares is too inexact
 _BASIS_BYTES = 1 << 30  # columns of unpenalised coefficients are laid out densely up to this size
 
 
@@ -269,14 +271,38 @@ class Problem:
                 norms[index] = np.linalg.norm(self.operator.columns(index), axis=0)
         return norms
 
+    @property
+    def reducible(self) -> bool:
+        """Whether the unpenalised columns are few enough for a basis of their span."""
+        return self.unpenalised.size == 0 or self._basis[0] is not None
+
     @cached_property
     def reduced_norms(self) -> Array:
-        """Norms of what unpenalised coefficients cannot explain of the columns; 0 within rounding."""
-        norms, images = self.column_norms, self._basis_images
-        if images is None:
+        """Lengths of what the span of the unpenalised columns leaves of the columns; 0 within rounding."""
+        norms = self.column_norms
+        if self.unpenalised.size == 0 or self._basis[0] is None:
             return norms
-        rest = norms**2 - (np.abs(images) ** 2).sum(axis=1)
-        return np.sqrt(np.where(rest > 1e-13 * norms**2, rest, 0.0))
+        images = self._basis_images
+        if images is None:
+            images = self.operator.rmatmat(self._basis[0])
+        left = np.maximum(norms**2 - (np.abs(images) ** 2).sum(axis=1), 0.0)
+        rest = np.sqrt(left)
+        rest[self.unpenalised] = 0.0
+        # a difference of squares is too inexact for what lies nearly in the span
+        doubtful = np.setdiff1d(np.flatnonzero(left <= _CANCELLED * norms**2), self.unpenalised)
+        for start in range(0, doubtful.size, 64):
+            index = doubtful[start : start + 64]
+            rest[index] = np.linalg.norm(self.reduced_columns(index), axis=0)
+        return np.where(rest > _DEPENDENT * norms, rest, 0.0)
+
+    def reduced_columns(self, index: Array) -> Array:
+        """Return what the span of the unpenalised columns leaves of columns."""
+        columns = self.operator.columns(index)
+        if self.unpenalised.size and self._basis[0] is not None:
+            q = self._basis[0]
+            for _ in range(2):
+                columns = columns - q @ (q.conj().T @ columns)
+        return np.asarray(columns)
 
     @cached_property
     def _basis_images(self) -> Array | None:

@@ -100,12 +100,51 @@ def test_rescaling_keeps_signs_and_spreads_groups() -> None:
     assert (one.recover(second.x) >= 0).all()
 
 
+@pytest.mark.parametrize("k", range(20))
+def test_weighted_groups_and_elastic_nets_are_rescaled(k: int) -> None:
+    """GroupL1: a group's columns over lam_g; an elastic net where l2_i = c l1_i^2: columns over l1_i."""
+    A, b, lam = draw(k, is_complex=k % 5 == 4)
+    n = A.shape[1]
+    labels = np.arange(n) // 3
+    w = lam / lam.mean()
+    penalties = [
+        si.GroupL1(lam[:6], groups=labels, weights=np.linspace(1, 2, 6)),
+        si.ElasticNet(0.3 * lam.mean(), l1_ratio=0.7, weights=w, ridge_weights=w**2),
+        si.L1(lam[:6], groups=labels),
+        si.L2(lam[:6], groups=labels),
+    ]
+    for penalty in penalties:
+        direct = si.solve(A, b, penalty, tol=TIGHT)
+        one = si.rescale_problem(A, penalty)
+        rescaled = si.solve(one.A, b, one.penalty, tol=TIGHT)
+        assert np.ndim(one.penalty.lam) == 0
+        assert one.penalty.weights is None
+        assert rescaled.objective == pytest.approx(direct.objective, rel=1e-12)
+        x = one.recover(rescaled.x)
+        np.testing.assert_allclose(x, direct.x, atol=1e-5 * np.abs(direct.x).max())
+        r = A @ x - b
+        value = 0.5 * float(np.vdot(r, r).real) + penalty.value(x)
+        assert value == pytest.approx(direct.objective, rel=1e-12)
+
+
+def test_no_factor_suits_an_elastic_net_with_many_levels() -> None:
+    """Neither 1/lam nor 1/sqrt(lam) gives the minimum where l1_i and l2_i are both proportional to lam_i."""
+    for k in range(10):
+        A, b, lam = draw(k)
+        best = si.solve(A, b, si.ElasticNet(lam), tol=1e-12).objective
+        for factors in (1.0 / lam, 1.0 / np.sqrt(lam)):
+            y = si.solve(A * factors, b, si.ElasticNet(1.0), tol=1e-12).x
+            r = A @ (factors * y) - b
+            assert 0.5 * float(r @ r) + si.ElasticNet(lam).value(factors * y) > best * (1 + 1e-4)
+
+
 @pytest.mark.parametrize(
     ("penalty", "words"),
     [
         (si.L0(1.0), "L0 counts coefficients whatever their size"),
-        (si.ElasticNet(1.0), "no rescaling of columns"),
-        (si.GroupL1(1.0, groups=[0, 0, 1]), "no rescaling of columns"),
+        (si.L0Ball(2), "penalty is L0Ball"),
+        (si.ElasticNet([1.0, 2.0, 2.0]), "but l2 / l1\\^2 is 1 for coefficient 1"),
+        (si.GroupL1([1.0, 0.0], groups=[0, 1, 1]), "lam is 0.0 for coefficient 1"),
         (si.L1([1.0, 0.0, 2.0]), "lam is 0.0 for coefficient 1"),
         (si.L2([1.0, 3.0, np.inf]), "lam is inf for coefficient 2"),
         (si.L1(0.0), "lam is 0.0 for coefficient 0"),

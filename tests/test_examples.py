@@ -56,5 +56,22 @@ def test_same_in_cvxpy() -> None:
     assert load("same_in_cvxpy").main(size=80) < 1e-7
 
 
+def test_rescaling() -> None:
+    """Equivalent to rounding where it holds, off by percents and other supports where it does not."""
+    seen = load("rescaling").main(size=12)
+    assert max(seen[name] for name in seen if name.startswith(("L1, columns / lam", "L2", "GroupL1"))) < 1e-11
+    assert seen["L1, columns / sqrt(lam) (median)"] > 1e-2
+    assert seen["changed by lambda"] >= 3
+    assert seen["changed by length"] == 0
+    assert seen["normalised"] < 1e-9
+
+
 def test_every_example_is_tested() -> None:
-    assert set(NAMES) == {"spikes", "thin_beds", "weights_matter", "own_penalty", "same_in_cvxpy"}
+    assert set(NAMES) == {
+        "own_penalty",
+        "rescaling",
+        "same_in_cvxpy",
+        "spikes",
+        "thin_beds",
+        "weights_matter",
+    }

@@ -188,22 +188,28 @@ class Separable(Penalty):
         return np.inf if broken else gap
 
     def lam_max(self, c: Array, norms: Array | None) -> float:
-        """Return the factor on all levels from which on x = 0, c = A^H b with b projected."""
+        """Return the factor on lam from which on x = 0, c = A^H b with b projected.
+
+        Convex: a factor on all levels. With l0 levels on these alone, l1 and l2 stay, and no single
+        coefficient is worth its charge; norms: of columns without what unpenalised ones explain.
+        """
         if self.single_level:
             with np.errstate(over="ignore"):
                 return float(np.divide(self.largest(c), self.single_level))
         free = ~self.excluded & ~self.unpenalised
         size = self.magnitude(c)[free]
-        l0, l1 = self.l0[free], self.l1[free]
-        if (size[(l0 == 0) & (l1 == 0)] > 0).any():
-            return np.inf
-        with np.errstate(divide="ignore", invalid="ignore"):
-            level = np.where(l1 > 0, size / l1, 0.0)
-            if (l0 > 0).any():
-                if norms is None:
-                    raise ValueError("lam_max of an L0 penalty needs the column norms of A")
-                level = np.maximum(level, np.where(l0 > 0, size**2 / (2.0 * norms[free] ** 2 * l0), 0.0))
-        return float(np.nan_to_num(level, nan=0.0, posinf=np.inf).max(initial=0.0))
+        l0, l1, l2 = self.l0[free], self.l1[free], self.l2[free]
+        gain, price = size, l1
+        if (l0 > 0).any():
+            if norms is None:
+                raise ValueError("lam_max of an L0 penalty needs the column norms of A")
+            over = np.maximum(size - l1, 0.0)
+            curvature = norms[free] ** 2 + l2
+            gain = np.divide(over**2, 2.0 * curvature, out=np.zeros_like(over), where=curvature > 0)
+            price = l0
+        with np.errstate(divide="ignore", over="ignore"):
+            ratio = np.divide(gain, price, out=np.zeros_like(gain), where=gain > 0)
+        return float(ratio.max(initial=0.0))
 
     def tilted(self, factor: float) -> Separable:
         """Return the penalty with every level times factor."""
@@ -406,6 +412,9 @@ class ElasticNet(Signed):
         As for `L1`.
     l1_ratio : float
         Share of the L1 part, in (0, 1].
+    ridge_weights : float or array_like, optional
+        Relative factors of the L2 part, where they differ from ``weights``: columns that are divided by d
+        take weights d and ridge_weights d^2.
 
     Examples
     --------
@@ -414,6 +423,7 @@ class ElasticNet(Signed):
     """
 
     l1_ratio: float = 0.5
+    ridge_weights: Any = dataclasses.field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -421,10 +431,20 @@ class ElasticNet(Signed):
         if not 0 < ratio <= 1:
             raise ValueError(f"l1_ratio is {ratio}, but it must lie in (0, 1]; use L2 for a pure ridge")
         object.__setattr__(self, "l1_ratio", ratio)
+        ridge = validation.lambdas(self.ridge_weights, "ridge_weights")
+        if ridge is not None and not np.isfinite(ridge).all():
+            raise ValueError("ridge_weights holds inf; exclude a coefficient by weights = inf or lam = inf")
+        object.__setattr__(self, "ridge_weights", ridge)
+
+    def at(self, lam: Any) -> Leveled:
+        """Return a copy at a level of a path, where an infinite weight excludes at the level 0 as well."""
+        changed = super().at(lam)
+        return changed if changed.weights is self.weights else changed.replace(ridge_weights=None)
 
     def bind(self, n: int) -> Separable:
         """Return the penalty with its levels spread over n coefficients."""
         level = self.levels(n)
+        ridge = level if self.ridge_weights is None else self.replace(weights=self.ridge_weights).levels(n)
         with np.errstate(invalid="ignore"):
-            ridge = np.where(np.isinf(level), 0.0, (1.0 - self.l1_ratio) * level)
+            ridge = np.where(np.isinf(level), 0.0, (1.0 - self.l1_ratio) * ridge)
         return self._bound(n, None, self.l1_ratio * level, ridge)
