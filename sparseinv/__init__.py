@@ -25,6 +25,7 @@ _HOME = {
     "ISTA": "solvers.proximal_gradient",
     "FISTA": "solvers.proximal_gradient",
     "BarzilaiBorwein": "solvers.barzilai_borwein",
+    "BranchAndBound": "solvers.branch_and_bound",
     "CoordinateDescent": "solvers.coordinate_descent",
     "Ridge": "solvers.ridge",
     "WorkingSet": "solvers.working_set",
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
     from sparseinv.selection.theory import rescale_problem as rescale_problem
     from sparseinv.solvers.barzilai_borwein import BarzilaiBorwein as BarzilaiBorwein
     from sparseinv.solvers.base import Solver as Solver
+    from sparseinv.solvers.branch_and_bound import BranchAndBound as BranchAndBound
     from sparseinv.solvers.coordinate_descent import CoordinateDescent as CoordinateDescent
     from sparseinv.solvers.local_search import LocalSearch as LocalSearch
     from sparseinv.solvers.proximal_gradient import FISTA as FISTA

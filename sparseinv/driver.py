@@ -188,8 +188,9 @@ class Run:
             (lambda: unproven(problem, state.x, kind))
             if kind is Kind.SWAP_MINIMUM and not state.settled  # not worth a product per non-zero on the way
             else lambda: certify_problem(
-                problem, state.x, r=state.r, dual=state.dual, refit=refit, target=tol, local=kind
-            )
+                problem, state.x, r=state.r, dual=state.dual, refit=refit, target=tol, local=kind,
+                floor=state.floor, provided=state.provided,
+            )  # fmt: skip
         )
         if certificate is None:
             return
@@ -200,6 +201,8 @@ class Run:
         # a global proof ends a run even on a detour
         if (state.settled or certificate.kind.is_global) and certificate.relative <= tol:
             self.status = Status.CONVERGED
+        elif outcome is Outcome.LIMIT:
+            self.status = Status.MAX_NODES
         elif last or stalled:
             self.status, self._stalled = Status.PRECISION_FLOOR, not last
         elif self.seconds >= self.stopping.max_time:
@@ -320,7 +323,10 @@ class Run:
                     # a product of our own: what a solver says about its dual vector proves nothing
                     dual = DualPair(state.dual.v, problem.gradient(state.dual.v))
             if certificate is None:
-                certificate = certify_problem(problem, x, dual=dual, refit=refit, target=tol, local=local)
+                floor, provided = (-math.inf, "") if state is None else (state.floor, state.provided)
+                certificate = certify_problem(
+                    problem, x, dual=dual, refit=refit, target=tol, local=local, floor=floor, provided=provided
+                )
             if dual is not None and certificate.relative > tol:
                 certificate = certify_problem(problem, x, refit=refit, target=tol, local=local)
         except OperatorFailure as failure:

@@ -32,7 +32,7 @@ result, stopping
 solvers.block_columns | solvers.block_newton
 solvers.base, solvers.least_squares, solvers.support_factor, solvers.semismooth_newton, solvers.lazy_columns
 solvers.active_columns | solvers.active_blocks
-solvers.column_sweeps
+solvers.column_sweeps, solvers.branch_shapes, solvers.branch_tree
 solvers
 solvers.auto
 driver

@@ -21,7 +21,11 @@ REDUCE = {"reassoc", "contract"}
 EMPTY, SPENT, ROWS, ROOM, SHAPE, WIDE = range(6)
 _DIVE = 16  # of so many nodes one begins a dive
 _ROUNDS = 60  # enlargements of a working set
-_SWEEPS = 40  # sweeps between two bounds
+_TUNED = 30  # of them after which the charge that stands for a limit on the non-zeros is adapted
+_SWEEPS = 60  # sweeps between two bounds
+_PATIENCE = 3  # sweeps before a Newton step is tried
+_NEWTONS = 12  # of them between two bounds
+_ROUGH = 0.3  # the same where it cannot close the node
 _SHARE = 0.1  # of the distance to the incumbent: a relaxation solved that well is good enough
 _DEPENDENT = 1e-11  # share of its squared norm below which a column counts as explained by others
 
@@ -172,12 +176,130 @@ def sweep(W, w, x, v, Q, d, top, slope, limit, fixed):
 
 
 @kernel()
-def descend(W, w, x, v, Q, d, top, slope, limit, fixed, enough):
-    """Sweep until nothing changes the relaxed objective by more than enough; return the sweeps made."""
+def judged(W, w, x, v, c, level, d, top, slope, limit, fixed):
+    """Return (relaxed objective, its distance to the bound) if there were no columns but W[:w]."""
+    value = 0.0
+    distance = 0.0
+    for i in range(w):
+        j = W[i]
+        size = abs(x[i])
+        value -= 0.5 * x[i] * (c[j] + v[i])
+        if fixed[j] == -1:
+            continue
+        h = conjugate(v[i], d[j], top[j])
+        if fixed[j] == 1:
+            charge = 0.5 * d[j] * size * size
+        else:
+            h = max(h - level[j], 0.0)
+            charge = slope[j] * size if size <= limit[j] else level[j] + 0.5 * d[j] * size * size
+            if size == 0.0:
+                charge = 0.0
+        value += charge
+        distance += charge + h - x[i] * v[i]
+    return value, distance
+
+
+@kernel(fastmath=REDUCE)
+def factorise(M, size, L):
+    """Write the Cholesky factor of M[:size, :size] into L; return False where a pivot is not positive."""
+    for i in range(size):
+        for k in range(i):
+            s = M[i, k]
+            for u in range(k):
+                s -= L[i, u] * L[k, u]
+            L[i, k] = s / L[k, k]
+        left = M[i, i]
+        for u in range(i):
+            left -= L[i, u] * L[i, u]
+        if not left > 1e-13 * M[i, i]:
+            return False
+        L[i, i] = np.sqrt(left)
+    return True
+
+
+@kernel(fastmath=REDUCE)
+def solved(L, size, y):
+    """Overwrite y with the solution of L L^T t = y."""
+    for i in range(size):
+        s = y[i]
+        for u in range(i):
+            s -= L[i, u] * y[u]
+        y[i] = s / L[i, i]
+    for i in range(size - 1, -1, -1):
+        t = y[i] / L[i, i]
+        y[i] = t
+        for u in range(i):
+            y[u] -= L[i, u] * t
+
+
+@kernel()
+def newton(W, w, x, v, Q, c, level, d, top, slope, limit, fixed, M, L, y, index, xn, vn):
+    """Take one Newton step on the coefficients between kinks, each held in its piece; False if it failed."""
+    size = 0
+    for i in range(w):
+        j = W[i]
+        a = abs(x[i])
+        if a == 0.0 or fixed[j] == -1 or a >= top[j] or (fixed[j] == 0 and a == limit[j]):
+            continue
+        sign = 1.0 if x[i] > 0.0 else -1.0
+        curved = fixed[j] == 1 or a > limit[j]
+        y[size] = v[i] - (d[j] * x[i] if curved else slope[j] * sign)
+        for k in range(size):
+            M[size, k] = Q[i, index[k]]
+        M[size, size] = Q[i, i] + (d[j] if curved else 0.0)
+        index[size] = i
+        size += 1
+    if size == 0 or not factorise(M, size, L):
+        return False
+    solved(L, size, y)
+    before, _ = judged(W, w, x, v, c, level, d, top, slope, limit, fixed)
+    length = 1.0
+    for _ in range(4):
+        xn[:w] = x[:w]
+        vn[:w] = v[:w]
+        for k in range(size):
+            i = index[k]
+            j = W[i]
+            new = x[i] + length * y[k]
+            if fixed[j] == 1:
+                new = min(max(new, -top[j]), top[j])
+            else:
+                a = abs(x[i])
+                low, high = (limit[j], top[j]) if a > limit[j] else (0.0, limit[j])
+                if x[i] > 0.0:
+                    new = min(max(new, low), high)
+                else:
+                    new = min(max(new, -high), -low)
+            xn[i] = new
+            if new != x[i]:
+                subtract(vn[:w], new - x[i], Q[i, :w])
+        after, _ = judged(W, w, xn, vn, c, level, d, top, slope, limit, fixed)
+        if after < before:
+            x[:w] = xn[:w]
+            v[:w] = vn[:w]
+            return True
+        length *= 0.4
+    return False
+
+
+@kernel()
+def settle(W, w, x, v, Q, c, level, d, top, slope, limit, fixed, enough, M, L, y, index, xn, vn):
+    """Minimise over the working set until the distance to its bound is enough; return the work done."""
+    spent = 0.0
+    tries = 0
     for number in range(_SWEEPS):
-        if sweep(W, w, x, v, Q, d, top, slope, limit, fixed) <= enough:
-            return number + 1
-    return _SWEEPS
+        change = sweep(W, w, x, v, Q, d, top, slope, limit, fixed)
+        spent += 1.0 * w * w
+        if change <= enough:
+            _, distance = judged(W, w, x, v, c, level, d, top, slope, limit, fixed)
+            if distance <= enough:
+                break
+        if number >= _PATIENCE and tries < _NEWTONS:
+            tries += 1
+            spent += w * w * w / 6.0
+            if not newton(W, w, x, v, Q, c, level, d, top, slope, limit, fixed, M, L, y, index, xn, vn):
+                tries = _NEWTONS
+    return spent
 
 
 @kernel()
@@ -291,9 +413,9 @@ def relaxed(x, v, W, w, c, scale, level, d, slope, limit, fixed, most, charge):
 # columns of the table of nodes
 PARENT, FORM, FIRST, FIXED, START, LIVE, ASKED = 0, 1, 2, 3, 4, 5, 6
 # places in the counters
-NODES, OPEN, FIXES, KEPT, DONE, TURN, DIVING, WANTED, NODE, BEST, SEEN = range(11)
+NODES, OPEN, FIXES, KEPT, DONE, TURN, DIVING, WANTED, NODE, BEST, SEEN, LIMIT = range(12)
 # places in the numbers
-UPPER, SLACK, CLOSED = range(3)
+UPPER, SLACK, CLOSED, WORK = range(4)
 
 
 @kernel()
@@ -432,14 +554,14 @@ def explore(data, shapes, store, work, counts, numbers, budget):
     scratch. SHAPE: node counts[NODE] has so few coefficients left that a shape of its own would pay.
     """
     c, cost, l2, weight, rows, slot, scale, most, always = data
-    forms, tops, sizes, usable, few, shrunk = shapes
+    forms, tops, usable, few, rank, shrunk = shapes
     nodes, keys, charges, heap, fixes, kept, values = store
-    fixed, free, W, place, xs, vs, v, h, scratch, level, slope, limit, fresh, Q, L, y, index, best, wanted = work
+    fixed, free, W, place, xs, vs, v, h, scratch, level, slope, limit, fresh, Q, M, L, y, xn, vn, index, best, wanted = work
     n, capacity = c.size, Q.shape[0]
     spent = 0.0
     level[:] = cost
     form, charge = -1, -1.0
-    while spent < budget:
+    while spent < budget and counts[DONE] < counts[LIMIT]:
         if counts[DIVING] < 0 and counts[OPEN] == 0:
             return EMPTY
         room = nodes.shape[0] - counts[NODES] < 4 or fixes.size - counts[FIXES] < 2 * n + 8
@@ -462,9 +584,17 @@ def explore(data, shapes, store, work, counts, numbers, budget):
         lowest = keys[node]
         shape = nodes[node, FORM]
         ones = w
-        if frees + ones <= few and frees + ones <= shrunk * sizes[shape] and nodes[node, ASKED] == 0:
-            nodes[node, ASKED] = 1
+        left = frees + ones
+        asked = nodes[node, ASKED]
+        if usable[shape]:
+            pays = left <= few and (asked == 0 or left <= shrunk * asked)
+        else:
+            pays = left <= rank and (asked == 0 or left < asked)
+        if pays:
+            nodes[node, ASKED] = left
             counts[NODE] = node
+            counts[DONE] -= 1
+            numbers[WORK] += spent
             return SHAPE
         if ones + 8 > capacity and capacity < n:
             counts[DIVING] = node
@@ -483,17 +613,17 @@ def explore(data, shapes, store, work, counts, numbers, budget):
         if missing:
             counts[WANTED], counts[DIVING] = missing, node
             counts[DONE] -= 1
+            numbers[WORK] += spent
             return ROWS
         if most >= 0 and ones >= most:
             for i in range(frees):
                 fixed[free[i]] = -1
             frees = 0
         d, top = forms[shape], tops[shape]
-        if most >= 0 and charges[node] != charge:
-            level[:] = charges[node]
-            form = -1
-        if shape != form or most >= 0:
+        if shape != form or (most >= 0 and charge != charges[node]):
             charge = charges[node]
+            if most >= 0:
+                level[:] = charge
             for j in range(n):
                 slope[j], limit[j] = envelope(level[j], d[j], top[j])
             form = shape
@@ -584,7 +714,7 @@ def explore(data, shapes, store, work, counts, numbers, budget):
                         outside += 1
                 distance = max(numbers[UPPER] - lowest, numbers[SLACK])
                 gap = primal - value
-                if number > 0 and outside == 0 and not changed and gap <= _SHARE * distance:
+                if number > 0 and not changed and gap <= (_SHARE if outside == 0 and primal > goal else _ROUGH) * distance:
                     break
                 if outside:
                     threshold = 1.0 if outside <= 16 else 1.0 + 0.3 * (strongest - 1.0)
@@ -599,21 +729,38 @@ def explore(data, shapes, store, work, counts, numbers, budget):
                                 elif w < capacity:
                                     enter(j, W, w, place, xs, Q, rows, slot, l2, d)
                                     w += 1
+                                elif capacity < n:
+                                    missing = 1
                     if missing:
                         break
                 elif gap <= 1e-15 * scale:
                     break
-                enough = 0.01 * _SHARE * distance if number == 0 else 0.1 * enough
-                enough = max(enough, 1e-17 * scale)
+                if number == 0 or outside == 0:
+                    enough = max(0.3 * _SHARE * distance if number == 0 else 0.1 * enough, 1e-17 * scale)
                 for i in range(w):
                     vs[i] = v[W[i]]
-                sweeps = descend(W, w, xs, vs, Q, d, top, slope, limit, fixed, enough)
-                spent += 1.0 * sweeps * w * w
+                spent += settle(
+                    W, w, xs, vs, Q, c, level, d, top, slope, limit, fixed, enough, M, L, y, index, xn, vn
+                )
+                if most >= 0 and number < _TUNED:
+                    ratio = 0.0
+                    for i in range(w):
+                        j = W[i]
+                        if fixed[j] == 0 and xs[i] != 0.0:
+                            ratio += min(abs(xs[i]) / limit[j], 1.0)
+                    ratio = ratio / (most - ones)
+                    if abs(ratio - 1.0) > 0.01:
+                        charge = max(charge * min(max(ratio, 0.5), 2.0), 1e-12 * scale)
+                        level[:] = charge
+                        for j in range(n):
+                            slope[j], limit[j] = envelope(charge, d[j], top[j])
+        charges[node] = charge
         if missing:
             keys[node] = lowest
             keep(node, nodes, fixes, kept, values, counts, fresh, news, W, w, xs, fixed)
             counts[WANTED], counts[DIVING] = missing, node
             counts[DONE] -= 1
+            numbers[WORK] += spent
             return WIDE if w == capacity else ROWS
         if closed:
             shut(numbers, lowest)
@@ -653,11 +800,12 @@ def explore(data, shapes, store, work, counts, numbers, budget):
             fixes[counts[FIXES]] = -(chosen + 1) if side == 0 else chosen + 1
             counts[FIXES] += 1
             nodes[child, START], nodes[child, LIVE] = nodes[node, START], nodes[node, LIVE]
-            nodes[child, ASKED] = 0
+            nodes[child, ASKED] = nodes[node, ASKED]
             keys[child] = out if side == 0 else inside
             charges[child] = charges[node]
             if side == 1 and counts[TURN] % _DIVE == 0 and usable[shape]:
                 counts[DIVING] = child
             else:
                 counts[OPEN] = push(heap, counts[OPEN], keys, child)
+    numbers[WORK] += spent
     return SPENT

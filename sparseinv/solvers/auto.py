@@ -12,6 +12,7 @@ from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
 from sparseinv.solvers.barzilai_borwein import BarzilaiBorwein
 from sparseinv.solvers.base import Solver
+from sparseinv.solvers.branch_and_bound import BranchAndBound
 from sparseinv.solvers.coordinate_descent import CoordinateDescent
 from sparseinv.solvers.lazy_columns import are_cheap
 from sparseinv.solvers.least_squares import is_direct
@@ -83,6 +84,8 @@ def complete(solver: Solver, problem: Problem) -> Solver:
         solver = dataclasses.replace(solver, inner=_convex(problem))
     if isinstance(solver, WorkingSet) and solver.first_order is None and not problem.explicit:
         solver = dataclasses.replace(solver, first_order=BarzilaiBorwein())
+    if isinstance(solver, BranchAndBound) and solver.incumbent is None:
+        solver = dataclasses.replace(solver, incumbent=LocalSearch())
     if isinstance(solver, (IRLS, IRL1)) and solver.polish is None:
         proximal = FISTA() if problem.penalty.convex else ISTA()
         solver = dataclasses.replace(solver, polish=CoordinateDescent() if problem.explicit else proximal)

@@ -17,6 +17,7 @@ _BYTES = 1 << 30  # of Gram rows that are kept
 _WIDTH = 128  # working set that scratch is laid out for at first
 _ASK = 64  # rows asked for at once
 _FEW = 400  # coefficients of a node up to which it may have a shape of its own
+_RANK = 0.5  # the same in relation to the rows of A
 _SHRUNK = 0.7  # share of the coefficients of the last shape from which on it gets one
 
 
@@ -95,23 +96,28 @@ class BranchTree:
         n = self.n
         top = np.full(n, np.inf) if big_m is None else big_m[self.index].copy()
         self.forms, self.tops = self.l2[None, :].copy(), top[None, :]
-        self.sizes = np.array([n + 1.0])
+        m = self.problem.m
+        self._few = n if n <= m else min(_FEW, int(_RANK * m))
+        self._rank = n if n <= m else min(_FEW, m)
         self.usable = np.array([bool(((self.l2 > 0.0) | (top < np.inf)).all())])
         cap = 4096
         self.nodes = np.zeros((cap, 7), dtype=np.int64)
         self.keys, self.charges = np.zeros(cap), np.zeros(cap)
         self.heap = np.zeros(cap, dtype=np.int64)
-        self.fixes = np.zeros(8 * n + cap, dtype=np.int64)
-        self.kept, self.values = np.zeros(32 * cap, dtype=np.int32), np.zeros(32 * cap)
+        self.fixes = np.zeros(8 * n + 64 + cap, dtype=np.int64)
+        self.kept, self.values = np.zeros(64 * cap, dtype=np.int32), np.zeros(64 * cap)
         self._scratch(min(n, _WIDTH))
-        self.counts = np.zeros(11, dtype=np.int64)
+        self.counts = np.zeros(12, dtype=np.int64)
         self.counts[branch.DIVING] = -1
         self.counts[branch.SEEN] = -1
-        self.numbers = np.array([upper, slack, np.inf])
+        self.numbers = np.array([upper, slack, np.inf, 0.0])
         self.nodes[0, branch.PARENT] = -1
         self.counts[branch.NODES] = self.counts[branch.OPEN] = 1
         self.fixed_always = np.zeros(n, dtype=np.int8)
         self.weight = np.maximum(self.squares + self.l2, 1e-300)
+        if self.most > 0 and n:
+            promise = np.sort(self.c**2 / (2.0 * self.weight))[::-1]
+            self.charges[0] = max(float(promise[min(self.most, n) - 1]), 1e-9 * self.scale)
 
     def _scratch(self, width: int) -> None:
         n = self.n
@@ -123,8 +129,8 @@ class BranchTree:
         self.wanted = np.zeros(_ASK, dtype=np.int64)
         self.work = (
             fixed, free, W, place, np.zeros(width), np.zeros(width), v, h, spare, level, slope, limit,
-            np.zeros(n + 1, dtype=np.int64), np.zeros((width, width)), np.zeros((width, width)),
-            np.zeros(width), np.zeros(width, dtype=np.int64), self.best, self.wanted,
+            np.zeros(n + 1, dtype=np.int64), *(np.zeros((width, width)) for _ in range(3)),
+            *(np.zeros(width) for _ in range(3)), np.zeros(width, dtype=np.int64), self.best, self.wanted,
         )  # fmt: skip
 
     @property
@@ -147,26 +153,38 @@ class BranchTree:
 
         return int(self.counts[branch.DONE])
 
-    def explore(self, work: float) -> bool:
-        """Treat nodes for about ``work`` multiplications; tell whether none is left."""
+    def explore(self, upper: float, slack: float, work: float, limit: int) -> bool:
+        """Treat nodes for about ``work`` multiplications; tell whether none is left.
+
+        ``upper`` is the objective of the incumbent, ``slack`` how far below it a bound closes a node, ``limit``
+        the number of nodes from which on no more are treated.
+        """
         from sparseinv.kernels import branch
 
-        data = (
-            self.c, self.lam, self.l2, self.weight, self.rows, self.slot, self.scale, self.most,
-            self.fixed_always,
-        )  # fmt: skip
-        shapes = (self.forms, self.tops, self.sizes, self.usable, min(_FEW, self.n), _SHRUNK)
-        store = (self.nodes, self.keys, self.charges, self.heap, self.fixes, self.kept, self.values)
-        why = branch.explore(data, shapes, store, self.work, self.counts, self.numbers, work)
-        if why == branch.ROWS:
-            self._fetch(self.wanted[: self.counts[branch.WANTED]])
-        elif why == branch.ROOM:
-            self._grow()
-        elif why == branch.WIDE:
-            self._widen()
-        elif why == branch.SHAPE:
-            self._shape(int(self.counts[branch.NODE]))
-        return bool(why == branch.EMPTY)
+        numbers, counts = self.numbers, self.counts
+        numbers[branch.UPPER], numbers[branch.SLACK], numbers[branch.WORK] = upper, slack, 0.0
+        counts[branch.LIMIT] = limit
+        while True:
+            data = (
+                self.c, self.lam, self.l2, self.weight, self.rows, self.slot, self.scale, self.most,
+                self.fixed_always,
+            )  # fmt: skip
+            shapes = (self.forms, self.tops, self.usable, self._few, self._rank, _SHRUNK)
+            store = (self.nodes, self.keys, self.charges, self.heap, self.fixes, self.kept, self.values)
+            left = work - numbers[branch.WORK]
+            why = branch.explore(data, shapes, store, self.work, counts, numbers, left)
+            if why in (branch.EMPTY, branch.SPENT) or counts[branch.BEST]:
+                return bool(why == branch.EMPTY)
+            if why == branch.ROWS:
+                self._fetch(self.wanted[: counts[branch.WANTED]])
+            elif why == branch.ROOM:
+                self._grow()
+            elif why == branch.WIDE:
+                self._widen()
+            elif why == branch.SHAPE:
+                self._shape(int(counts[branch.NODE]))
+                size = float(self.nodes[counts[branch.NODE], branch.ASKED])
+                numbers[branch.WORK] += 10.0 * size**3
 
     def _widen(self) -> None:
         best = self.best
@@ -181,10 +199,11 @@ class BranchTree:
             for name in ("keys", "charges", "heap"):
                 old = getattr(self, name)
                 setattr(self, name, np.concatenate([old, np.zeros_like(old)]))
-        if self.fixes.size - self.counts[branch.FIXES] < 4 * self.n + 16:
-            self.fixes = np.concatenate([self.fixes, np.zeros_like(self.fixes)])
-        self.kept = np.concatenate([self.kept, np.zeros_like(self.kept)])
-        self.values = np.concatenate([self.values, np.zeros_like(self.values)])
+        if self.fixes.size - self.counts[branch.FIXES] < 2 * self.n + 8:
+            self.fixes = np.concatenate([self.fixes, np.zeros(self.fixes.size, dtype=np.int64)])
+        if self.kept.size - self.counts[branch.KEPT] < 2 * self.best.size + 8:
+            self.kept = np.concatenate([self.kept, np.zeros(self.kept.size, dtype=np.int32)])
+            self.values = np.concatenate([self.values, np.zeros(self.values.size)])
 
     def _fetch(self, j: Array) -> None:
         """Form the Gram rows j."""
@@ -233,10 +252,9 @@ class BranchTree:
             d, top = np.zeros(self.n), np.zeros(self.n)
             d[K], top[K] = found.d, np.minimum(found.top, self.tops[old][K])
             self.keys[node] = max(float(self.keys[node]), found.floor)
-            self.nodes[node, branch.FORM] = self.sizes.size
+            self.nodes[node, branch.FORM] = self.usable.size
             self.forms = np.concatenate([self.forms, d[None, :]])
             self.tops = np.concatenate([self.tops, top[None, :]])
-            self.sizes = np.append(self.sizes, float(K.size))
             self.usable = np.append(self.usable, bool(((d[K] > 0.0) | (top[K] < np.inf)).all()))
         self.counts[branch.DIVING] = node
 
