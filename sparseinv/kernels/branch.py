@@ -27,6 +27,8 @@ _PATIENCE = 3  # sweeps before a Newton step is tried
 _NEWTONS = 12  # of them between two bounds
 _ROUGH = 0.3  # the same where it cannot close the node
 _SHARE = 0.1  # of the distance to the incumbent: a relaxation solved that well is good enough
+PRICE = 10.0  # multiplications of a shape, per cube of its coefficients
+_PART = 0.3  # of the work goes into shapes, at most
 _DEPENDENT = 1e-11  # share of its squared norm below which a column counts as explained by others
 
 
@@ -415,7 +417,7 @@ PARENT, FORM, FIRST, FIXED, START, LIVE, ASKED = 0, 1, 2, 3, 4, 5, 6
 # places in the counters
 NODES, OPEN, FIXES, KEPT, DONE, TURN, DIVING, WANTED, NODE, BEST, SEEN, LIMIT = range(12)
 # places in the numbers
-UPPER, SLACK, CLOSED, WORK = range(4)
+UPPER, SLACK, CLOSED, WORK, TOTAL, SHAPED = range(6)
 
 
 @kernel()
@@ -587,14 +589,17 @@ def explore(data, shapes, store, work, counts, numbers, budget):
         left = frees + ones
         asked = nodes[node, ASKED]
         if usable[shape]:
-            pays = left <= few and (asked == 0 or left <= shrunk * asked)
+            pays = 0 < left <= few and (asked == 0 or left <= shrunk * asked)
+            price = PRICE * left * left * left
+            pays = pays and numbers[SHAPED] + price <= _PART * (numbers[TOTAL] + spent)
         else:
-            pays = left <= rank and (asked == 0 or left < asked)
+            pays = 0 < left <= rank and (asked == 0 or left < asked)
         if pays:
             nodes[node, ASKED] = left
             counts[NODE] = node
             counts[DONE] -= 1
             numbers[WORK] += spent
+            numbers[TOTAL] += spent
             return SHAPE
         if ones + 8 > capacity and capacity < n:
             counts[DIVING] = node
@@ -614,6 +619,7 @@ def explore(data, shapes, store, work, counts, numbers, budget):
             counts[WANTED], counts[DIVING] = missing, node
             counts[DONE] -= 1
             numbers[WORK] += spent
+            numbers[TOTAL] += spent
             return ROWS
         if most >= 0 and ones >= most:
             for i in range(frees):
@@ -761,6 +767,7 @@ def explore(data, shapes, store, work, counts, numbers, budget):
             counts[WANTED], counts[DIVING] = missing, node
             counts[DONE] -= 1
             numbers[WORK] += spent
+            numbers[TOTAL] += spent
             return WIDE if w == capacity else ROWS
         if closed:
             shut(numbers, lowest)
@@ -808,4 +815,5 @@ def explore(data, shapes, store, work, counts, numbers, budget):
             else:
                 counts[OPEN] = push(heap, counts[OPEN], keys, child)
     numbers[WORK] += spent
+    numbers[TOTAL] += spent
     return SPENT

@@ -110,7 +110,7 @@ class BranchTree:
         self.counts = np.zeros(12, dtype=np.int64)
         self.counts[branch.DIVING] = -1
         self.counts[branch.SEEN] = -1
-        self.numbers = np.array([upper, slack, np.inf, 0.0])
+        self.numbers = np.array([upper, slack, np.inf, 0.0, 0.0, 0.0])
         self.nodes[0, branch.PARENT] = -1
         self.counts[branch.NODES] = self.counts[branch.OPEN] = 1
         self.fixed_always = np.zeros(n, dtype=np.int8)
@@ -184,7 +184,9 @@ class BranchTree:
             elif why == branch.SHAPE:
                 self._shape(int(counts[branch.NODE]))
                 size = float(self.nodes[counts[branch.NODE], branch.ASKED])
-                numbers[branch.WORK] += 10.0 * size**3
+                price = branch.PRICE * size**3
+                numbers[branch.WORK] += price
+                numbers[branch.SHAPED] += price
 
     def _widen(self) -> None:
         best = self.best
