@@ -28,7 +28,7 @@ _NEWTONS = 12  # of them between two bounds
 _ROUGH = 0.3  # the same where it cannot close the node
 _SHARE = 0.1  # of the distance to the incumbent: a relaxation solved that well is good enough
 PRICE = 10.0  # multiplications of a shape, per cube of its coefficients
-_PART = 0.3  # of the work goes into shapes, at most
+_PART = 0.15  # of the work goes into shapes, at most
 _DEPENDENT = 1e-11  # share of its squared norm below which a column counts as explained by others
 
 

@@ -15,6 +15,7 @@ Array = np.ndarray[Any, Any]
 _WHOLE = 3000  # columns up to which the Gram matrix is formed at once
 _BYTES = 1 << 30  # of Gram rows that are kept
 _WIDTH = 128  # working set that scratch is laid out for at first
+_ROWS = 1024  # of them that memory is laid out for at first
 _ASK = 64  # rows asked for at once
 _FEW = 400  # coefficients of a node up to which it may have a shape of its own
 _RANK = 0.5  # the same in relation to the rows of A
@@ -83,7 +84,7 @@ class BranchTree:
             self.slot[:] = np.arange(n)
             squares = self.rows.diagonal().copy()
         else:
-            self.rows = np.empty((256, n))
+            self.rows = np.empty((min(_ROWS, n), n))
             squares = self.problem.column_norms[self.index] ** 2
             if self._image is not None:
                 squares = squares - (self._image[1] ** 2).sum(axis=1)
@@ -210,7 +211,6 @@ class BranchTree:
     def _fetch(self, j: Array) -> None:
         """Form the Gram rows j."""
         j = np.unique(j[self.slot[j] < 0])
-        n = self.n
         if self._filled + j.size > self.rows.shape[0]:
             if 16 * self.rows.size <= _BYTES:
                 self.rows = np.concatenate([self.rows, np.empty_like(self.rows)])
@@ -221,7 +221,6 @@ class BranchTree:
         self.rows[at] = self._gram_rows(j)
         self.slot[j] = at
         self._filled += j.size
-        assert self.rows.shape[1] == n
 
     def members(self, node: int) -> tuple[Array, Array]:
         """Return (coefficients that a node does not exclude, mask of those it holds in)."""
@@ -245,8 +244,9 @@ class BranchTree:
         if self.whole:
             H = self.rows[np.ix_(K, K)]
         else:
-            self._fetch(K)
-            H = self.rows[self.slot[K]][:, K]
+            H = np.asarray(self.problem.operator.inner.gram(self.index[K]))  # type: ignore[attr-defined]
+            if self._image is not None:
+                H = H - self._image[1][K] @ self._image[1][K].T
         H[np.arange(K.size), np.arange(K.size)] += self.l2[K]
         found = shape(H, self.c[K], self.scale, self.lam[K], inside, float(self.numbers[branch.UPPER]))
         if found is not None:
