@@ -211,8 +211,8 @@ class BranchTree:
     def _fetch(self, j: Array) -> None:
         """Form the Gram rows j."""
         j = np.unique(j[self.slot[j] < 0])
-        if self._filled + j.size > self.rows.shape[0]:
-            if 16 * self.rows.size <= _BYTES:
+        while self._filled + j.size > self.rows.shape[0]:
+            if 16 * self.rows.size <= _BYTES or j.size > self.rows.shape[0]:
                 self.rows = np.concatenate([self.rows, np.empty_like(self.rows)])
             else:
                 self.slot[:] = -1
