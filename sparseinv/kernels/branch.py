@@ -28,6 +28,7 @@ _NEWTONS = 12  # of them between two bounds
 _ROUGH = 0.3  # the same where it cannot close the node
 _SHARE = 0.1  # of the distance to the incumbent: a relaxation solved that well is good enough
 PRICE = 10.0  # multiplications of a shape, per cube of its coefficients
+_ENTER = 0.6  # of the largest excess lets a column enter, where many would
 _PART = 0.15  # of the work goes into shapes, at most
 _DEPENDENT = 1e-11  # share of its squared norm below which a column counts as explained by others
 
@@ -723,7 +724,7 @@ def explore(data, shapes, store, work, counts, numbers, budget):
                 if number > 0 and not changed and gap <= (_SHARE if outside == 0 and primal > goal else _ROUGH) * distance:
                     break
                 if outside:
-                    threshold = 1.0 if outside <= 16 else 1.0 + 0.3 * (strongest - 1.0)
+                    threshold = 1.0 if outside <= 8 else 1.0 + _ENTER * (strongest - 1.0)
                     for i in range(frees):
                         j = free[i]
                         if place[j] < 0 and abs(v[j]) > slope[j] * (1.0 + 1e-10):

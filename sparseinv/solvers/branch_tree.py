@@ -16,6 +16,7 @@ _WHOLE = 3000  # columns up to which the Gram matrix is formed at once
 _BYTES = 1 << 30  # of Gram rows that are kept
 _WIDTH = 128  # working set that scratch is laid out for at first
 _ROWS = 1024  # of them that memory is laid out for at first
+_TOGETHER = 24  # rows formed at once, at least: one costs a pass over A, and so do several
 _ASK = 64  # rows asked for at once
 _FEW = 400  # coefficients of a node up to which it may have a shape of its own
 _RANK = 0.5  # the same in relation to the rows of A
@@ -67,9 +68,10 @@ class BranchTree:
         """Return the rows j of the Gram matrix of what unpenalised coefficients leave of the columns."""
         operator = self.problem.operator
         columns = np.asfortranarray(operator.columns(self.index[j]))
-        rows = np.ascontiguousarray(np.asarray(operator.rmatmat(columns))[self.index].T)
+        products = np.asarray(operator.rmatmat(columns))
+        rows = (products if self.n == products.shape[0] else products[self.index]).T
         if self._image is not None:
-            rows -= self._image[1][j] @ self._image[1].T
+            rows = rows - self._image[1][j] @ self._image[1].T
         return rows
 
     def _rows(self) -> None:
@@ -209,8 +211,13 @@ class BranchTree:
             self.values = np.concatenate([self.values, np.zeros(self.values.size)])
 
     def _fetch(self, j: Array) -> None:
-        """Form the Gram rows j."""
+        """Form the Gram rows j, and those of other columns that may be asked for next."""
         j = np.unique(j[self.slot[j] < 0])
+        if j.size < _TOGETHER:
+            promise = np.where(self.slot < 0, np.abs(self.work[6]) / np.sqrt(self.weight), 0.0)
+            promise[j] = np.inf
+            likely = np.argpartition(-promise, min(_TOGETHER, self.n - 1))[:_TOGETHER]
+            j = np.sort(likely[promise[likely] > 0.0])
         while self._filled + j.size > self.rows.shape[0]:
             if 16 * self.rows.size <= _BYTES or j.size > self.rows.shape[0]:
                 self.rows = np.concatenate([self.rows, np.empty_like(self.rows)])
