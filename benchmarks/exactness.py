@@ -1,7 +1,7 @@
 """Exactness and time to a proven optimum of BranchAndBound, beside el0ps and l0bnb.
 
-    python benchmarks/exactness.py                        the 500 enumerated problems, then the five instances
-    python benchmarks/exactness.py --peers VENV/bin/python  the same with el0ps and l0bnb from that environment
+    python benchmarks/exactness.py                        500 enumerated problems, then the five instances
+    python benchmarks/exactness.py --peers VENV/bin/python  the same with el0ps and l0bnb installed there
     python benchmarks/exactness.py --only instances --seconds 15
 
 Seconds are CPU seconds of the process, also in the time limits. The peers run in an environment of their own,
@@ -92,7 +92,7 @@ def el0ps(A: Any, b: Any, lam: float, ridge: float, seconds: float) -> dict[str,
 
 
 def l0bnb(A: Any, b: Any, lam: float, ridge: float, seconds: float) -> dict[str, Any]:
-    np.Inf = np.inf
+    setattr(np, "Inf", np.inf)  # noqa: B010
     from l0bnb import BNBTree
 
     k = 1.5 * REFERENCE_SIZE  # its big-M: half as much again as the largest coefficient of the optimum
@@ -118,7 +118,8 @@ def work(name: str, seconds: float, references: list[list[float]]) -> None:
     began = time.process_time()
     solve(A, b, 0.02, 0.05, 300.0)
     print(json.dumps({"compile": time.perf_counter() - began}), flush=True)
-    for (m, n, k, rho, ridge, lam), (REFERENCE, REFERENCE_SIZE) in zip(INSTANCES, references, strict=True):
+    for (m, n, k, rho, ridge, lam), known in zip(INSTANCES, references, strict=True):
+        REFERENCE, REFERENCE_SIZE = known
         A, b = instance(m, n, k, rho)
         began = time.process_time()
         answer = solve(A, b, lam, ridge, seconds)
@@ -223,11 +224,11 @@ def table(records: list[dict[str, Any]], seconds: float) -> str:
         if "enumerated" in record:
             e = record["enumerated"]
             lines += [f"{e['problems']} enumerated problems (8 to 16 columns, levels per coefficient): the "
-                      f"objective is off by at most {e['worst']:.1e} of 1/2||b||^2, {e['closed']} bounds close, "
-                      f"{e['bounds_too_high']} bounds are too high.", ""]  # fmt: skip
+                      f"objective is off by at most {e['worst']:.1e} of 1/2||b||^2, {e['closed']} bounds "
+                      f"close, {e['bounds_too_high']} bounds are too high.", ""]  # fmt: skip
     lines += [
-        f"Data of l0bnb's generator (seed 1, SNR 5), unit columns and b, absolute gap {GAP:g}, limit {seconds:g} "
-        "s; CPU seconds of the process, in the limit too, compilation excluded.", "",
+        f"Data of l0bnb's generator (seed 1, SNR 5), unit columns and b, absolute gap {GAP:g}, limit "
+        f"{seconds:g} s; CPU seconds of the process, in the limit too, compilation excluded.", "",
         "| m, n, k, rho, ridge | lam | solver | seconds | nodes | objective | gap | proven |",
         "|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
@@ -238,8 +239,9 @@ def table(records: list[dict[str, Any]], seconds: float) -> str:
                 gap = row["objective"] - row["bound"]
                 shown = "unknown" if not math.isfinite(gap) else f"{gap:.1e}"
                 lines.append(
-                    f"| {m}, {n}, {k}, {rho}, {ridge} | {lam:.5f} | {record['solver']} | {row['seconds']:.2f} | "
-                    f"{row['nodes']} | {row['objective']:.6f} | {shown} | {'yes' if row['proven'] else 'no'} |"
+                    f"| {m}, {n}, {k}, {rho}, {ridge} | {lam:.5f} | {record['solver']} | "
+                    f"{row['seconds']:.2f} | {row['nodes']} | {row['objective']:.6f} | {shown} | "
+                    f"{'yes' if row['proven'] else 'no'} |"
                 )
     for record in records:
         if "compile" in record:

@@ -189,8 +189,8 @@ class Run:
             if kind is Kind.SWAP_MINIMUM and not state.settled  # not worth a product per non-zero on the way
             else lambda: certify_problem(
                 problem, state.x, r=state.r, dual=state.dual, refit=refit, target=tol, local=kind,
-                floor=state.floor, provided=state.provided,
-            )  # fmt: skip
+                floor=state.lower_bound, provided=state.provided,
+            )
         )
         if certificate is None:
             return
@@ -323,10 +323,11 @@ class Run:
                     # a product of our own: what a solver says about its dual vector proves nothing
                     dual = DualPair(state.dual.v, problem.gradient(state.dual.v))
             if certificate is None:
-                floor, provided = (-math.inf, "") if state is None else (state.floor, state.provided)
+                floor, provided = (-math.inf, "") if state is None else (state.lower_bound, state.provided)
                 certificate = certify_problem(
-                    problem, x, dual=dual, refit=refit, target=tol, local=local, floor=floor, provided=provided
-                )
+                    problem, x, dual=dual, refit=refit, target=tol, local=local, floor=floor,
+                    provided=provided,
+                )  # fmt: skip
             if dual is not None and certificate.relative > tol:
                 certificate = certify_problem(problem, x, refit=refit, target=tol, local=local)
         except OperatorFailure as failure:

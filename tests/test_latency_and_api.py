@@ -38,6 +38,7 @@ PUBLIC = {
         "ISTA",
         "FISTA",
         "BarzilaiBorwein",
+        "BranchAndBound",
         "CoordinateDescent",
         "WorkingSet",
         "Ridge",

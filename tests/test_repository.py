@@ -47,6 +47,7 @@ MAX_LINES = 450
 LONG_MODULES: dict[str, tuple[int, str]] = {
     "kernels/descent.py": (680, "one call tree a file: an edit elsewhere must not invalidate compiled code"),
     "entry.py": (560, "the public functions, most of it their documentation"),
+    "kernels/branch.py": (820, "one call tree, one file: an edit elsewhere must not leave old compiled code"),
     "kernels/batch.py": (520, "one call tree, one file: an edit elsewhere must not leave old compiled code"),
 }
 

@@ -2,7 +2,7 @@
 
 One call tree, one file: an edit elsewhere must not leave old compiled code. With H = G + diag(l2) for the
 Gram matrix G, a shape is a pair (d, top) with H - diag(d) positive semidefinite and |x_j| <= top_j for the
-points that are looked for. Every coefficient then pays lam_j [x_j != 0] + d_j x_j^2 / 2, |x_j| <= top_j, whose
+points that are looked for. A coefficient then pays lam_j [x_j != 0] + d_j x_j^2 / 2, |x_j| <= top_j, whose
 convex envelope and conjugate are known, and for every x, with v = c - (H - diag(d)) x,
 
     scale - 1/2 x^T (H - diag(d)) x - sum_free max(h_j(v_j) - lam_j, 0) - sum_in (h_j(v_j) - lam_j)
@@ -139,19 +139,6 @@ def pop(heap, size, keys):
 
 
 @kernel()
-def correlations(v, x, live, size, c, rows, slot, l2, d):
-    """Form v = c - (G + diag(l2 - d)) x for x with the non-zeros live[:size]."""
-    v[:] = c
-    for i in range(size):
-        j = live[i]
-        if x[j] != 0.0:
-            subtract(v, x[j], rows[slot[j]])
-    for i in range(size):
-        j = live[i]
-        v[j] -= (l2[j] - d[j]) * x[j]
-
-
-@kernel()
 def sweep(W, w, x, v, Q, d, top, slope, limit, fixed):
     """Pass once over the working set W[:w], whose entries of x and v are in place order.
 
@@ -269,10 +256,7 @@ def newton(W, w, x, v, Q, c, level, d, top, slope, limit, fixed, M, L, y, index,
             else:
                 a = abs(x[i])
                 low, high = (limit[j], top[j]) if a > limit[j] else (0.0, limit[j])
-                if x[i] > 0.0:
-                    new = min(max(new, low), high)
-                else:
-                    new = min(max(new, -high), -low)
+                new = min(max(new, low), high) if x[i] > 0.0 else min(max(new, -high), -low)
             xn[i] = new
             if new != x[i]:
                 subtract(vn[:w], new - x[i], Q[i, :w])
@@ -559,7 +543,8 @@ def explore(data, shapes, store, work, counts, numbers, budget):
     c, cost, l2, weight, rows, slot, scale, most, always = data
     forms, tops, usable, few, rank, shrunk = shapes
     nodes, keys, charges, heap, fixes, kept, values = store
-    fixed, free, W, place, xs, vs, v, h, scratch, level, slope, limit, fresh, Q, M, L, y, xn, vn, index, best, wanted = work
+    fixed, free, W, place, xs, vs, v, h, scratch, level, slope, limit, fresh = work[:13]
+    Q, M, L, y, xn, vn, index, best, wanted = work[13:]
     n, capacity = c.size, Q.shape[0]
     spent = 0.0
     level[:] = cost
@@ -721,23 +706,24 @@ def explore(data, shapes, store, work, counts, numbers, budget):
                         outside += 1
                 distance = max(numbers[UPPER] - lowest, numbers[SLACK])
                 gap = primal - value
-                if number > 0 and not changed and gap <= (_SHARE if outside == 0 and primal > goal else _ROUGH) * distance:
+                share = _SHARE if outside == 0 and primal > goal else _ROUGH
+                if number > 0 and not changed and gap <= share * distance:
                     break
                 if outside:
-                    threshold = 1.0 if outside <= 8 else 1.0 + _ENTER * (strongest - 1.0)
+                    threshold = 1.0 if outside <= 8 else 1.0 + _ENTER * (strongest * (1.0 - 1e-9) - 1.0)
                     for i in range(frees):
                         j = free[i]
-                        if place[j] < 0 and abs(v[j]) > slope[j] * (1.0 + 1e-10):
-                            if abs(v[j]) >= threshold * slope[j]:
-                                if slot[j] < 0:
-                                    if missing < wanted.size:
-                                        wanted[missing] = j
-                                        missing += 1
-                                elif w < capacity:
-                                    enter(j, W, w, place, xs, Q, rows, slot, l2, d)
-                                    w += 1
-                                elif capacity < n:
-                                    missing = 1
+                        if place[j] >= 0 or not abs(v[j]) > slope[j] * max(threshold, 1.0 + 1e-10):
+                            continue
+                        if slot[j] < 0:
+                            if missing < wanted.size:
+                                wanted[missing] = j
+                                missing += 1
+                        elif w < capacity:
+                            enter(j, W, w, place, xs, Q, rows, slot, l2, d)
+                            w += 1
+                        elif capacity < n:
+                            missing = 1
                     if missing:
                         break
                 elif gap <= 1e-15 * scale:

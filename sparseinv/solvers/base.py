@@ -36,7 +36,7 @@ class State:
     # False while the method works on a neighbouring problem (continuation, smoothing), so that a
     # certificate of the present x must not end the run
     settled: bool = True
-    floor: float = -np.inf  # a proven lower bound of the objective, where the method holds one
+    lower_bound: float = -np.inf  # proven for the objective, where the method holds one
     provided: str = ""  # what that proof assumes, in words
 
     def check(self, problem: Problem, tol: float = 1e-9) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -37,8 +38,8 @@ class BranchAndBoundState(State):
 class BranchAndBound(Solver):
     """Minimise with an L0 penalty, or with at most k non-zeros, and prove how good the answer is.
 
-    Minimises ``1/2 ||A x - b||^2 + sum_j lam_j [x_j != 0] + l2_j x_j^2 / 2``, or the first term with at most k
-    non-zeros, over all supports. The certificate is GLOBAL_BOUND: the objective less the lowest bound of the
+    Minimises ``1/2 ||A x - b||^2 + sum_j lam_j [x_j != 0] + l2_j x_j^2 / 2``, or the first term with at most
+    k non-zeros, over all supports. The certificate is GLOBAL_BOUND: the objective less the lowest bound of the
     nodes that are still open or were closed. A run that a limit ends returns the best point with its gap.
 
     Parameters
@@ -63,8 +64,8 @@ class BranchAndBound(Solver):
     is a lower bound, whatever the accuracy of x; with d = l2 it is the dual value of b - A x, see
     `support_bound`. The same numbers fix coefficients that no better point can have otherwise. d is l2 at the
     root; a node with few coefficients left shares out the curvature of H itself, as much as H - diag(d) >= 0
-    allows, and takes M_j from the distance that least squares leaves to the incumbent. With d_j = 0 and no M_j
-    a relaxation proves nothing: with l2 = 0 and more columns than rows a proof takes either big_m or a tree
+    allows, and takes M_j from the distance that least squares leaves to the incumbent. With d_j = 0 and no
+    M_j a relaxation proves nothing: with l2 = 0 and more columns than rows a proof takes either big_m or a tree
     that excludes columns until few enough are left. Columns of which others leave less than 1e-11 of the
     squared norm count as dependent. Nodes are taken by lowest bound, every 16th begins a dive.
 
@@ -73,8 +74,8 @@ class BranchAndBound(Solver):
 
     References
     ----------
-    .. [1] H. Hazimeh, R. Mazumder, A. Saab, Sparse regression at scale: branch-and-bound rooted in first-order
-       optimization, Math. Program. 196 (2022) 347-388, doi:10.1007/s10107-021-01712-4.
+    .. [1] H. Hazimeh, R. Mazumder, A. Saab, Sparse regression at scale: branch-and-bound rooted in
+       first-order optimization, Math. Program. 196 (2022) 347-388, doi:10.1007/s10107-021-01712-4.
     .. [2] T. Guyard, C. Herzet, C. Elvira, A.-E. Arslan, A new branch-and-bound pruning framework for
        L0-regularized problems, ICML 2024, arXiv:2406.03504 (fixing coefficients).
     .. [3] H. Dong, K. Chen, J. Linderoth, Regularization vs. relaxation: a conic optimization perspective of
@@ -157,7 +158,7 @@ class BranchAndBound(Solver):
             self._offer(problem, state, _refitted(problem, support))
             empty = False
         state.n_iter = tree.done
-        state.floor = tree.lower
+        state.lower_bound = tree.lower
         state.provided = "" if self.big_m is None else "|x| <= big_m"
         if empty:
             return Outcome.EXHAUSTED
@@ -193,14 +194,14 @@ def _refitted(problem: Problem, support: Array) -> Array:
 
 
 def support_bound(
-    A: Array, b: Array, lam: Array, l2: Array, u: Array, *,
-    inside: Array = (), outside: Array = (), big_m: Any = np.inf, most: int | None = None,
+    A: Array, b: Array, lam: Any, l2: Any, u: Array, *, inside: Sequence[int] | Array = (),
+    outside: Sequence[int] | Array = (), big_m: Any = np.inf, most: int | None = None,
 ) -> float:  # fmt: skip
     """Return the lower bound that a dual vector u proves for the points of a node, in O(m n).
 
     With v = A^T u and h_j(v) = sup of v x - l2_j x^2 / 2 over |x| <= big_m_j, the objective
-    ``1/2 ||A x - b||^2 + sum_j lam_j [x_j != 0] + l2_j x_j^2 / 2`` of every x with |x_j| <= big_m_j that is zero on
-    ``outside`` is at least::
+    ``1/2 ||A x - b||^2 + sum_j lam_j [x_j != 0] + l2_j x_j^2 / 2`` of every x with |x_j| <= big_m_j that is
+    zero on ``outside`` is at least::
 
         u^T b - 1/2 ||u||^2 - sum_free max(h_j(v_j) - lam_j, 0) - sum_inside (h_j(v_j) - lam_j)
 

@@ -124,13 +124,13 @@ class BranchTree:
 
     def _scratch(self, width: int) -> None:
         n = self.n
-        whole = [np.zeros(n, dtype=np.int8), *(np.zeros(n, dtype=np.int64) for _ in range(3))]
-        reals = [np.zeros(n) for _ in range(6)]
-        fixed, free, W, place = whole
-        v, h, spare, level, slope, limit = reals
+        fixed = np.zeros(n, dtype=np.int8)
+        free, W, place = (np.zeros(n, dtype=np.int64) for _ in range(3))
+        v, h, spare, level, slope, limit = (np.zeros(n) for _ in range(6))
+        self._v = v
         self.best = np.zeros(width, dtype=np.int64)
         self.wanted = np.zeros(_ASK, dtype=np.int64)
-        self.work = (
+        self.work: tuple[Array, ...] = (
             fixed, free, W, place, np.zeros(width), np.zeros(width), v, h, spare, level, slope, limit,
             np.zeros(n + 1, dtype=np.int64), *(np.zeros((width, width)) for _ in range(3)),
             *(np.zeros(width) for _ in range(3)), np.zeros(width, dtype=np.int64), self.best, self.wanted,
@@ -159,8 +159,8 @@ class BranchTree:
     def explore(self, upper: float, slack: float, work: float, limit: int) -> bool:
         """Treat nodes for about ``work`` multiplications; tell whether none is left.
 
-        ``upper`` is the objective of the incumbent, ``slack`` how far below it a bound closes a node, ``limit``
-        the number of nodes from which on no more are treated.
+        ``upper`` is the objective of the incumbent, ``slack`` how far below it a bound closes a node,
+        ``limit`` the number of nodes from which on no more are treated.
         """
         from sparseinv.kernels import branch
 
@@ -214,7 +214,7 @@ class BranchTree:
         """Form the Gram rows j, and those of other columns that may be asked for next."""
         j = np.unique(j[self.slot[j] < 0])
         if j.size < _TOGETHER:
-            promise = np.where(self.slot < 0, np.abs(self.work[6]) / np.sqrt(self.weight), 0.0)
+            promise = np.where(self.slot < 0, np.abs(self._v) / np.sqrt(self.weight), 0.0)
             promise[j] = np.inf
             likely = np.argpartition(-promise, min(_TOGETHER, self.n - 1))[:_TOGETHER]
             j = np.sort(likely[promise[likely] > 0.0])
