@@ -247,7 +247,9 @@ class Run:
         if first:
             self._lowest = math.inf
         self._lowest = min(self._lowest, certificate.relative)
-        self._idle = 0 if progress or not state.settled else self._idle + 1
+        # a tree of nodes ends by itself, however long its bound stands still
+        endless = state.settled and state.lower_bound == -math.inf
+        self._idle = 0 if progress or not endless else self._idle + 1
         if better:
             x = np.empty_like(state.x) if best is None else best.x
             x[:] = state.x

@@ -39,8 +39,8 @@ class BranchAndBound(Solver):
     """Minimise with an L0 penalty, or with at most k non-zeros, and prove how good the answer is.
 
     Minimises ``1/2 ||A x - b||^2 + sum_j lam_j [x_j != 0] + l2_j x_j^2 / 2``, or the first term with at most
-    k non-zeros, over all supports. The certificate is GLOBAL_BOUND: the objective less the lowest bound of the
-    nodes that are still open or were closed. A run that a limit ends returns the best point with its gap.
+    k non-zeros, over all supports. The certificate is GLOBAL_BOUND: the objective less the lowest bound of
+    the nodes that are still open or were closed. A run that a limit ends returns the best point with its gap.
 
     Parameters
     ----------
@@ -65,8 +65,8 @@ class BranchAndBound(Solver):
     `support_bound`. The same numbers fix coefficients that no better point can have otherwise. d is l2 at the
     root; a node with few coefficients left shares out the curvature of H itself, as much as H - diag(d) >= 0
     allows, and takes M_j from the distance that least squares leaves to the incumbent. With d_j = 0 and no
-    M_j a relaxation proves nothing: with l2 = 0 and more columns than rows a proof takes either big_m or a tree
-    that excludes columns until few enough are left. Columns of which others leave less than 1e-11 of the
+    M_j a relaxation proves nothing: with l2 = 0 and more columns than rows a proof takes either big_m or a
+    tree that excludes columns until few enough are left. Columns of which others leave less than 1e-11 of the
     squared norm count as dependent. Nodes are taken by lowest bound, every 16th begins a dive.
 
     Cost of a node: the Gram rows of its support times n. Storage: n^2 numbers for n <= 3000, rows on demand
