@@ -230,8 +230,8 @@ def support_bound(
     Examples
     --------
     >>> A, b = np.eye(2), np.array([2.0, 0.5])
-    >>> support_bound(A, b, 0.5, 0.1, b - A @ np.array([1.8, 0.0]))
-    0.68...
+    >>> round(support_bound(A, b, 0.5, 0.1, np.array([0.3, 0.3])), 6)  # the minimum is 0.807
+    0.66
     """
     v = np.asarray(A).T @ u
     n = v.size
