@@ -35,6 +35,7 @@ _HOME = {
     "ISTA": "solvers.proximal_gradient",
     "FISTA": "solvers.proximal_gradient",
     "BarzilaiBorwein": "solvers.barzilai_borwein",
+    "BranchAndBound": "solvers.branch_and_bound",
     "CoordinateDescent": "solvers.coordinate_descent",
     "Ridge": "solvers.ridge",
     "WorkingSet": "solvers.working_set",
@@ -112,6 +113,7 @@ if TYPE_CHECKING:
     from sparseinv.solvers.barzilai_borwein import BarzilaiBorwein as BarzilaiBorwein
     from sparseinv.solvers.base import Solver as Solver
     from sparseinv.solvers.bayesian import SparseBayesian as SparseBayesian
+    from sparseinv.solvers.branch_and_bound import BranchAndBound as BranchAndBound
     from sparseinv.solvers.coordinate_descent import CoordinateDescent as CoordinateDescent
     from sparseinv.solvers.greedy import OLS as OLS
     from sparseinv.solvers.greedy import OMP as OMP

@@ -68,6 +68,8 @@ class Certificate:
         The objective at the point.
     bound : float
         objective - value: a lower bound of the minimum for the global kinds, -inf for the others.
+    provided : str
+        What the proof assumes, in words; empty where it assumes nothing.
 
     Examples
     --------
@@ -83,9 +85,11 @@ class Certificate:
     relative: float
     objective: float
     bound: float
+    provided: str = ""
 
     def __str__(self) -> str:
-        return self.kind.value.format(relative=self.relative)
+        proof = self.kind.value.format(relative=self.relative)
+        return f"{proof}, provided {self.provided}" if self.provided else proof
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,8 @@ def certify_problem(
     refit: bool = False,
     target: float = 0.0,
     local: Kind = Kind.COORDINATE_MINIMUM,
+    floor: float = -math.inf,
+    provided: str = "",
 ) -> Certificate:
     """Judge x, in working units.
 
@@ -125,6 +131,8 @@ def certify_problem(
         Stop trying candidates once the relative value is at most this.
     local : Kind
         What to prove where the problem is nonconvex and columns are available.
+    floor, provided : float, str
+        A lower bound that a branch and bound has proven, working units, and what its proof assumes.
 
     Returns
     -------
@@ -140,7 +148,9 @@ def certify_problem(
         r = problem.residual(x)
     objective = problem.objective(x, r)
     if objective == 0.0 and hasattr(problem.penalty, "in_units"):
-        kind, value = Kind.DUALITY_GAP, 0.0  # no objective of this family is ever negative
+        kind, value, provided = Kind.DUALITY_GAP, 0.0, ""  # no objective of this family is ever negative
+    elif floor > -math.inf:
+        kind, value = Kind.GLOBAL_BOUND, max(objective - floor, 0.0)
     elif not getattr(problem.penalty, "convex", False) or not _has_dual(problem.penalty):
         kind, value = _local(problem, x, r, local)
     else:
@@ -152,7 +162,7 @@ def certify_problem(
     outer = units.objective(value)
     total = units.objective(objective)
     bound = total - outer if kind.is_global and math.isfinite(outer) else -math.inf
-    return Certificate(kind, outer, units.objective(problem.scale), relative, total, bound)
+    return Certificate(kind, outer, units.objective(problem.scale), relative, total, bound, provided)
 
 
 def unproven(problem: Problem, x: Array, kind: Kind, r: Array | None = None) -> Certificate:

@@ -24,6 +24,7 @@ _SOLVERS = {
     "fista": "FISTA",
     "bb": "BarzilaiBorwein",
     "ista": "ISTA",
+    "branchandbound": "BranchAndBound",
     "cd": "CoordinateDescent",
     "workingset": "WorkingSet",
     "ridge": "Ridge",

@@ -189,7 +189,15 @@ class Run:
             # on the way not worth a product per non-zero, or one at all
             if not state.settled and (kind is Kind.SWAP_MINIMUM or self.solver.finite)
             else lambda: certify_problem(
-                problem, state.x, r=state.r, dual=state.dual, refit=refit, target=tol, local=kind
+                problem,
+                state.x,
+                r=state.r,
+                dual=state.dual,
+                refit=refit,
+                target=tol,
+                local=kind,
+                floor=state.lower_bound,
+                provided=state.provided,
             )
         )
         if certificate is None:
@@ -201,6 +209,8 @@ class Run:
         # a global proof ends a run even on a detour
         if (state.settled or certificate.kind.is_global) and certificate.relative <= tol:
             self.status = Status.CONVERGED
+        elif outcome is Outcome.LIMIT:
+            self.status = Status.MAX_NODES
         elif outcome is Outcome.EXHAUSTED and self.solver.finite:
             self.status = Status.EXHAUSTED
         elif last or stalled:
@@ -247,7 +257,9 @@ class Run:
         if first:
             self._lowest = math.inf
         self._lowest = min(self._lowest, certificate.relative)
-        self._idle = 0 if progress or not state.settled else self._idle + 1
+        # a tree of nodes ends by itself, however long its bound stands still
+        endless = state.settled and state.lower_bound == -math.inf
+        self._idle = 0 if progress or not endless else self._idle + 1
         if better:
             x = np.empty_like(state.x) if best is None else best.x
             x[:] = state.x
@@ -328,7 +340,11 @@ class Run:
                     # a product of our own: what a solver says about its dual vector proves nothing
                     dual = DualPair(state.dual.v, problem.gradient(state.dual.v))
             if certificate is None:
-                certificate = certify_problem(problem, x, dual=dual, refit=refit, target=tol, local=local)
+                floor, provided = (-math.inf, "") if state is None else (state.lower_bound, state.provided)
+                certificate = certify_problem(
+                    problem, x, dual=dual, refit=refit, target=tol, local=local, floor=floor,
+                    provided=provided,
+                )  # fmt: skip
             if dual is not None and certificate.relative > tol:
                 certificate = certify_problem(problem, x, refit=refit, target=tol, local=local)
         except OperatorFailure as failure:

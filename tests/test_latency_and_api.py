@@ -55,6 +55,7 @@ PUBLIC = {
         "ISTA",
         "FISTA",
         "BarzilaiBorwein",
+        "BranchAndBound",
         "CoordinateDescent",
         "WorkingSet",
         "Ridge",

@@ -13,6 +13,7 @@ from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
 from sparseinv.solvers.barzilai_borwein import BarzilaiBorwein
 from sparseinv.solvers.base import Solver
+from sparseinv.solvers.branch_and_bound import BranchAndBound
 from sparseinv.solvers.coordinate_descent import CoordinateDescent
 from sparseinv.solvers.discrete_answer import Smoothed
 from sparseinv.solvers.lazy_columns import are_cheap
@@ -137,6 +138,8 @@ def complete(solver: Solver, problem: Problem) -> Solver:
         solver = dataclasses.replace(solver, inner=_convex(problem))
     if isinstance(solver, WorkingSet) and solver.first_order is None and not problem.explicit:
         solver = dataclasses.replace(solver, first_order=BarzilaiBorwein())
+    if isinstance(solver, BranchAndBound) and solver.incumbent is None:
+        solver = dataclasses.replace(solver, incumbent=complete(LocalSearch(), problem))
     if isinstance(solver, LocalSearch):
         solver = dataclasses.replace(solver, starts=_starts(solver, problem))
     if isinstance(solver, (Smoothed, Majorised)) and solver.polish is None:

@@ -22,6 +22,7 @@ class Outcome(enum.Enum):
     MOVED = "x changed; call again"
     EXHAUSTED = "the method has finished; another step changes nothing"
     FLOOR = "x no longer changes in this arithmetic"
+    LIMIT = "a limit of the method's own came first"
 
 
 @dataclass(slots=True, eq=False)
@@ -35,6 +36,8 @@ class State:
     # False while the method works on a neighbouring problem (continuation, smoothing), so that a
     # certificate of the present x must not end the run
     settled: bool = True
+    lower_bound: float = -np.inf  # proven for the objective, where the method holds one
+    provided: str = ""  # what that proof assumes, in words
 
     def check(self, problem: Problem, tol: float = 1e-9) -> None:
         """Raise AssertionError unless r equals A x - b and the dual pair is consistent."""

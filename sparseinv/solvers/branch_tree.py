@@ -1,0 +1,278 @@
+"""The tree of a branch and bound: data in Gram form, flat arrays of nodes, what the kernel asks for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sparseinv.penalties.balls import Ball
+from sparseinv.problem import Problem
+from sparseinv.solvers.branch_shapes import shape
+
+Array = np.ndarray[Any, Any]
+
+_WHOLE = 3000  # columns up to which the Gram matrix is formed at once
+_BYTES = 1 << 30  # of Gram rows that are kept
+_WIDTH = 128  # working set that scratch is laid out for at first
+_ROWS = 1024  # of them that memory is laid out for at first
+_TOGETHER = 24  # rows formed at once, at least: one costs a pass over A, and so do several
+_ASK = 64  # rows asked for at once
+_FEW = 400  # coefficients of a node up to which it may have a shape of its own
+_RANK = 0.5  # the same in relation to the rows of A
+_SHRUNK = 0.7  # share of the coefficients of the last shape from which on it gets one
+
+
+class BranchTree:
+    """Hold the open nodes of one problem and treat them, in working units.
+
+    Unpenalised coefficients are eliminated: what is left is a problem in the Schur complement of their Gram
+    matrix. Excluded and empty columns are left out.
+    """
+
+    def __init__(self, problem: Problem, upper: float, big_m: Array | None, slack: float) -> None:
+        penalty, n = problem.penalty, problem.n
+        ball = isinstance(penalty, Ball)
+        lam = np.zeros(n) if ball else penalty.l0
+        l2 = np.zeros(n) if ball else penalty.l2
+        there = ~penalty.excluded & (problem.column_norms > 0.0)
+        self.most = penalty.k if ball else -1
+        self.problem = problem
+        self.index = np.flatnonzero(there if ball else there & (lam > 0.0))
+        self.always = np.empty(0, dtype=np.int64) if ball else np.flatnonzero(there & (lam == 0.0))
+        self.lam, self.l2 = lam[self.index].copy(), l2[self.index].copy()
+        self.n = self.index.size
+        self.c = problem.gradient(problem.b)[self.index]
+        self.scale = problem.scale
+        self._image: tuple[Array, Array] | None = None
+        if self.always.size:
+            self._eliminate(l2[self.always])
+        self._rows()
+        self._allocate(upper, big_m, slack)
+
+    def _eliminate(self, l2: Array) -> None:
+        """Take the unpenalised coefficients out of c and the scale."""
+        problem = self.problem
+        Z = problem.operator.columns(self.always)
+        H = Z.T @ Z + np.diag(l2)
+        values, vectors = np.linalg.eigh(H)
+        kept = values > 1e-13 * max(values[-1], 0.0)
+        root = vectors[:, kept] / np.sqrt(values[kept])
+        image = np.asarray(problem.operator.rmatmat(np.asfortranarray(Z @ root)))
+        at = root.T @ (Z.T @ problem.b)
+        self._image = (root, image[self.index])
+        self.c = self.c - self._image[1] @ at
+        self.scale = self.scale - 0.5 * float(at @ at)
+
+    def _gram_rows(self, j: Array) -> Array:
+        """Return the rows j of the Gram matrix of what unpenalised coefficients leave of the columns."""
+        operator = self.problem.operator
+        columns = np.asfortranarray(operator.columns(self.index[j]))
+        products = np.asarray(operator.rmatmat(columns))
+        rows = (products if self.n == products.shape[0] else products[self.index]).T
+        if self._image is not None:
+            rows = rows - self._image[1][j] @ self._image[1].T
+        return rows
+
+    def _rows(self) -> None:
+        n, operator = self.n, self.problem.operator
+        self.slot = np.full(n, -1, dtype=np.int64)
+        self.whole = n <= _WHOLE
+        if self.whole:
+            self.rows = np.ascontiguousarray(operator.inner.gram(self.index))  # type: ignore[attr-defined]
+            operator.charge(adjoint=n)
+            if self._image is not None:
+                self.rows -= self._image[1] @ self._image[1].T
+            self.slot[:] = np.arange(n)
+            squares = self.rows.diagonal().copy()
+        else:
+            self.rows = np.empty((min(_ROWS, n), n))
+            squares = self.problem.column_norms[self.index] ** 2
+            if self._image is not None:
+                squares = squares - (self._image[1] ** 2).sum(axis=1)
+        self.squares = np.maximum(squares, 0.0)
+        self._filled = n if self.whole else 0
+
+    def _allocate(self, upper: float, big_m: Array | None, slack: float) -> None:
+        from sparseinv.kernels import branch
+
+        n = self.n
+        top = np.full(n, np.inf) if big_m is None else big_m[self.index].copy()
+        self.forms, self.tops = self.l2[None, :].copy(), top[None, :]
+        m = self.problem.m
+        self._few = n if n <= m else min(_FEW, int(_RANK * m))
+        self._rank = n if n <= m else min(_FEW, m)
+        self.usable = np.array([bool(((self.l2 > 0.0) | (top < np.inf)).all())])
+        cap = 4096
+        self.nodes = np.zeros((cap, 7), dtype=np.int64)
+        self.keys, self.charges = np.zeros(cap), np.zeros(cap)
+        self.heap = np.zeros(cap, dtype=np.int64)
+        self.fixes = np.zeros(8 * n + 64 + cap, dtype=np.int64)
+        self.kept, self.values = np.zeros(64 * cap, dtype=np.int32), np.zeros(64 * cap)
+        self._scratch(min(n, _WIDTH))
+        self.counts = np.zeros(12, dtype=np.int64)
+        self.counts[branch.DIVING] = -1
+        self.counts[branch.SEEN] = -1
+        self.numbers = np.array([upper, slack, np.inf, 0.0, 0.0, 0.0])
+        self.nodes[0, branch.PARENT] = -1
+        self.counts[branch.NODES] = self.counts[branch.OPEN] = 1
+        self.fixed_always = np.zeros(n, dtype=np.int8)
+        self.weight = np.maximum(self.squares + self.l2, 1e-300)
+        if self.most > 0 and n:
+            promise = np.sort(self.c**2 / (2.0 * self.weight))[::-1]
+            self.charges[0] = max(float(promise[min(self.most, n) - 1]), 1e-9 * self.scale)
+
+    def _scratch(self, width: int) -> None:
+        n = self.n
+        fixed = np.zeros(n, dtype=np.int8)
+        free, W, place = (np.zeros(n, dtype=np.int64) for _ in range(3))
+        v, h, spare, level, slope, limit = (np.zeros(n) for _ in range(6))
+        self._v = v
+        self.best = np.zeros(width, dtype=np.int64)
+        self.wanted = np.zeros(_ASK, dtype=np.int64)
+        self.work: tuple[Array, ...] = (
+            fixed, free, W, place, np.zeros(width), np.zeros(width), v, h, spare, level, slope, limit,
+            np.zeros(n + 1, dtype=np.int64), *(np.zeros((width, width)) for _ in range(3)),
+            *(np.zeros(width) for _ in range(3)), np.zeros(width, dtype=np.int64), self.best, self.wanted,
+        )  # fmt: skip
+
+    @property
+    def lower(self) -> float:
+        """The lowest bound of what is open or was closed, at most the incumbent's objective."""
+        from sparseinv.kernels import branch
+
+        counts, numbers = self.counts, self.numbers
+        lowest = min(float(numbers[branch.UPPER]), float(numbers[branch.CLOSED]))
+        if counts[branch.OPEN]:
+            lowest = min(lowest, float(self.keys[self.heap[0]]))
+        if counts[branch.DIVING] >= 0:
+            lowest = min(lowest, float(self.keys[counts[branch.DIVING]]))
+        return lowest
+
+    @property
+    def done(self) -> int:
+        """Nodes treated."""
+        from sparseinv.kernels import branch
+
+        return int(self.counts[branch.DONE])
+
+    def explore(self, upper: float, slack: float, work: float, limit: int) -> bool:
+        """Treat nodes for about ``work`` multiplications; tell whether none is left.
+
+        ``upper`` is the objective of the incumbent, ``slack`` how far below it a bound closes a node,
+        ``limit`` the number of nodes from which on no more are treated.
+        """
+        from sparseinv.kernels import branch
+
+        numbers, counts = self.numbers, self.counts
+        numbers[branch.UPPER], numbers[branch.SLACK], numbers[branch.WORK] = upper, slack, 0.0
+        counts[branch.LIMIT] = limit
+        while True:
+            data = (
+                self.c, self.lam, self.l2, self.weight, self.rows, self.slot, self.scale, self.most,
+                self.fixed_always,
+            )  # fmt: skip
+            shapes = (self.forms, self.tops, self.usable, self._few, self._rank, _SHRUNK)
+            store = (self.nodes, self.keys, self.charges, self.heap, self.fixes, self.kept, self.values)
+            left = work - numbers[branch.WORK]
+            why = branch.explore(data, shapes, store, self.work, counts, numbers, left)
+            if why in (branch.EMPTY, branch.SPENT) or counts[branch.BEST]:
+                return bool(why == branch.EMPTY)
+            if why == branch.ROWS:
+                self._fetch(self.wanted[: counts[branch.WANTED]])
+            elif why == branch.ROOM:
+                self._grow()
+            elif why == branch.WIDE:
+                self._widen()
+            elif why == branch.SHAPE:
+                self._shape(int(counts[branch.NODE]))
+                size = float(self.nodes[counts[branch.NODE], branch.ASKED])
+                price = branch.PRICE * size**3
+                numbers[branch.WORK] += price
+                numbers[branch.SHAPED] += price
+
+    def _widen(self) -> None:
+        best = self.best
+        self._scratch(min(self.n, 2 * best.size))
+        self.best[: best.size] = best
+
+    def _grow(self) -> None:
+        from sparseinv.kernels import branch
+
+        if self.nodes.shape[0] - self.counts[branch.NODES] < 8:
+            self.nodes = np.concatenate([self.nodes, np.zeros_like(self.nodes)])
+            for name in ("keys", "charges", "heap"):
+                old = getattr(self, name)
+                setattr(self, name, np.concatenate([old, np.zeros_like(old)]))
+        if self.fixes.size - self.counts[branch.FIXES] < 2 * self.n + 8:
+            self.fixes = np.concatenate([self.fixes, np.zeros(self.fixes.size, dtype=np.int64)])
+        if self.kept.size - self.counts[branch.KEPT] < 2 * self.best.size + 8:
+            self.kept = np.concatenate([self.kept, np.zeros(self.kept.size, dtype=np.int32)])
+            self.values = np.concatenate([self.values, np.zeros(self.values.size)])
+
+    def _fetch(self, j: Array) -> None:
+        """Form the Gram rows j, and those of other columns that may be asked for next."""
+        j = np.unique(j[self.slot[j] < 0])
+        if j.size < _TOGETHER:
+            promise = np.where(self.slot < 0, np.abs(self._v) / np.sqrt(self.weight), 0.0)
+            promise[j] = np.inf
+            likely = np.argpartition(-promise, min(_TOGETHER, self.n - 1))[:_TOGETHER]
+            j = np.sort(likely[promise[likely] > 0.0])
+        while self._filled + j.size > self.rows.shape[0]:
+            if 16 * self.rows.size <= _BYTES or j.size > self.rows.shape[0]:
+                self.rows = np.concatenate([self.rows, np.empty_like(self.rows)])
+            else:
+                self.slot[:] = -1
+                self._filled = 0
+        at = np.arange(self._filled, self._filled + j.size)
+        self.rows[at] = self._gram_rows(j)
+        self.slot[j] = at
+        self._filled += j.size
+
+    def members(self, node: int) -> tuple[Array, Array]:
+        """Return (coefficients that a node does not exclude, mask of those it holds in)."""
+        from sparseinv.kernels import branch
+
+        fixed = self.fixed_always.copy()
+        while node >= 0:
+            first, count = self.nodes[node, branch.FIRST], self.nodes[node, branch.FIXED]
+            signed = self.fixes[first : first + count]
+            fixed[signed[signed > 0] - 1] = 1
+            fixed[-signed[signed < 0] - 1] = -1
+            node = int(self.nodes[node, branch.PARENT])
+        members = np.flatnonzero(fixed >= 0)
+        return members, fixed[members] == 1
+
+    def _shape(self, node: int) -> None:
+        """Give a node curvatures and sizes of its own, and put it back."""
+        from sparseinv.kernels import branch
+
+        K, inside = self.members(node)
+        if self.whole:
+            H = self.rows[np.ix_(K, K)]
+        else:
+            H = np.asarray(self.problem.operator.inner.gram(self.index[K]))  # type: ignore[attr-defined]
+            if self._image is not None:
+                H = H - self._image[1][K] @ self._image[1][K].T
+        H[np.arange(K.size), np.arange(K.size)] += self.l2[K]
+        found = shape(H, self.c[K], self.scale, self.lam[K], inside, float(self.numbers[branch.UPPER]))
+        if found is not None:
+            old = int(self.nodes[node, branch.FORM])
+            d, top = np.zeros(self.n), np.zeros(self.n)
+            d[K], top[K] = found.d, np.minimum(found.top, self.tops[old][K])
+            self.keys[node] = max(float(self.keys[node]), found.floor)
+            self.nodes[node, branch.FORM] = self.usable.size
+            self.forms = np.concatenate([self.forms, d[None, :]])
+            self.tops = np.concatenate([self.tops, top[None, :]])
+            self.usable = np.append(self.usable, bool(((d[K] > 0.0) | (top[K] < np.inf)).all()))
+        self.counts[branch.DIVING] = node
+
+    def incumbent(self) -> Array | None:
+        """Return the support of a better incumbent that was found since the last call, columns of A."""
+        from sparseinv.kernels import branch
+
+        size = int(self.counts[branch.BEST])
+        if size == 0:
+            return None
+        self.counts[branch.BEST] = 0
+        return np.sort(np.concatenate([self.index[self.best[:size]], self.always]))
