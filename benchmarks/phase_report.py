@@ -74,11 +74,11 @@ def markdown(machines: Sequence[Row], rows: Sequence[Row], absent: dict[str, str
     """Return the report."""
     lines = ["# Phase transitions: how many non-zeros are recovered", ""]
     lines += [
-        "A is m by n, b = A x without noise, x has k non-zeros; delta = m / n, rho = k / m. A trial succeeds if",
-        "the squared error is below 1e-4 of the squared norm of x. rho50 is where half of the trials succeed,",
-        "with the standard deviation of a logistic fit; every solver meets the same instances. \"told k\": the",
-        "solver is given the true number of non-zeros, the others know nothing of x. CPU seconds, one thread,",
-        "are medians at k = 0.8 rho50 m, on a machine that others share.",
+        "A is m by n, b = A x without noise, x has k non-zeros; delta = m / n, rho = k / m. A trial",
+        "succeeds if the squared error is below 1e-4 of the squared norm of x. rho50 is where half of the",
+        "trials succeed, with the standard deviation of a logistic fit; every solver meets the same",
+        "instances. Told k: the solver is given the true number of non-zeros; the others know nothing of x.",
+        "CPU seconds, one thread, are medians at k = 0.8 rho50 m, on a machine that others share.",
         "",
         *(f"- {', '.join(f'{key} {value}' for key, value in entry.items())}" for entry in machines),
         "",
@@ -86,7 +86,9 @@ def markdown(machines: Sequence[Row], rows: Sequence[Row], absent: dict[str, str
     ]  # fmt: skip
     size = contour_size(rows)
     grouped = {key: entries for key, entries in cells(rows).items() if _walked(entries)}
-    lines += _contours({key: e for key, e in grouped.items() if key[0] == size and key[1] == "gaussian"}, size)
+    lines += _contours(
+        {key: e for key, e in grouped.items() if key[0] == size and key[1] == "gaussian"}, size
+    )
     lines += _by_matrix({key: e for key, e in grouped.items() if key[0] != size or key[1] != "gaussian"})
     lines += ["", "## How each solver is run", "", "| solver | told k | how |", "|---|---|---|"]
     seen = {row["solver"] for row in rows}
@@ -190,7 +192,8 @@ def _styles() -> dict[str, tuple[Any, str]]:
 
     palette = colormaps["tab20"].colors
     return {
-        name: (palette[(2 * i) % 20 + (2 * i) // 20], "osD^v<>PX*dph"[i % 13]) for i, name in enumerate(METHODS)
+        name: (palette[(2 * i) % 20 + (2 * i) // 20], "osD^v<>PX*dph"[i % 13])
+        for i, name in enumerate(METHODS)
     }
 
 

@@ -27,9 +27,9 @@ _errors = np.vectorize(math.erfc, otypes=[float])
 def l1_transition(delta: float) -> float:
     """Return rho of the weak transition of L1, signs free (Donoho and Tanner; the same for every law of x).
 
-    rho = max_z (1 - (2/delta) t(z)) / (1 + z^2 - 2 t(z)), t(z) = (1 + z^2) Phi(-z) - z phi(z): the sparsity up
-    to which the best soft threshold z lets the noise of message passing die (Donoho, Maleki, Montanari,
-    doi:10.1073/pnas.0909892106, eq. 6).
+    rho = max_z (1 - (2/delta) t(z)) / (1 + z^2 - 2 t(z)), t(z) = (1 + z^2) Phi(-z) - z phi(z): the sparsity
+    up to which the best soft threshold z lets the noise of message passing die (Donoho, Maleki, Montanari,
+    doi:10.1073/pnas.0909892106).
     """
     _in_unit_interval(delta)
     z = np.linspace(0.01, 12.0, 24_001)  # at z = 0 both parts vanish

@@ -143,9 +143,7 @@ class Ledger:
         self.path = path
         self.rows = {key_of(row): row for row in known}
 
-    def succeeds(
-        self, solver: str, cell: Cell, k: int, trial: int, seed: int, **notes: float
-    ) -> bool:
+    def succeeds(self, solver: str, cell: Cell, k: int, trial: int, seed: int, **notes: float) -> bool:
         key = (seed, solver, cell.n, cell.matrix, cell.coef, cell.delta, k, trial)
         if key not in self.rows:
             row = attempt(solver, cell, k, trial, seed, **notes)
