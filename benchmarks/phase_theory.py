@@ -49,7 +49,7 @@ def bayes_transition(delta: float, coef: str = "gauss") -> float:
     """
     _in_unit_interval(delta)
     low, high = 0.0, 1.0
-    while high - low > 1e-4:
+    while high - low > 3e-4:
         rho = (low + high) / 2
         if _worst_ratio(rho * delta, _MMSE[coef]) < delta:
             low = rho
@@ -60,17 +60,17 @@ def bayes_transition(delta: float, coef: str = "gauss") -> float:
 
 def _worst_ratio(density: float, mmse: Callable[[float, Array], Array]) -> float:
     """Return the largest mmse(tau) / tau over the noise levels that iterations pass through."""
-    tau = np.geomspace(1e-6, 1e3, 181)
+    tau = np.geomspace(1e-5, 1e2, 57)
     ratio = mmse(density, tau) / tau
     best = int(np.argmax(ratio))
-    fine = np.geomspace(tau[max(best - 1, 0)], tau[min(best + 1, tau.size - 1)], 41)
+    fine = np.geomspace(tau[max(best - 1, 0)], tau[min(best + 1, tau.size - 1)], 15)
     return float(np.max(mmse(density, fine) / fine))
 
 
 def _mmse_gauss(density: float, tau: Array) -> Array:
     """Return E Var(x | x + sqrt(tau) w), x = N(0, 1) with probability `density`, else 0."""
     total = tau[:, None] + 1.0
-    y = np.linspace(0.0, 9.0, 1201)  # of the standardised observation, as symmetric as its law
+    y = np.linspace(0.0, 8.0, 401)  # of the standardised observation, as symmetric as its law
     error = np.zeros(tau.size)
     # the observation has one variance where x is non-zero and another where it is not
     for share, variance in ((density, total), (1.0 - density, tau[:, None])):
@@ -89,7 +89,7 @@ def _mmse_gauss(density: float, tau: Array) -> Array:
 def _mmse_signs(density: float, tau: Array) -> Array:
     """Return E Var(x | x + sqrt(tau) w), x = +-1 with probability `density`, else 0."""
     noise = np.sqrt(tau)[:, None]
-    y = np.linspace(-9.0, 9.0, 2401)
+    y = np.linspace(-8.0, 8.0, 401)
     error = np.zeros(tau.size)
     for share, centre in ((density, 1.0), (1.0 - density, 0.0)):
         r = centre + y * noise

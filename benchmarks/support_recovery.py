@@ -282,11 +282,14 @@ def points(
 def averages(rows: Iterable[Row]) -> dict[tuple[str, float, str], dict[str, float]]:
     """Return the means of the metrics by (setting, snr, method), with the number of data sets.
 
-    Only data sets that every method of the setting has been through count: the comparison is paired.
+    Only data sets that every method of the setting has been through count: the comparison is paired. A
+    method that ended in an error there is left out of the setting.
     """
+    rows = list(rows)
+    failed = {(row["setting"], row["method"]) for row in rows if "error" in row}
     done: dict[str, dict[tuple[Any, ...], dict[str, Row]]] = {}
     for row in rows:
-        if "error" not in row:
+        if (row["setting"], row["method"]) not in failed:
             place = (row["seed"], row["rho"], row["beta"], row["snr"], row["rep"])
             done.setdefault(row["setting"], {}).setdefault(place, {})[row["method"]] = row
     means: dict[tuple[str, float, str], dict[str, float]] = {}
@@ -334,7 +337,7 @@ def markdown(machines: Sequence[Row], rows: Sequence[Row], absent: dict[str, str
     lines += [f"| {name} | {how} |" for name, (_, how, _) in METHODS.items() if name not in absent]
     errors = {row["method"]: row["error"] for row in rows if "error" in row}
     remarks = [f"- {name}: absent, {why}" for name, why in absent.items()]
-    remarks += [f"- {name}: data sets ended by an error, such as {text}" for name, text in errors.items()]
+    remarks += [f"- {name}: left out where it ended in an error, such as {e}" for name, e in errors.items()]
     return "\n".join([*lines, *(["", *remarks] if remarks else [])]) + "\n"
 
 
@@ -366,6 +369,9 @@ def figures(rows: Sequence[Row], stem: Path) -> list[Path]:
                 axes.grid(alpha=0.3)
         grid[0, i].set_title(setting)
         grid[1, i].set(ylim=(0, 1.02), xlabel="signal-to-noise ratio")
+        shown = snrs[:: max(len(snrs) // 4, 1)]
+        grid[1, i].set_xticks(shown, [f"{snr:.2g}" for snr in shown])
+        grid[1, i].minorticks_off()
         table = [
             [means.get((setting, snr, method), {"f1": np.nan})["f1"] for snr in snrs] for method in names
         ]
