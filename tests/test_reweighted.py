@@ -361,3 +361,12 @@ def test_refused_problems(solver, penalty, operator, words):
 def test_fields_can_be_replaced():
     assert dataclasses.replace(si.IRL1(), weighting="modulus").weighting == "modulus"
     assert repr(si.SL0(decrease=0.9)) == "SL0(decrease=0.9)"
+
+
+def test_a_tall_path_whose_inner_problems_are_already_solved():
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((90, 10))
+    b = A[:, 0] + 0.5 * rng.standard_normal(90)
+    path = si.solve_path(A, b, si.L0(), solver=si.IRL1(), n_lams=30, ratio=1e-3)
+    assert len(path) == 30
+    assert np.isfinite(path.X).all()

@@ -119,7 +119,7 @@ class BranchAndBound(Solver):
             raise refuse(self, "does not treat levels of |x|", "IRL1, IRLS, CoordinateDescent")
         if isinstance(penalty, Ball) and (problem.unpenalised.size or penalty.excluded.any()):
             raise refuse(
-                self, "lets all coefficients of L0Ball count: it does not treat weights", "LocalSearch"
+                self, "does not treat weights of L0Ball", "LocalSearch"
             )
         if penalty.nonnegative:
             raise refuse(self, "does not treat nonnegative=True", "IRL1, CoordinateDescent")

@@ -51,7 +51,8 @@ def descend(problem: Problem, state: Any, budget: Budget) -> Outcome:
         state.watched = ~penalty.excluded
     state.x, state.r = state.x.copy(), state.r.copy()
     # the gap of the scaled residual falls in proportion to the changes
-    ratio = _DESCEND_RATIO if grown else max(1e-8, min(_DESCEND_RATIO, 0.1 * budget.tol / budget.gap))
+    wanted = 0.1 * budget.tol / budget.gap if budget.gap > 0.0 else 0.0
+    ratio = _DESCEND_RATIO if grown else max(1e-8, min(_DESCEND_RATIO, wanted))
     state.rounds += 1
     if state.rounds == 1:  # most of what comes in at first goes again
         _sweep_over(problem, state, np.flatnonzero(state.watched), 1, 0.0)
