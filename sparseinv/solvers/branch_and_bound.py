@@ -118,9 +118,7 @@ class BranchAndBound(Solver):
         if isinstance(penalty, Separable) and (penalty.l1[~penalty.excluded] > 0).any():
             raise refuse(self, "does not treat levels of |x|", "IRL1, IRLS, CoordinateDescent")
         if isinstance(penalty, Ball) and (problem.unpenalised.size or penalty.excluded.any()):
-            raise refuse(
-                self, "does not treat weights of L0Ball", "LocalSearch"
-            )
+            raise refuse(self, "does not treat weights of L0Ball", "LocalSearch")
         if penalty.nonnegative:
             raise refuse(self, "does not treat nonnegative=True", "IRL1, CoordinateDescent")
         if not problem.explicit:
