@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -58,9 +59,10 @@ def solve(
         (see Notes), and ``result.selection`` says how.
     solver : Solver or "auto"
         A solver object such as FISTA(), or "auto"; ``result.reason`` says why.
-    select : CrossValidation, optional
-        A rule that chooses lam from the levels of `solve_path`, in place of the default rule; a lam that
-        is set is then taken as relative factors. `select_lam` also returns the path and offers other levels.
+    select : Selector, optional
+        A rule, such as CrossValidation(5) or SURE(), that chooses lam from the levels of `solve_path`, in
+        place of the default rule; a lam that is set is then taken as relative factors. Rules that read a
+        path may go on below its last level. `select_lam` also returns the path and offers other levels.
     x0 : array_like, shape (n,), optional
         Where to start; zero is taken where the objective at x0 is not finite or beyond 1/eps times that
         at zero, and ``result.detail`` says so.
@@ -119,9 +121,8 @@ def solve(
     single = _is_single(A, operator, b)
     if select is not None:
         check_selector(select, "select").check(operator.shape[0])
-        check_levels(
-            penalty, None, operator.shape[1], "solve has no argument for them: use select_lam with lams"
-        )
+        remedy = "solve has no argument for them: use select_lam with lams"
+        select.accept(check_levels(penalty, None, operator.shape[1], remedy, select.ridge_levels))
     selection: Selection | None = None
     problem = _problem(operator, vector, penalty, solver, rng, check_operator)
     if isinstance(penalty, Leveled) and (penalty.lam is None or select is not None):
@@ -134,9 +135,12 @@ def solve(
                 selection = select.choose(
                     Task(
                         operator, vector, problem, penalty, grid(problem),
-                        lambda at: resolve(at, solver), limit, deadline,
+                        lambda at: resolve(at, solver), limit, deadline, None, stopping.tol, True,
                     )
                 )  # fmt: skip
+                if selection.result is not None:
+                    start = selection.result.x if start is None else start
+                    selection = dataclasses.replace(selection, result=None, path=None)
         except (KeyboardInterrupt, OperatorFailure) as stop:
             return _without_level(problem, solver, start, stopping, stop, began)
         penalty = penalty.replace(lam=factored(penalty.lam, selection.lam))

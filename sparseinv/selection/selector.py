@@ -48,6 +48,12 @@ class Task:
         Reading of ``time.perf_counter()`` at which folds end with what they have.
     n_threads : int or None
         Folds at a time; as many as there are cores if None.
+    tol : float
+        Tolerance of solutions on all rows.
+    open_ended : bool
+        Whether a rule may go on below the last level.
+    trail : Trail or None
+        The stored path that rules share; a rule that reads one makes its own if None.
     """
 
     operator: Operator
@@ -59,13 +65,39 @@ class Task:
     max_iter: int | None = None
     deadline: float = math.inf
     n_threads: int | None = None
+    tol: float = 1e-6
+    open_ended: bool = False
+    trail: Any = None
 
 
 class Selector:
     """Describe a rule that chooses lambda by its parameters."""
 
+    #: whether the rule can be applied to L2, whose levels have no largest one to start from
+    ridge_levels = False
+    #: whether the rule reads one path on all rows, which `select_lam` then hands out
+    stores_path = False
+
+    def new_trail(self, task: Task) -> Any:
+        """Return an unread path for a task."""
+        raise TypeError(f"{type(self).__name__} reads no path")
+
+    def accept(self, penalty: Leveled) -> None:
+        """Raise TypeError if the rule has no meaning for a penalty; makes no product."""
+
     def check(self, m: int) -> None:
         """Raise ValueError or TypeError if the rule cannot be applied to m rows; makes no product."""
+
+    def __repr__(self) -> str:
+        """Name what differs from the defaults."""
+        fields = dataclasses.fields(self) if dataclasses.is_dataclass(self) else ()
+        parts = []
+        for field in fields:
+            value = getattr(self, field.name)
+            if value != field.default:
+                said = f"{value:.6g}" if isinstance(value, float) else repr(value)
+                parts.append(f"{field.name}={said}" if field.kw_only else said)
+        return f"{type(self).__name__}({', '.join(parts)})"
 
     def choose(self, task: Task) -> Selection:
         """Return the level chosen for a task; charge ``task.problem.operator`` for what it cost."""
@@ -103,8 +135,8 @@ def select_lam(
     ----------
     A, b, penalty, lams, n_lams, ratio
         As for `solve_path`: the levels among which to choose.
-    selector : CrossValidation
-        The rule.
+    selector : Selector
+        The rule, such as CrossValidation(5) or SURE().
     solver, tol, max_iter, check_operator, rng
         As for `solve_path`; tol is that of the path on all rows.
     max_time : float, optional
@@ -142,6 +174,34 @@ def select_lam(
     """
     began = time.perf_counter()
     selector = check_selector(selector, "selector")
+    task, single = prepare(
+        A, b, penalty, (selector,), lams=lams, n_lams=n_lams, ratio=ratio, solver=solver, tol=tol,
+        max_iter=max_iter, max_time=max_time, n_threads=n_threads, check_operator=check_operator, rng=rng,
+    )  # fmt: skip
+    problem, levels = task.problem, task.lams
+    if selector.stores_path and not single:
+        task = dataclasses.replace(task, trail=selector.new_trail(task))
+    before = dataclasses.replace(problem.operator.products)
+    selection = selector.choose(task)
+    if task.trail is not None:
+        at = task.trail.at(selection.lam).result
+        return dataclasses.replace(selection, path=task.trail.path(), result=at)
+    problem.operator.products = before  # what the choice cost is told by n_products
+    if not (levels == selection.lam).any():
+        levels = np.sort(np.append(levels, selection.lam))[::-1]  # a rule of theory names its own level
+    stopping = Stopping(task.tol, max_time=task.deadline - began)
+    follower = Follower(task.method, stopping, task.max_iter, single=single)
+    path = follow(follower, problem, task.penalty, levels, began)
+    chosen = int(np.argmax(levels == selection.lam))
+    return dataclasses.replace(selection, path=path, result=path[chosen])
+
+
+def prepare(
+    A: Any, b: Any, penalty: Any, selectors: tuple[Selector, ...], *, lams: Any, n_lams: Any, ratio: Any,
+    solver: Any, tol: Any, max_iter: Any, max_time: Any, n_threads: Any, check_operator: bool, rng: Any,
+) -> tuple[Task, bool]:  # fmt: skip
+    """Return (what rules are given, whether x is wanted in single precision) after checking all of it."""
+    began = time.perf_counter()
     levels = None if lams is None else validation.path_levels(lams)
     n_lams, ratio = validation.count(n_lams, "n_lams", least=1), validation.fraction(ratio, "ratio")
     validation.refuse_class(solver, Solver, "solver")
@@ -151,25 +211,22 @@ def select_lam(
     seconds = math.inf if max_time is None else validation.real_number(max_time, "max_time")
     if not seconds >= 0:
         raise ValueError(f"max_time is {seconds}, but it must be >= 0 seconds")
-    stopping = Stopping(validation.tolerance(tol), max_time=seconds)
+    tol = validation.tolerance(tol)
     threads = None if n_threads is None else validation.count(n_threads, "n_threads", least=1)
     operator, vector = system(A, b)
-    selector.check(operator.shape[0])
-    leveled = check_levels(penalty, levels, operator.shape[1])
+    ridge = all(rule.ridge_levels for rule in selectors)
+    leveled = check_levels(penalty, levels, operator.shape[1], ridge=ridge)
+    for rule in selectors:
+        rule.check(operator.shape[0])
+        rule.accept(leveled)
     problem = Problem(operator, vector, unit_penalty(leveled), rng=rng, probe=False)
     if isinstance(solver, Solver):
         complete(solver, problem).check(problem)
     problem.probe(check_operator)
     levels = grid(problem, n_lams, ratio) if levels is None else levels
+    stored = validation.is_single(A) or bool(getattr(operator, "single", False))
     task = Task(
         operator, vector, problem, leveled, levels, lambda at: resolve(at, solver), limit,
-        began + seconds, threads,
+        began + seconds, threads, tol,
     )  # fmt: skip
-    before = dataclasses.replace(problem.operator.products)
-    selection = selector.choose(task)
-    problem.operator.products = before  # what the choice cost is told by n_products
-    stored = validation.is_single(A) or bool(getattr(operator, "single", False))
-    single = stored and validation.is_single(b)
-    path = follow(Follower(task.method, stopping, limit, single=single), problem, leveled, levels, began)
-    chosen = int(np.argmax(levels == selection.lam))
-    return dataclasses.replace(selection, path=path, result=path[chosen])
+    return task, stored and validation.is_single(b)
