@@ -14,6 +14,7 @@ from sparseinv.penalties.base import Leveled, Penalty
 from sparseinv.penalties.group import Grouped
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem, squared
+from sparseinv.threads import single_threaded_lapack
 
 Array = np.ndarray[Any, Any]
 
@@ -205,7 +206,8 @@ class Freedom:
             return float(support.size), self._refit_by_products(support, r)
         columns = self._columns[:, self._taken(support)]
         norms = np.linalg.norm(columns, axis=0)
-        q, upper, _ = qr(columns / np.where(norms > 0, norms, 1.0), mode="economic", pivoting=True)
+        with single_threaded_lapack():
+            q, upper, _ = qr(columns / np.where(norms > 0, norms, 1.0), mode="economic", pivoting=True)
         pivots = np.abs(np.diag(upper))
         q = q[:, pivots > 1e-12 * max(columns.shape) * pivots.max(initial=0.0)]
         left = self.problem.b - q @ (q.conj().T @ self.problem.b)
@@ -293,29 +295,27 @@ class Freedom:
         whole = gram + H
         diagonal = np.sqrt(np.maximum(np.diag(whole).real, 0.0))
         scale = np.divide(1.0, diagonal, out=np.zeros_like(diagonal), where=diagonal > 0)
-        root, kept = _root(whole * np.outer(scale, scale), bool((diagonal > 0).all()))
-        if not H.any() and not rows:
-            return float(kept) / (2.0 if real_linear else 1.0)
-        columns = self._columns[:, place]
-        if real_linear:
-            columns = np.block([[columns.real, -columns.imag], [columns.imag, columns.real]])
-        return Hat(root((columns * scale).conj().T), at.m)
+        with single_threaded_lapack():
+            root, kept = _root(whole * np.outer(scale, scale), bool((diagonal > 0).all()))
+            if not H.any() and not rows:
+                return float(kept) / (2.0 if real_linear else 1.0)
+            columns = self._columns[:, place]
+            if real_linear:
+                columns = np.block([[columns.real, -columns.imag], [columns.imag, columns.real]])
+            return Hat(root((columns * scale).conj().T), at.m)
 
 
 def _root(M: Array, try_cholesky: bool) -> tuple[Any, int]:
     """Return (rhs -> R rhs, rank) with R^H R the pseudoinverse of M, which has a unit diagonal."""
-    from scipy.linalg import LinAlgError, cholesky, eigh, solve_triangular
+    from scipy.linalg import eigh, get_lapack_funcs
 
     small = _DEPENDENT * M.shape[0]
     if try_cholesky:
-        try:
-            L = cholesky(M, lower=True, check_finite=False)
-        except LinAlgError:
-            pass
-        else:
-            # least pivot, below which the factor does not tell the rank any more
-            if float(np.diag(L).real.min()) ** 2 > 1e3 * small:
-                return lambda rhs: solve_triangular(L, rhs, lower=True, check_finite=False), M.shape[0]
+        potrf, trtrs = get_lapack_funcs(("potrf", "trtrs"), (M,))
+        L, info = potrf(M, lower=1, clean=1)
+        # below this pivot the factor does not tell the rank any more
+        if info == 0 and float(np.diag(L).real.min()) ** 2 > 1e3 * small:
+            return lambda rhs: trtrs(L, rhs, lower=1)[0], M.shape[0]
     values, vectors = eigh(M, check_finite=False)
     kept = values > small * max(float(values[-1]), 0.0)
     R = vectors[:, kept].conj().T / np.sqrt(values[kept])[:, None]
@@ -351,7 +351,7 @@ class _Ridge:
 
 
 def ridge_values(problem: Problem) -> Array | None:
-    """Return the levels, as factors, at which L2 keeps half of each direction; None if that costs too much."""
+    """Return the levels, as factors, at which L2 keeps half of each direction; None if too costly."""
     if not (problem.explicit and min(problem.m, problem.n) <= _LARGEST_SVD):
         return None
     squares = _Ridge(problem, problem.penalty.l2).s ** 2

@@ -23,6 +23,8 @@ from sparseinv.selection.trail import PathRule, Reading, Trail
 
 Array = np.ndarray[Any, Any]
 
+_PREDICTION = 1e-4  # of the misfit: as exact as a comparison of errors of prediction needs
+
 
 @dataclass(frozen=True, eq=False)
 class HoldOut(Selector):
@@ -112,7 +114,7 @@ class HoldOut(Selector):
         """Return the level chosen for a task."""
         out = self.rows(task.problem.m)
         problem = _fold_problem(task, out, None)
-        trail = Trail(dataclasses.replace(task, trail=None), problem)
+        trail = Trail(dataclasses.replace(task, trail=None), problem, _PREDICTION)
         seen = CountedOperator(_rows(task.operator, out))
         unit = task.problem.units.b_exponent
         b = ldexp(task.b[out], -unit)
@@ -266,7 +268,7 @@ class Stability(PathRule):
                 trail.late = True
                 break
             problem = _fold_problem(task, out, None)
-            half, seen = Trail(task, problem), none.copy()
+            half, seen = Trail(task, problem, _PREDICTION), none.copy()
             for level in half:
                 union = seen | self._selected(trail, level.x)
                 if union.sum() > q:

@@ -142,7 +142,8 @@ def _pivotal_solution(problem: Problem) -> Array:
 def _organic(problem: Problem) -> float:
     """Return sqrt of min ||A x - b||^2 / m + 2 mu ||W x||_1^2.
 
-    mu = log n / m and W holds the column norms over sqrt(m). Its solution is that of L1 with weights W at the level 2 m mu ||W x||_1, which is found by bisection.
+    mu = log n / m and W holds the column norms over sqrt(m). Its solution is that of L1 with weights W at
+    the level 2 m mu ||W x||_1, which is found by bisection.
     """
     m, n = problem.m, problem.n
     weights = np.ldexp(problem.column_norms, problem.units.a_exponent) / math.sqrt(m)

@@ -155,8 +155,8 @@ def corner(rho: Array, eta: Array) -> tuple[int, bool]:
     """Return (index of the corner, whether it is convex) of a discrete L-curve, from large to small lambda.
 
     Along the curve rho falls and eta grows. For several numbers p the p longest steps are kept; two
-    candidates of each are the sharpest turn between consecutive steps and the point nearest to where the flattest
-    and the steepest step would meet. Of all candidates the last one before the curve turns upright is taken.
+    candidates of each are the sharpest turn between consecutive steps and the point nearest to where the
+    flattest and the steepest step would meet. Of all the last one before the curve turns upright is taken.
     """
     # from small to large lambda, as the algorithm is written: down the steep part, along the flat one
     rho, eta = rho[::-1], eta[::-1]

@@ -28,8 +28,8 @@ _HALVINGS = 25
 def _refuse_ridge(rule: str, penalty: Leveled) -> None:
     if isinstance(penalty, L2):
         raise TypeError(
-            f"select is {rule}, but no level of L2 gives x = 0, so there is none that noise alone would reach: "
-            "use LeaveOneOut, GCV, SURE or TargetMisfit"
+            f"select is {rule}, but no level of L2 gives x = 0, so there is none that noise alone would "
+            "reach: use LeaveOneOut, GCV, SURE or TargetMisfit"
         )
 
 
@@ -87,7 +87,8 @@ class Pivotal(PathRule):
         if not isinstance(penalty, (L1, ElasticNet, GroupL1)):
             raise TypeError(
                 f"select is {self!r}, which holds for L1, ElasticNet and GroupL1, not for "
-                f"{type(penalty).__name__}, whose level is no multiple of the size of the noise: use QuantileUniversal"
+                f"{type(penalty).__name__}, whose level is no multiple of the size of the noise: "
+                "use QuantileUniversal"
             )
 
     def read(self, trail: Trail) -> Reading:

@@ -69,11 +69,16 @@ class Trail:
     task : Task
         What to solve, and with what limits.
     problem : Problem, optional
-        Other data with the same A and penalty; those of the task if None.
+        Other data with the same penalty; those of the task if None.
+    sharpness : float
+        A solution may miss its optimum by this times the misfit at the level before; at the default
+        the tolerance of the task must be met as well.
     """
 
-    def __init__(self, task: Task, problem: Problem | None = None) -> None:
-        self.task = task
+    def __init__(
+        self, task: Task, problem: Problem | None = None, sharpness: float = _SHARPNESS
+    ) -> None:
+        self.task, self.sharpness = task, sharpness
         self.problem = task.problem if problem is None else problem
         self.lams = task.lams
         self.began = time.perf_counter()
@@ -210,7 +215,8 @@ class Trail:
         state = self._state if following == self._method else None
         self._method = following
         x0 = self._levels[-1].result.x.astype(at.dtype) if self._levels else None
-        tol = min(task.tol, _SHARPNESS * self._relative)
+        tol = self.sharpness * self._relative
+        tol = min(task.tol, tol) if self.sharpness <= _SHARPNESS else tol
         limit = following.default_max_iter if task.max_iter is None else task.max_iter
         left = max(task.deadline - time.perf_counter(), 0.0)
         operator = at.operator
