@@ -2,9 +2,10 @@
 
     python benchmarks/lambda_risk.py               50 seeds a cell: table, JSONL and machine in results/
     python benchmarks/lambda_risk.py --smoke       two seeds, small problems, nothing written unless --out
+    python benchmarks/lambda_risk.py --report      the table of an existing JSONL file anew
 
-The risk is ||A (x - x0)||^2 for a planted x0; the ratio to the least risk on a path of 100 levels of L1 is
-1 for a rule that knew the truth. Designs: iid normal entries, autoregressive columns (correlation 0.9
+The risk is ||A (x - x0)||^2 for a planted x0; the ratio to the least risk on a path of 60 levels of L1 is
+1 for a rule that knew the truth. Cross-validation and the peers run on the first --fold-seeds seeds. Designs: iid normal entries, autoregressive columns (correlation 0.9
 between neighbours), deconvolution of a Ricker wavelet, irregularly sampled Fourier series (complex). SNR is
 ||A x0||^2 / E||e||^2. Rules that read a path share one; the seconds of each are its own plus those of that
 path as far as all rules together read it, and those of a peer are its whole fit. Peers solve the same data
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import itertools
 import json
 import statistics
 import sys
@@ -33,7 +35,8 @@ import sparseinv as si
 RESULTS = Path(__file__).resolve().parent / "results"
 DESIGNS = ("iid", "ar", "deconvolution", "fourier")
 SNRS = (0.3, 1.0, 5.0)
-RATIO = 3e-3  # lowest level of the path over the largest; the best one lies well above in every cell
+N_LAMS = 60
+RATIO = 5e-3  # lowest level of the path over the largest; the best one lies well above in every cell
 GOALS = {"lam=None": (1.12, 1.2), "best rule": (1.06, None)}
 PEERS = {"sklearn": "sklearn.linear_model", "celer": "celer", "adelie": "adelie"}
 
@@ -43,18 +46,18 @@ Array = np.ndarray[Any, Any]
 def data(design: str, snr: float, seed: int, small: bool = False) -> tuple[Array, Array, Array, float]:
     """Return (A, b, x0, sigma)."""
     rng = np.random.default_rng([DESIGNS.index(design), int(10 * snr), seed])
-    m, n, k = (40, 60, 4) if small else (150, 300, 12)
+    m, n, k = (40, 60, 4) if small else (100, 200, 10)
     if design in ("iid", "ar"):
         A = rng.standard_normal((m, n))
         if design == "ar":
             for j in range(1, n):
                 A[:, j] = 0.9 * A[:, j - 1] + np.sqrt(1.0 - 0.81) * A[:, j]
     elif design == "deconvolution":
-        m = n = 60 if small else 250
+        m = n = 60 if small else 160
         t = np.subtract.outer(np.arange(m), np.arange(n)) / 4.0
         A = (1.0 - 2.0 * t**2) * np.exp(-(t**2))
     else:
-        m, n, k = (30, 60, 3) if small else (100, 300, 6)
+        m, n, k = (30, 60, 3) if small else (80, 160, 5)
         times = np.sort(rng.uniform(0.0, n, m))
         A = np.exp(2j * np.pi * np.outer(times, np.arange(n)) / n)
     x0 = np.zeros(n, dtype=A.dtype)
@@ -100,15 +103,14 @@ def risk(A: Array, x: Array, x0: Array) -> float:
 
 def own(A: Array, b: Array, x0: Array, sigma: float, folds: bool) -> tuple[dict[str, Any], float]:
     """Return ({name: (risk, seconds, lam / lam_max, at_edge)}, the least risk on the path)."""
-    path = si.solve_path(A, b, si.L1(), ratio=RATIO)
-    best = min(risk(A, result.x, x0) for result in path)
-    top = float(path.lams[0])
+    top = si.lam_max(A, b, si.L1())
     start = time.perf_counter()
     default = si.solve(A, b, si.L1())
     seconds = time.perf_counter() - start
     found = {"lam=None": (risk(A, default.x, x0), seconds, float(default.lam) / top, False)}
     named = rules(sigma, folds)
-    together = si.compare_selectors(A, b, si.L1(), list(named.values()), ratio=RATIO)
+    together = si.compare_selectors(A, b, si.L1(), list(named.values()), n_lams=N_LAMS, ratio=RATIO)
+    best = min(risk(A, result.x, x0) for result in together.path)  # L-curve and whiteness read all of it
     for name, selection, spent in zip(named, together.selections, together.seconds, strict=True):
         assert selection.result is not None
         reads = isinstance(named[name], (si.CrossValidation, si.HoldOut))
@@ -117,16 +119,14 @@ def own(A: Array, b: Array, x0: Array, sigma: float, folds: bool) -> tuple[dict[
     return found, best
 
 
-def peers(present: dict[str, Any]) -> Iterator[tuple[str, Callable[[Array, Array], Array]]]:
+def peers(present: dict[str, Any], sigma: float) -> Iterator[tuple[str, Callable[[Array, Array], Array]]]:
     """Yield (name, fit) of the peers at hand; fit returns x."""
     if "sklearn" in present:
         linear = present["sklearn"]
         yield "sklearn LassoCV", lambda A, b: linear.LassoCV(cv=5, fit_intercept=False).fit(A, b).coef_
-        for kind in ("aic", "bic"):
-            yield (
-                f"sklearn LassoLarsIC {kind}",
-                lambda A, b, kind=kind: linear.LassoLarsIC(kind, fit_intercept=False).fit(A, b).coef_,
-            )
+        for kind in ("aic", "bic"):  # with fewer rows than columns it asks for the variance
+            rule = linear.LassoLarsIC(kind, fit_intercept=False, noise_variance=sigma**2)
+            yield f"sklearn LassoLarsIC {kind}, sigma known", lambda A, b, rule=rule: rule.fit(A, b).coef_
     if "celer" in present:
         yield "celer LassoCV", lambda A, b: present["celer"].LassoCV(cv=5, fit_intercept=False).fit(A, b).coef_
     if "adelie" in present:
@@ -143,43 +143,42 @@ def _adelie(adelie: Any, A: Array, b: Array) -> Array:
     return np.asarray(betas[-1].todense() if hasattr(betas[-1], "todense") else betas[-1]).ravel()
 
 
-def measure(seeds: int, small: bool, folds: bool, present: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield one record a data set and rule."""
-    for design in DESIGNS:
-        for snr in SNRS:
-            for seed in range(seeds):
-                A, b, x0, sigma = data(design, snr, seed, small)
-                found, best = own(A, b, x0, sigma, folds)
-                where = {"design": design, "snr": snr, "seed": seed, "m": A.shape[0], "n": A.shape[1]}
-                for name, (value, seconds, relative, at_edge) in found.items():
-                    yield {
-                        **where, "rule": name, "ratio": value / best, "seconds": seconds, "lam_rel": relative,
-                        "at_edge": at_edge,
-                    }  # fmt: skip
-                if np.iscomplexobj(A) or not folds:
-                    continue
-                for name, fit in peers(present):
-                    start = time.perf_counter()
-                    try:
-                        x = fit(A, b)
-                    except Exception as error:  # a peer that refuses the data is reported, not hidden
-                        yield {**where, "rule": name, "refused": f"{type(error).__name__}: {error}"[:200]}
-                        continue
-                    seconds = time.perf_counter() - start
-                    yield {**where, "rule": name, "ratio": risk(A, x, x0) / best, "seconds": seconds}
+def measure(seeds: int, small: bool, fold_seeds: int, present: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield one record a data set and rule; all cells for a seed before the next seed."""
+    for seed, design, snr in itertools.product(range(seeds), DESIGNS, SNRS):
+        folds = seed < fold_seeds
+        A, b, x0, sigma = data(design, snr, seed, small)
+        found, best = own(A, b, x0, sigma, folds)
+        where = {"design": design, "snr": snr, "seed": seed, "m": A.shape[0], "n": A.shape[1]}
+        for name, (value, seconds, relative, at_edge) in found.items():
+            yield {
+                **where, "rule": name, "ratio": value / best, "seconds": seconds, "lam_rel": relative,
+                "at_edge": at_edge,
+            }  # fmt: skip
+        if np.iscomplexobj(A) or not folds:
+            continue
+        for name, fit in peers(present, sigma):
+            start = time.perf_counter()
+            try:
+                x = fit(A, b)
+            except Exception as error:  # a peer that refuses the data is reported, not hidden
+                yield {**where, "rule": name, "refused": f"{type(error).__name__}: {error}"[:200]}
+                continue
+            seconds = time.perf_counter() - start
+            yield {**where, "rule": name, "ratio": risk(A, x, x0) / best, "seconds": seconds}
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:
     """Return the table in Markdown: medians over seeds and SNR by design, quantiles over everything."""
     names = list(dict.fromkeys(row["rule"] for row in rows))
-    heading = "| rule | median | 90 % | " + " | ".join(DESIGNS) + " | worst cell | at edge | seconds |"
-    lines = [heading, "|" + "---|" * (len(DESIGNS) + 6)]
+    heading = "| rule | data | median | 90 % | " + " | ".join(DESIGNS) + " | worst cell | at edge | seconds |"
+    lines = [heading, "|" + "---|" * (len(DESIGNS) + 7)]
     done = []
     for name in names:
         mine = [row for row in rows if row["rule"] == name and "ratio" in row]
         refused = sum(row["rule"] == name and "refused" in row for row in rows)
         if not mine:
-            lines.append(f"| {name} | refused all {refused} |" + " |" * (len(DESIGNS) + 4))
+            lines.append(f"| {name} | {refused} | refused |" + " |" * (len(DESIGNS) + 4))
             continue
         ratios = [row["ratio"] for row in mine]
         by = {d: [row["ratio"] for row in mine if row["design"] == d] for d in DESIGNS}
@@ -193,7 +192,7 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
         done.append(
             (
                 middle,
-                f"| {name}{f' (refused {refused})' if refused else ''} | {middle:.3f} | "
+                f"| {name}{f' (refused {refused})' if refused else ''} | {len(mine)} | {middle:.3f} | "
                 f"{np.quantile(ratios, 0.9):.2f} | {' | '.join(text)} | "
                 f"{statistics.median(cells[worst]):.2f} ({worst[0]}, {worst[1]:g}) | {edge:.0%} | "
                 f"{statistics.median(row['seconds'] for row in mine):.3f} |",
@@ -227,50 +226,67 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seeds", type=int, default=50)
+    parser.add_argument("--fold-seeds", type=int, default=50, help="of them with cross-validation and peers")
     parser.add_argument("--smoke", action="store_true", help="two seeds of small problems")
-    parser.add_argument("--no-folds", action="store_true", help="leave out cross-validation and peers")
+    parser.add_argument("--report", action="store_true", help="measure nothing, read the JSONL file")
     parser.add_argument("--out", type=Path, help="the JSONL file; the table goes beside it as .md")
     options = parser.parse_args(arguments)
     seeds = 2 if options.smoke else options.seeds
     if seeds < 1:
         parser.error("--seeds must be at least 1")
     out = options.out or (None if options.smoke else RESULTS / "lambda_risk.jsonl")
+    if options.report:
+        about, *rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+        report(about, rows, out)
+        return 0
     present, absent = {}, []
     for name, module in PEERS.items():
         try:
             present[name] = importlib.import_module(module)
         except ImportError:
             absent.append(name)
-    about = machine()
-    print(", ".join(f"{key} {value}" for key, value in about.items()), flush=True)
-    print(f"absent: {', '.join(absent) or 'none'}", flush=True)
+    about = {**machine(), "absent": absent}
     rows = []
-    cell = None
+    file = None if out is None else out.open("w", encoding="utf-8")
     with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # convergence warnings of peers
-        for row in measure(seeds, options.smoke, not options.no_folds, present):
-            rows.append(row)
-            if (row["design"], row["snr"]) != cell:
-                cell = (row["design"], row["snr"])
-                print(f"  {cell[0]}, SNR {cell[1]:g}", file=sys.stderr, flush=True)
-    lines = table(rows)
-    text = [*verdicts(rows), "", *lines]
+        if file:
+            file.write(json.dumps(about) + "\n")
+        try:
+            for row in measure(seeds, options.smoke, options.fold_seeds, present):
+                rows.append(row)
+                if file:
+                    file.write(json.dumps(row) + "\n")
+                    file.flush()
+        except KeyboardInterrupt:
+            print("interrupted: the table holds what was measured", file=sys.stderr)
+    if file:
+        file.close()
+    report(about, rows, out)
+    return 0
+
+
+def report(about: dict[str, Any], rows: list[dict[str, Any]], out: Path | None) -> None:
+    """Print the table; write it beside the JSONL file."""
+    seeds = 1 + max(row["seed"] for row in rows)
+    refusals = sorted({f"{row['rule']}: {row['refused']}" for row in rows if "refused" in row})
+    text = [
+        "# Rules that choose lambda: risk at the chosen level over the least on the path",
+        "",
+        f"{seeds} seeds x {len(DESIGNS)} designs x SNR {SNRS}, L1; `python benchmarks/lambda_risk.py`.",
+        f"Machine: {', '.join(f'{key} {value}' for key, value in about.items() if key != 'absent')}.",
+        f"Absent peers: {', '.join(about['absent']) or 'none'}. Peers fit the real designs only.",
+        "Seconds are wall time of one thread on a machine that others used at the same time.",
+        "",
+        *verdicts(rows),
+        "",
+        *table(rows),
+        *([""] if refusals else []),
+        *(f"Refused by {line}  " for line in refusals[:6]),
+    ]
     print("\n".join(text))
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with out.open("w", encoding="utf-8") as file:
-            file.write(json.dumps({"machine": about, "absent": absent, "seeds": seeds}) + "\n")
-            file.writelines(json.dumps(row) + "\n" for row in rows)
-        title = [
-            "# Rules that choose lambda: risk at the chosen level over the least on the path",
-            "",
-            f"{seeds} seeds x {len(DESIGNS)} designs x SNR {SNRS}; `python benchmarks/lambda_risk.py`.",
-            f"Machine: {', '.join(f'{key} {value}' for key, value in about.items())}.",
-            f"Absent peers: {', '.join(absent) or 'none'}. Peers fit the real designs only.",
-            "",
-        ]
-        out.with_suffix(".md").write_text("\n".join(title + text) + "\n", encoding="utf-8")
-    return 0
+        out.with_suffix(".md").write_text("\n".join(text) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

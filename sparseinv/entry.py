@@ -98,7 +98,8 @@ def solve(
     Notes
     -----
     lam=None: L1, ElasticNet and GroupL1 take the pivotal level (half the median level that noise of
-    the residual's size would reach), L2 exact leave-one-out (generalised cross-validation for
+    the residual's size would reach; for complex data and groups the share of it that as many noise
+    coefficients pass), L2 exact leave-one-out (generalised cross-validation for
     operators), L0 sigma^2 log n with sigma estimated.
     Convex penalties are certified by a duality gap, a bound on the distance to the global minimum; L0
     by the best decrease that changing one coefficient gives (columns in memory) or by first-order

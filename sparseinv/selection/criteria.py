@@ -119,7 +119,7 @@ class SURE(PathRule):
         """Return Monte-Carlo estimates of the degrees of freedom for all levels."""
         problem, rng = trail.problem, np.random.default_rng(self.seed)
         eps = 2.0 * sigma / problem.m**0.3
-        task, total = trail.task, 0.0
+        task, total = trail.task, np.zeros(0)
         base = [level.r for level in trail]
         for probe in range(self.probes):
             key = ("probe", self.seed, probe, sigma, trail.lams.size)
@@ -142,8 +142,8 @@ class SURE(PathRule):
                 problem.operator.charge(spent.forward, spent.adjoint)
                 trail.kept[key] = np.array(slopes)
             slopes = trail.kept[key]
-            total = slopes if probe == 0 else total[: slopes.size] + slopes[: total.size]  # type: ignore[index]
-        return np.asarray(total) / self.probes
+            total = slopes if probe == 0 else total[: slopes.size] + slopes[: total.size]
+        return total / self.probes
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -12,7 +12,7 @@ import numpy as np
 
 from sparseinv.driver import run
 from sparseinv.penalties.base import Leveled
-from sparseinv.penalties.group import GroupL1
+from sparseinv.penalties.group import Grouped, GroupL1
 from sparseinv.penalties.separable import L0, L1, L2
 from sparseinv.problem import Problem, squared
 from sparseinv.result import Selection
@@ -70,8 +70,9 @@ def choose_lam(problem: Problem, penalty: Leveled, deadline: float = math.inf) -
         selection = Selection(lam, rule, sigma, np.array([lam]), np.zeros(1))
     else:
         lam, sigma, lams, found, floored = pivotal(problem, penalty, deadline)
+        share = in_words(pivotal_share(problem))
         rule = (
-            "pivotal: lam = half the median level that noise of the residual's size would reach "
+            f"pivotal: lam = {share} the median level that noise of the residual's size would reach "
             f"(sigma about {sigma:.4g})"
         )
         if floored:
@@ -79,6 +80,11 @@ def choose_lam(problem: Problem, penalty: Leveled, deadline: float = math.inf) -
         selection = Selection(lam, rule, sigma, lams, found)
     spent = problem.operator.products.total - before
     return dataclasses.replace(selection, n_products=spent)
+
+
+def in_words(share: float) -> str:
+    """Return a share as it is said before "the median level"."""
+    return "half" if share == 0.5 else f"{share:.2f} of"
 
 
 def at_level(problem: Problem, penalty: Leveled, lam: Any) -> Problem:
@@ -93,8 +99,8 @@ def pivotal(
 ) -> tuple[float, float, Array, Array, bool]:
     """Solve lam = q ||A x(lam) - b|| from above.
 
-    q is half the median over noise draws e of max_j |a_j^H e| / (w_j ||e||), with e projected off the
-    unpenalised columns; this is the level of the square-root lasso and needs no sigma.
+    q is half the median (see `pivotal_share`) over noise draws e of max_j |a_j^H e| / (w_j ||e||), with e
+    projected off the unpenalised columns; this is the level of the square-root lasso and needs no sigma.
     """
     unit = at_level(problem, penalty, 1.0)
     q = _null_level(unit)
@@ -160,9 +166,30 @@ def null_levels(
     return np.array([unit.penalty.lam_max(c, norms) for c in correlations.T])
 
 
+def pivotal_share(unit: Problem) -> float:
+    """Return the share of the median null level at which prediction is best: a half for real coefficients.
+
+    At half of sqrt(2 log n) a certain share of noise coefficients passes. Moduli of complex coefficients and
+    norms of groups vary less from one to the next than moduli of real ones, so that half of their median
+    lets many more pass; there the level that lets the same share pass is taken.
+    """
+    bound, parts = unit.penalty, 2 if unit.dtype.kind == "c" else 1
+    if isinstance(bound, Grouped):
+        sizes = parts * np.diff(bound.starts)[(bound.lam > 0) & np.isfinite(bound.lam)]
+    else:
+        sizes = np.full(int((~bound.excluded & ~bound.unpenalised).sum()), parts)
+    if sizes.size == 0 or sizes.max() == 1:
+        return 0.5
+    from scipy.special import chdtri
+
+    freedom, reached = float(np.median(sizes)), math.log(2.0) / sizes.size
+    passing = math.erfc(math.sqrt(float(chdtri(1.0, reached)) / 8.0))
+    return math.sqrt(float(chdtri(freedom, passing) / chdtri(freedom, reached)))
+
+
 def _null_level(unit: Problem) -> float:
-    """Return half the median of the level at which pure noise of unit norm would enter."""
-    return 0.5 * float(np.median(null_levels(unit)))
+    """Return the level of the square-root lasso: a share of the median at which noise of unit norm enters."""
+    return pivotal_share(unit) * float(np.median(null_levels(unit)))
 
 
 def _leave_one_out(problem: Problem, weights: Array) -> Selection:

@@ -118,7 +118,8 @@ class HoldOut(Selector):
         seen = CountedOperator(_rows(task.operator, out))
         unit = task.problem.units.b_exponent
         b = ldexp(task.b[out], -unit)
-        errors, spread = [], []
+        errors: list[float] = []
+        spread: list[float] = []
         while True:
             level = trail.level(len(errors))
             if level is None:

@@ -14,7 +14,7 @@ from sparseinv.operators.matrix import ExplicitMatrix
 from sparseinv.operators.sampling import Restriction
 from sparseinv.penalties.separable import L0, L1
 from sparseinv.problem import Problem, squared
-from sparseinv.selection.defaults import at_level, null_levels, pivotal
+from sparseinv.selection.defaults import at_level, null_levels, pivotal, pivotal_share
 from sparseinv.selection.theory import build, level_of_zero
 from sparseinv.solvers.auto import choose
 from sparseinv.stopping import Stopping
@@ -196,15 +196,15 @@ def _sigma(trail: Any) -> float:
         charges = np.where(np.isfinite(levels) & (levels > 0), 1.0, levels)
         pilot = L1(weights=charges, nonnegative=getattr(penalty, "nonnegative", False))
         return math.ldexp(pivotal(problem, pilot, trail.task.deadline)[1], -problem.units.b_exponent)
-    level = pivotal_level(trail, half_median(trail))
+    level = pivotal_level(trail, pivotal_quantile(trail))
     return math.sqrt(level.rss / max(m - trail.df(level), 0.1 * m))
 
 
-def half_median(trail: Any) -> float:
-    """Return half the median level that noise of unit norm would enter at."""
+def pivotal_quantile(trail: Any) -> float:
+    """Return the share of the median level that noise of unit norm would enter at; see `pivotal_share`."""
     if "null" not in trail.kept:
         trail.kept["null"] = null_levels(trail.at_level(1.0))
-    return 0.5 * float(np.median(trail.kept["null"]))
+    return pivotal_share(trail.problem) * float(np.median(trail.kept["null"]))
 
 
 def pivotal_level(trail: Any, q: float) -> Any:

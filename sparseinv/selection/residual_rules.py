@@ -78,7 +78,7 @@ class Whiteness(PathRule):
     def read(self, trail: Trail) -> Reading:
         """Return the choice."""
         problem = trail.problem
-        shape = self.shape or getattr(problem.operator.inner, "dimsd", (problem.m,))
+        shape: tuple[int, ...] = self.shape or problem.operator.inner.dimsd
         if math.prod(shape) != problem.m:
             shape = (problem.m,)
         if self.axis is not None and not -len(shape) <= self.axis < len(shape):

@@ -90,9 +90,9 @@ class Selector:
 
     def __repr__(self) -> str:
         """Name what differs from the defaults."""
-        fields = dataclasses.fields(self) if dataclasses.is_dataclass(self) else ()
-        parts = []
-        for field in fields:
+        parts: list[str] = []
+        own: Any = self
+        for field in dataclasses.fields(own) if dataclasses.is_dataclass(own) else ():
             value = getattr(self, field.name)
             if value != field.default:
                 said = f"{value:.6g}" if isinstance(value, float) else repr(value)

@@ -15,8 +15,8 @@ from sparseinv.penalties.group import Grouped, GroupL1
 from sparseinv.penalties.separable import L0, L1, L2, ElasticNet
 from sparseinv.problem import squared
 from sparseinv.result import Selection
-from sparseinv.selection.defaults import null_levels, pivotal
-from sparseinv.selection.noise import half_median, pivotal_level, sigma_of
+from sparseinv.selection.defaults import in_words, null_levels, pivotal, pivotal_share
+from sparseinv.selection.noise import pivotal_level, pivotal_quantile, sigma_of
 from sparseinv.selection.selector import Selector, Task
 from sparseinv.selection.trail import PathRule, Reading, Trail
 
@@ -43,8 +43,10 @@ class Pivotal(PathRule):
     Parameters
     ----------
     alpha : float, optional
-        None: q is half the median, for prediction. Otherwise q is the quantile of 1 - alpha, at which noise
-        alone gives x = 0 with that probability: for the support, with shrinkage to be undone by a refit.
+        None: q is half the median, for prediction; for complex data and groups the share of it that lets as
+        many noise coefficients pass as half does for real ones. Otherwise q is the quantile of 1 - alpha, at
+        which noise alone gives x = 0 with that probability: for the support, with shrinkage to be undone by
+        a refit.
     draws : int
         Noise vectors drawn where alpha is given.
     seed : int
@@ -94,7 +96,8 @@ class Pivotal(PathRule):
     def read(self, trail: Trail) -> Reading:
         """Return the choice."""
         if self.alpha is None:
-            q, name = half_median(trail), "half the median level"
+            share = in_words(pivotal_share(trail.problem))
+            q, name = pivotal_quantile(trail), f"{share} the median level"
         else:
             found = null_levels(trail.at_level(1.0), self.draws, rng=self.seed)
             q, name = float(np.quantile(found, 1.0 - self.alpha)), f"the {1.0 - self.alpha:g} quantile"

@@ -143,7 +143,8 @@ class Trail:
             finally:
                 self._levels = before
                 self._state, self._method, self._at, self._relative = state
-        return self.kept["at", lam]  # type: ignore[no-any-return]
+        found: Level = self.kept["at", lam]
+        return found
 
     def at_level(self, lam: float) -> Problem:
         """Return the problem at a level."""
