@@ -199,7 +199,6 @@ class Stability(PathRule):
     pairs: int = dataclasses.field(default=25, kw_only=True)
     groups: Any = dataclasses.field(default=None, kw_only=True)
     seed: int = dataclasses.field(default=0, kw_only=True)
-    ridge_levels = False
 
     def __post_init__(self) -> None:
         validation.positive(self.pfer, "pfer")

@@ -41,7 +41,7 @@ def estimate_sigma(A: Any, b: Any, *, method: str = "residual", rng: Any = None)
         is not looked at. "refitted": half of the rows choose columns, the other half estimates the residual
         variance by least squares on them, and the other way round [2]_. "organic": the least
         ||A x - b||^2 / m + 2 (log n / m) ||x||_1^2 over x, columns scaled to norm sqrt(m), whose value
-        estimates sigma^2 [3]_.
+        estimates sigma^2 [3]_; it exceeds it by up to twice (log n / m) ||x||_1^2, so strong signals spoil it.
     rng : None, int or Generator
         Seed of the null draws and of the halves; None is seed 0.
 

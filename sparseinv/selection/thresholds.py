@@ -75,7 +75,6 @@ class Pivotal(PathRule):
     alpha: float | None = dataclasses.field(default=None, kw_only=True)
     draws: int = dataclasses.field(default=300, kw_only=True)
     seed: int = dataclasses.field(default=0, kw_only=True)
-    ridge_levels = False
 
     def __post_init__(self) -> None:
         if self.alpha is not None:
@@ -102,7 +101,7 @@ class Pivotal(PathRule):
             found = null_levels(trail.at_level(1.0), self.draws, rng=self.seed)
             q, name = float(np.quantile(found, 1.0 - self.alpha)), f"the {1.0 - self.alpha:g} quantile"
         level = pivotal_level(trail, q)
-        seen = [v for v in trail if v.lam >= level.lam] if trail.n_solved else []
+        seen = [v for v in trail.solved if v.lam >= level.lam]
         sizes = np.array([q * math.sqrt(squared(trail.problem.project(v.r))) for v in seen])
         met = bool(sizes.size and level.lam <= sizes[-1])
         rule = f"pivotal: {name} that noise of the residual's size would reach"
@@ -113,6 +112,7 @@ class Pivotal(PathRule):
 class _Universal(Selector):
     """What the rules share that name a level without solving for any."""
 
+    ridge_levels = True  # so that L2 is refused in words of its own
     sigma: float | None = dataclasses.field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -293,7 +293,6 @@ class TargetSparsity(PathRule):
     """
 
     k: int
-    ridge_levels = False
 
     def __post_init__(self) -> None:
         validation.count(self.k, "k")
