@@ -223,7 +223,7 @@ def test_whiteness_per_trace():
 
 def test_hold_out_errors_and_early_stop():
     A, b = data()
-    lams, _ = levels(A, b, si.L1(), 40, 0.01)
+    lams, _ = levels(A, b, si.L1(), 40, 5e-4)
     rule = si.HoldOut(0.3, patience=4, seed=1)
     out = rule.rows(40)
     assert out.size == 12
@@ -357,11 +357,12 @@ def test_corner_of_a_made_up_curve():
 def test_l_curve_on_an_ill_posed_problem():
     t = np.arange(80)
     A = np.exp(-0.5 * ((t[:, None] - t[None, :]) / 4.0) ** 2)
-    truth = np.exp(-0.005 * (t - 40.0) ** 2)
+    truth = ((t > 20) & (t < 40)).astype(float)
     b = A @ truth + 0.05 * generator(426).standard_normal(80)
     found = si.select_lam(A, b, si.L2(), si.LCurve())
     errors = np.linalg.norm(found.path.X - truth[:, None], axis=0)
-    assert np.linalg.norm(found.result.x - truth) < 3.0 * errors.min()
+    assert found.rule == "corner of the L-curve"
+    assert np.linalg.norm(found.result.x - truth) < 2.0 * errors.min()
 
 
 # --- every rule through every door -----------------------------------------------------------------------
@@ -487,7 +488,7 @@ def test_time_limit_is_kept_and_said():
 
 
 def test_zero_data_and_noiseless_data():
-    A, b = data()
+    A, _ = data()
     for rule in (*PATH_RULES.values(), *LEVEL_RULES.values()):
         assert not si.solve(A, np.zeros(40), si.L1(), select=rule).x.any()
     exact = A[:, 3] * 2.0

@@ -41,7 +41,7 @@ def estimate_sigma(A: Any, b: Any, *, method: str = "residual", rng: Any = None)
         is not looked at. "refitted": half of the rows choose columns, the other half estimates the residual
         variance by least squares on them, and the other way round [2]_. "organic": the least
         ||A x - b||^2 / m + 2 (log n / m) ||x||_1^2 over x, columns scaled to norm sqrt(m), whose value
-        estimates sigma^2 [3]_; it exceeds it by up to twice (log n / m) ||x||_1^2, so strong signals spoil it.
+        estimates sigma^2 [3]_, too high by up to 2 (log n / m) ||x||_1^2, which is much for strong signals.
     rng : None, int or Generator
         Seed of the null draws and of the halves; None is seed 0.
 

@@ -166,7 +166,7 @@ def corner(rho: Array, eta: Array) -> tuple[int, bool]:
     total = rho.size
     order = np.argsort(-length, kind="stable")
     order = order[moved[order]]
-    count, candidates = min(5, order.size), [0]
+    count, candidates = min(5, order.size), [total - 1]
     while order.size >= 2:
         kept = np.sort(order[:count])
         candidates += _turn(dx[kept] / length[kept], dy[kept] / length[kept], kept)
@@ -176,7 +176,7 @@ def corner(rho: Array, eta: Array) -> tuple[int, bool]:
         count = min(2 * count, order.size)
     points = sorted(set(candidates))
     chosen = _last_before_upright(rho, eta, points)
-    if chosen is None or chosen == 0:
+    if chosen is None:
         span_r, span_e = max(float(np.ptp(rho)), 1e-300), max(float(np.ptp(eta)), 1e-300)
         near = int(np.argmin(((rho - rho.min()) / span_r) ** 2 + ((eta - eta.min()) / span_e) ** 2))
         return total - 1 - near, False
@@ -207,12 +207,15 @@ def _meeting(rho: Array, eta: Array, dx: Array, dy: Array, length: Array, kept: 
 
 
 def _last_before_upright(rho: Array, eta: Array, points: list[int]) -> int | None:
-    """Return the first candidate after which the curve is flat, at a convex turn; the last one if none is."""
+    """Return the first candidate, from large lambda on, after which the curve is steep, at a convex turn.
+
+    The last candidate if there is no such turn, None where there is no candidate but the first point.
+    """
     if len(points) < 2:
         return None
     steps = [(rho[b] - rho[a], eta[b] - eta[a]) for a, b in itertools.pairwise(points)]
-    for k in range(1, len(points) - 1):
+    for k in range(len(points) - 2, 0, -1):
         (px, py), (qx, qy) = steps[k - 1], steps[k]
-        if abs(qy) < abs(qx) and px * qy - qx * py > 0.0:
+        if abs(py) >= abs(px) and px * qy - qx * py > 0.0:
             return points[k]
-    return points[-1]
+    return points[0]
