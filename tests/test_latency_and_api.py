@@ -169,6 +169,8 @@ calls = {
     "solve": lambda: si.solve(A, b, si.L1(0.5)).success,
     "solve_path": lambda: si.solve_path(A, b, si.L1(), n_lams=3).success,
     "select_lam": lambda: si.select_lam(A, b, si.L1(), si.CrossValidation(3), n_lams=3).lam > 0,
+    "compare_selectors": lambda: len(si.compare_selectors(A, b, si.L1(), [si.GCV()], n_lams=3)) == 1,
+    "degrees_of_freedom": lambda: si.degrees_of_freedom(A, b, si.L1(1.0), np.zeros(20)) == 0.0,
     "solve_many": lambda: si.solve_many(A, np.stack([b, -b], axis=1), si.L1(0.5)).success,
     "iterate": lambda: next(si.iterate(A, b, si.L1(0.5))).n_iter == 0,
     "certify": lambda: si.certify(A, b, si.L1(0.5), np.zeros(20)).value > 0,

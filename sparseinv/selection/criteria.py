@@ -15,7 +15,7 @@ from sparseinv.penalties.base import Leveled
 from sparseinv.penalties.group import GroupL1
 from sparseinv.penalties.separable import L0, L1, L2, ElasticNet
 from sparseinv.problem import Problem
-from sparseinv.selection.freedom import monte_carlo
+from sparseinv.selection.curvature import monte_carlo
 from sparseinv.selection.noise import sigma_of
 from sparseinv.selection.trail import PathRule, Reading, Trail, least
 

@@ -16,8 +16,9 @@ from sparseinv.counted_operator import OperatorFailure, Products
 from sparseinv.driver import Run
 from sparseinv.problem import Problem, squared
 from sparseinv.result import Interrupted, Path, Result, Selection, Status
+from sparseinv.selection.curvature import moving
 from sparseinv.selection.defaults import at_level
-from sparseinv.selection.freedom import Freedom, Hat, moving
+from sparseinv.selection.freedom import Freedom, Hat
 from sparseinv.selection.path import Follower, _goes_on, _misfit, factored
 from sparseinv.selection.selector import Selector, Task
 from sparseinv.selection.theory import level_of_zero
