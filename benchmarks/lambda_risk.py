@@ -145,9 +145,11 @@ def _adelie(adelie: Any, A: Array, b: Array) -> Array:
     return np.asarray(betas[-1].todense() if hasattr(betas[-1], "todense") else betas[-1]).ravel()
 
 
-def measure(seeds: int, small: bool, fold_seeds: int, present: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def measure(
+    seeds: range, small: bool, fold_seeds: int, present: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
     """Yield one record a data set and rule; all cells for a seed before the next seed."""
-    for seed, design, snr in itertools.product(range(seeds), DESIGNS, SNRS):
+    for seed, design, snr in itertools.product(seeds, DESIGNS, SNRS):
         folds = seed < fold_seeds
         A, b, x0, sigma = data(design, snr, seed, small)
         found, best = own(A, b, x0, sigma, folds)
@@ -229,6 +231,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seeds", type=int, default=50)
+    parser.add_argument("--first", type=int, default=0, help="first seed; parts can be put together")
     parser.add_argument("--fold-seeds", type=int, default=50, help="of them with cross-validation and peers")
     parser.add_argument("--smoke", action="store_true", help="two seeds of small problems")
     parser.add_argument("--report", action="store_true", help="measure nothing, read the JSONL file")
@@ -258,7 +261,7 @@ def main(arguments: list[str] | None = None) -> int:
         if file:
             file.write(json.dumps(about) + "\n")
         try:
-            for row in measure(seeds, options.smoke, options.fold_seeds, present):
+            for row in measure(range(options.first, options.first + seeds), options.smoke, options.fold_seeds, present):
                 rows.append(row)
                 if file:
                     file.write(json.dumps(row) + "\n")
@@ -273,7 +276,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def report(about: dict[str, Any], rows: list[dict[str, Any]], out: Path | None) -> None:
     """Print the table; write it beside the JSONL file."""
-    seeds = 1 + max(row["seed"] for row in rows)
+    seeds = len({row["seed"] for row in rows})
     refusals = sorted({f"{row['rule']}: {row['refused']}" for row in rows if "refused" in row})
     text = [
         "# Rules that choose lambda: risk at the chosen level over the least on the path",
