@@ -261,7 +261,8 @@ def main(arguments: list[str] | None = None) -> int:
         if file:
             file.write(json.dumps(about) + "\n")
         try:
-            for row in measure(range(options.first, options.first + seeds), options.smoke, options.fold_seeds, present):
+            wanted = range(options.first, options.first + seeds)
+            for row in measure(wanted, options.smoke, options.fold_seeds, present):
                 rows.append(row)
                 if file:
                     file.write(json.dumps(row) + "\n")
