@@ -21,6 +21,8 @@ from sparseinv.selection.trail import PathRule, Reading, Trail, least
 
 Array = np.ndarray[Any, Any]
 
+# of the data: with more parameters the residual, and with it log ||r||^2, falls without bound, noise or not
+_LARGEST_SHARE = 0.5
 _CRITERIA = ("aic", "aicc", "bic", "ebic")
 
 
@@ -276,7 +278,8 @@ class InformationCriterion(PathRule):
     Notes
     -----
     Only the choice is made on the refit; the solution returned is the penalised one. The path ends where
-    the degrees of freedom reach nine tenths of the rows.
+    the degrees of freedom reach nine tenths of the rows; unless sigma is given, fits with half as many
+    parameters as data or more are left out, because the estimated likelihood grows there without bound.
 
     References
     ----------
@@ -335,8 +338,8 @@ class InformationCriterion(PathRule):
 
     def _value(self, rss: float, D: float, N: int, k: int, problem: Problem) -> float:
         unit, parts = problem.units.b_exponent, 2 if problem.dtype.kind == "c" else 1
-        if D >= 0.95 * N:
-            return math.inf  # a fit that reproduces the data has no likelihood to speak of
+        if D >= _LARGEST_SHARE * N and self.sigma is None:
+            return math.inf
         if self.sigma is None:
             misfit = N * (math.log(rss / N) + 2 * unit * math.log(2.0)) if rss > 0.0 else -math.inf
         else:

@@ -15,7 +15,7 @@ from sparseinv.certificate import Certificate, DualPair, Kind, certify_problem
 from sparseinv.counted_operator import OperatorFailure, Products
 from sparseinv.driver import Run, unknown
 from sparseinv.penalties.base import Leveled, Penalty
-from sparseinv.penalties.separable import L2
+from sparseinv.penalties.separable import L2, Separable
 from sparseinv.problem import Problem
 from sparseinv.result import Interrupted, Path, Result, Status
 from sparseinv.selection.defaults import at_level
@@ -71,9 +71,9 @@ def grid(problem: Problem, n_lams: int = 100, ratio: float = 1e-2) -> Array:
 
     The problem is bound with the penalty's own lam, or 1. Where x = 0 for every level the levels start at 1.
     """
-    if getattr(problem.penalty, "quadratic", False) and problem.scale > 0.0 and problem.n:
-        return ridge_grid(problem, n_lams)
     top = level_of_zero(problem) if problem.scale > 0.0 and problem.n else 0.0
+    if top == math.inf and isinstance(problem.penalty, Separable) and problem.penalty.l2.any():
+        return ridge_grid(problem, n_lams)
     if not math.isfinite(top):
         raise ValueError(f"lams is missing: the largest level would be {top}; pass lams")
     return np.asarray((top or 1.0) * np.geomspace(1.0, ratio, n_lams))

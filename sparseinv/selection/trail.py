@@ -182,6 +182,15 @@ class Trail:
             yield level, df
 
     @cached_property
+    def constant(self) -> bool:
+        """Whether x cannot depend on the level."""
+        problem, bound = self.problem, self.problem.penalty
+        if problem.n == 0 or problem.scale == 0.0:
+            return True
+        mask = getattr(bound, "unpenalised", None)
+        return mask is not None and bool((mask | bound.excluded).all())
+
+    @cached_property
     def top(self) -> float:
         """Smallest level with x = 0; inf for L2."""
         return level_of_zero(self.at_level(1.0)) if self.problem.scale > 0.0 and self.problem.n else 0.0
@@ -289,6 +298,11 @@ class PathRule(Selector):
         """Return the level chosen for a task."""
         trail = Trail(task) if task.trail is None else task.trail
         before = task.problem.operator.products.total
+        if trail.constant:
+            rule = "x is the same for every lam (b is zero, A is empty or nothing has a finite level > 0)"
+            first = float(trail.lams[0])
+            nothing = np.zeros(0)
+            return Selection(first, rule, None, nothing, nothing, result=trail.at(first).result)
         reading = self.read(trail)
         while reading.too_short and trail.extend():
             reading = self.read(trail)
