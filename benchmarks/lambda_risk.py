@@ -148,28 +148,39 @@ def _adelie(adelie: Any, A: Array, b: Array) -> Array:
 def measure(
     seeds: range, small: bool, fold_seeds: int, present: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    """Yield one record a data set and rule; all cells for a seed before the next seed."""
+    """Yield one record a data set, its rules in ``rules``; all cells for a seed before the next seed."""
     for seed, design, snr in itertools.product(seeds, DESIGNS, SNRS):
         folds = seed < fold_seeds
         A, b, x0, sigma = data(design, snr, seed, small)
         found, best = own(A, b, x0, sigma, folds)
-        where = {"design": design, "snr": snr, "seed": seed, "m": A.shape[0], "n": A.shape[1]}
-        for name, (value, seconds, relative, at_edge) in found.items():
-            yield {
-                **where, "rule": name, "ratio": value / best, "seconds": seconds, "lam_rel": relative,
+        said: dict[str, Any] = {
+            name: {
+                "ratio": round(value / best, 5), "seconds": round(seconds, 4), "lam_rel": round(relative, 5),
                 "at_edge": at_edge,
-            }  # fmt: skip
-        if np.iscomplexobj(A) or not folds:
-            continue
+            }
+            for name, (value, seconds, relative, at_edge) in found.items()
+        }  # fmt: skip
         for name, fit in peers(present, sigma):
+            if np.iscomplexobj(A) or not folds:
+                break
             start = time.perf_counter()
             try:
                 x = fit(A, b)
             except Exception as error:  # a peer that refuses the data is reported, not hidden
-                yield {**where, "rule": name, "refused": f"{type(error).__name__}: {error}"[:200]}
+                said[name] = {"refused": f"{type(error).__name__}: {error}"[:200]}
                 continue
             seconds = time.perf_counter() - start
-            yield {**where, "rule": name, "ratio": risk(A, x, x0) / best, "seconds": seconds}
+            said[name] = {"ratio": round(risk(A, x, x0) / best, 5), "seconds": round(seconds, 4)}
+        yield {"design": design, "snr": snr, "seed": seed, "m": A.shape[0], "n": A.shape[1], "rules": said}
+
+
+def spread(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return one row a rule from records of one data set each."""
+    return [
+        {key: value for key, value in record.items() if key != "rules"} | {"rule": name} | said
+        for record in records
+        for name, said in record["rules"].items()
+    ]
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:
@@ -242,8 +253,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--seeds must be at least 1")
     out = options.out or (None if options.smoke else RESULTS / "lambda_risk.jsonl")
     if options.report:
-        about, *rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
-        report(about, rows, out)
+        about, *records = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+        report(about, spread(records), out)
         return 0
     present, absent = {}, []
     for name, module in PEERS.items():
@@ -254,7 +265,7 @@ def main(arguments: list[str] | None = None) -> int:
     about = {**machine(), "absent": absent}
     for design in ("iid", "fourier"):  # compile before anything is timed
         own(*data(design, 1.0, 10**6, True), folds=True)
-    rows = []
+    records = []
     file = None if out is None else out.open("w", encoding="utf-8")
     with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # convergence warnings of peers
@@ -262,16 +273,16 @@ def main(arguments: list[str] | None = None) -> int:
             file.write(json.dumps(about) + "\n")
         try:
             wanted = range(options.first, options.first + seeds)
-            for row in measure(wanted, options.smoke, options.fold_seeds, present):
-                rows.append(row)
+            for record in measure(wanted, options.smoke, options.fold_seeds, present):
+                records.append(record)
                 if file:
-                    file.write(json.dumps(row) + "\n")
+                    file.write(json.dumps(record) + "\n")
                     file.flush()
         except KeyboardInterrupt:
             print("interrupted: the table holds what was measured", file=sys.stderr)
     if file:
         file.close()
-    report(about, rows, out)
+    report(about, spread(records), out)
     return 0
 
 

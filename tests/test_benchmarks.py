@@ -407,7 +407,8 @@ def test_lambda_risk_writes_its_table(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(lambda_risk, "PEERS", {"nobody": "no_module_of_this_name"})
     out = tmp_path / "risk.jsonl"
     assert lambda_risk.main(["--smoke", "--out", str(out)]) == 0
-    about, *rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    about, *records = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    rows = lambda_risk.spread(records)
     assert about["absent"] == ["nobody"]
     assert {row["design"] for row in rows} == {"iid", "fourier"}
     assert all(math.isfinite(row["ratio"]) for row in rows)
