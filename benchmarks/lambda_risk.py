@@ -296,6 +296,7 @@ def report(about: dict[str, Any], rows: list[dict[str, Any]], out: Path | None) 
         f"{seeds} seeds x {len(DESIGNS)} designs x SNR {SNRS}, L1; `python benchmarks/lambda_risk.py`.",
         f"Machine: {', '.join(f'{key} {value}' for key, value in about.items() if key != 'absent')}.",
         f"Absent peers: {', '.join(about['absent']) or 'none'}. Peers fit the real designs only.",
+        "The column data tells on how many data sets: cross-validation and peers may run on fewer seeds.",
         "Seconds are wall time of one thread on a machine that others used at the same time.",
         "",
         *verdicts(rows),
