@@ -16,10 +16,25 @@ _HOME = {
     "rescale_problem": "selection.rescaling",
     "scale_penalty": "selection.rescaling",
     "theory_lam": "selection.theory",
-    "estimate_sigma": "selection.defaults",
+    "estimate_sigma": "selection.noise",
     "select_lam": "selection.selector",
     "CrossValidation": "selection.cross_validation",
     "Discrepancy": "selection.discrepancy",
+    "SURE": "selection.criteria",
+    "GCV": "selection.criteria",
+    "LeaveOneOut": "selection.criteria",
+    "InformationCriterion": "selection.criteria",
+    "Pivotal": "selection.thresholds",
+    "Universal": "selection.thresholds",
+    "QuantileUniversal": "selection.thresholds",
+    "TargetSparsity": "selection.thresholds",
+    "TargetMisfit": "selection.thresholds",
+    "Whiteness": "selection.residual_rules",
+    "LCurve": "selection.residual_rules",
+    "HoldOut": "selection.hold_out",
+    "Stability": "selection.hold_out",
+    "compare_selectors": "selection.comparison",
+    "degrees_of_freedom": "selection.freedom",
     "Penalty": "penalties",
     "L0": "penalties",
     "L1": "penalties",
@@ -57,6 +72,7 @@ _HOME = {
     "norm_bound": "operators.adapt",
     "Batch": "result",
     "Certificate": "certificate",
+    "Comparison": "selection.comparison",
     "Kind": "certificate",
     "Explanation": "selection.explanation",
     "Path": "result",
@@ -99,17 +115,33 @@ if TYPE_CHECKING:
     from sparseinv.result import Result as Result
     from sparseinv.result import Selection as Selection
     from sparseinv.result import Status as Status
+    from sparseinv.selection.comparison import Comparison as Comparison
+    from sparseinv.selection.comparison import compare_selectors as compare_selectors
     from sparseinv.selection.conventions import convert_lam as convert_lam
+    from sparseinv.selection.criteria import GCV as GCV
+    from sparseinv.selection.criteria import SURE as SURE
+    from sparseinv.selection.criteria import InformationCriterion as InformationCriterion
+    from sparseinv.selection.criteria import LeaveOneOut as LeaveOneOut
     from sparseinv.selection.cross_validation import CrossValidation as CrossValidation
-    from sparseinv.selection.defaults import estimate_sigma as estimate_sigma
     from sparseinv.selection.discrepancy import Discrepancy as Discrepancy
     from sparseinv.selection.explanation import Explanation as Explanation
     from sparseinv.selection.explanation import explain as explain
+    from sparseinv.selection.freedom import degrees_of_freedom as degrees_of_freedom
+    from sparseinv.selection.hold_out import HoldOut as HoldOut
+    from sparseinv.selection.hold_out import Stability as Stability
+    from sparseinv.selection.noise import estimate_sigma as estimate_sigma
     from sparseinv.selection.rescaling import rescale_problem as rescale_problem
     from sparseinv.selection.rescaling import scale_penalty as scale_penalty
+    from sparseinv.selection.residual_rules import LCurve as LCurve
+    from sparseinv.selection.residual_rules import Whiteness as Whiteness
     from sparseinv.selection.selector import select_lam as select_lam
     from sparseinv.selection.theory import lam_max as lam_max
     from sparseinv.selection.theory import theory_lam as theory_lam
+    from sparseinv.selection.thresholds import Pivotal as Pivotal
+    from sparseinv.selection.thresholds import QuantileUniversal as QuantileUniversal
+    from sparseinv.selection.thresholds import TargetMisfit as TargetMisfit
+    from sparseinv.selection.thresholds import TargetSparsity as TargetSparsity
+    from sparseinv.selection.thresholds import Universal as Universal
     from sparseinv.solvers.barzilai_borwein import BarzilaiBorwein as BarzilaiBorwein
     from sparseinv.solvers.base import Solver as Solver
     from sparseinv.solvers.bayesian import SparseBayesian as SparseBayesian

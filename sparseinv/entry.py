@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -63,10 +64,11 @@ def solve(
         the level is chosen from the data (see Notes), and ``result.selection`` says how.
     solver : Solver or "auto"
         A solver object such as FISTA(), or "auto"; ``result.reason`` says why.
-    select : CrossValidation or Discrepancy, optional
-        A rule that chooses lam from the levels of `solve_path`, or so that the residual has a given norm, in
-        place of the default rule; a lam that is set is then taken as relative factors. `select_lam` also
-        returns the path and offers other levels.
+    select : Selector, optional
+        A rule, such as CrossValidation(5), SURE() or Discrepancy(sigma=0.1), that chooses lam from the levels
+        of `solve_path` or finds it, in place of the default rule; a lam that is set is then taken as relative
+        factors. Rules that read a path may go on below its last level. `select_lam` also returns the path and
+        offers other levels.
     x0 : array_like, shape (n,), optional
         Where to start; zero is taken where the objective at x0 is not finite or beyond 1/eps times that
         at zero, and ``result.detail`` says so.
@@ -105,7 +107,8 @@ def solve(
     Notes
     -----
     lam=None: L1, ElasticNet and GroupL1 take the pivotal level (half the median level that noise of
-    the residual's size would reach), L2 exact leave-one-out (generalised cross-validation for
+    the residual's size would reach; for complex data and groups the share of it that as many noise
+    coefficients pass), L2 exact leave-one-out (generalised cross-validation for
     operators), L0 sigma^2 log n with sigma estimated; Lp, LogSum, MCP and SCAD let a coefficient enter where
     L1 at its pivotal level would.
     Convex penalties are certified by a duality gap, a bound on the distance to the global minimum; others by
@@ -131,11 +134,8 @@ def solve(
     operator, penalty = added.operator(operator), added.penalty(penalty)
     if select is not None:
         check_selector(select, "select").check(operator.shape[0])
-        select.check_penalty(penalty, solver)
-        check_levels(
-            penalty, None if select.on_grid else np.ones(1), operator.shape[1],
-            "solve has no argument for them: use select_lam with lams",
-        )  # fmt: skip
+        remedy = "solve has no argument for them: use select_lam with lams"
+        select.accept(check_levels(penalty, None, operator.shape[1], remedy, select.ridge_levels), solver)
     selection: Selection | None = None
     problem = _problem(operator, vector, penalty, solver, rng, check_operator)
     if isinstance(penalty, Leveled) and (penalty.lam is None or select is not None):
@@ -143,8 +143,8 @@ def solve(
         if isinstance(select, Discrepancy):
             task = Task(
                 operator, vector, problem, penalty, np.zeros(0), lambda at: resolve(at, solver),
-                None if max_iter is None else stopping.max_iter, deadline, None, stopping.tol, start,
-                added.callback(callback), single, began, progress,
+                None if max_iter is None else stopping.max_iter, deadline, None, stopping.tol, start=start,
+                callback=added.callback(callback), single=single, began=began, progress=progress,
             )  # fmt: skip
             try:
                 with added.unwrapping():
@@ -159,9 +159,12 @@ def solve(
                 selection = select.choose(
                     Task(
                         operator, vector, problem, penalty, grid(problem),
-                        lambda at: resolve(at, solver), limit, deadline,
+                        lambda at: resolve(at, solver), limit, deadline, None, stopping.tol, True,
                     )
                 )  # fmt: skip
+                if selection.result is not None:
+                    start = selection.result.x if start is None else start
+                    selection = dataclasses.replace(selection, result=None, path=None)
         except (KeyboardInterrupt, OperatorFailure) as stop:
             return _without_level(problem, solver, start, stopping, stop, began, added)
         penalty = penalty.replace(lam=factored(penalty.lam, selection.lam))

@@ -17,7 +17,7 @@ from sparseinv.operators.matrix import DenseMatrix, ExplicitMatrix
 from sparseinv.penalties.balls import L0Ball
 from sparseinv.penalties.base import Leveled, Penalty
 from sparseinv.penalties.group import GroupL1
-from sparseinv.result import Batch, Interrupted, Path, Result
+from sparseinv.result import Batch, Interrupted, Path, Result, Selection
 from sparseinv.stopping import Progress
 
 Array = np.ndarray[Any, Any]
@@ -122,6 +122,14 @@ class Intercept:
     def path(self, path: Path) -> Path:
         """Return the path with results for the user."""
         return Path([self.result(result) for result in path], path.lams) if self.signs else path
+
+    def selection(self, selection: Selection) -> Selection:
+        """Return the choice with results for the user."""
+        if not self.signs:
+            return selection
+        path = None if selection.path is None else self.path(selection.path)
+        result = None if selection.result is None else self.result(selection.result)
+        return dataclasses.replace(selection, path=path, result=result)
 
     def batch(self, batch: Batch) -> Batch:
         """Return the batch with results for the user."""

@@ -72,6 +72,8 @@ class Selection:
         The solutions for all ``lams`` on all rows (`select_lam`).
     result : Result or None
         The solution for ``lam`` on all rows (`select_lam`).
+    probabilities : ndarray or None
+        Share of the half-samples that select each coefficient or group (`Stability`).
 
     Examples
     --------
@@ -90,6 +92,7 @@ class Selection:
     at_edge: bool = False
     path: Path | None = None
     result: Result | None = None
+    probabilities: Array | None = None
 
     def __repr__(self) -> str:
         lines = [f"lam = {self.lam:.6g}: {self.rule}"]

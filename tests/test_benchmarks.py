@@ -408,3 +408,29 @@ def test_greedy_tables(tmp_path, capsys):
     assert text in capsys.readouterr().out
     for words in ("the floor", "`OMP()`", "`OLS()`", "solve_many", "swap-optimal"):
         assert words in text
+
+
+# --- rules that choose lambda ---------------------------------------------------------------------------
+
+
+def test_lambda_risk_writes_its_table(tmp_path, monkeypatch, capsys):
+    import lambda_risk
+
+    monkeypatch.setattr(lambda_risk, "DESIGNS", ("iid", "fourier"))
+    monkeypatch.setattr(lambda_risk, "SNRS", (1.0,))
+    monkeypatch.setattr(lambda_risk, "PEERS", {"nobody": "no_module_of_this_name"})
+    out = tmp_path / "risk.jsonl"
+    assert lambda_risk.main(["--smoke", "--out", str(out)]) == 0
+    about, *records = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    rows = lambda_risk.spread(records)
+    assert about["absent"] == ["nobody"]
+    assert {row["design"] for row in rows} == {"iid", "fourier"}
+    assert all(math.isfinite(row["ratio"]) for row in rows)
+    # a level of the path is at best as good as the best one of the path
+    assert all(row["ratio"] >= 1.0 - 1e-9 for row in rows if row["rule"] in ("SURE", "GCV", "CV5"))
+    text = out.with_suffix(".md").read_text(encoding="utf-8")
+    assert "| lam=None | 4 |" in text
+    assert "Absent peers: nobody" in text
+    capsys.readouterr()
+    assert lambda_risk.main(["--report", "--out", str(out)]) == 0
+    assert "| SURE |" in capsys.readouterr().out

@@ -279,7 +279,7 @@ def test_what_ends_a_search():
         (
             lambda: si.solve(np.eye(2), np.ones(2), si.L1Ball(1.0), select=si.Discrepancy(residual_norm=1.0)),
             ValueError,
-            "not L1Ball",
+            "L1Ball",
         ),
     ],
 )

@@ -12,12 +12,12 @@ import numpy as np
 
 from sparseinv.driver import run
 from sparseinv.penalties.base import Leveled
-from sparseinv.penalties.group import GroupL1
+from sparseinv.penalties.group import Grouped, GroupL1
 from sparseinv.penalties.nonconvex import MCP, SCAD, Concave
 from sparseinv.penalties.separable import L0, L1, L2
 from sparseinv.problem import Problem, squared
 from sparseinv.result import Selection
-from sparseinv.selection.theory import build, level_of_zero
+from sparseinv.selection.theory import level_of_zero
 from sparseinv.solvers.auto import choose
 from sparseinv.solvers.least_squares import is_direct, mean_square
 from sparseinv.stopping import Stopping
@@ -62,7 +62,7 @@ def choose_lam(problem: Problem, penalty: Leveled, deadline: float = math.inf) -
         # the pilot must leave free and exclude the same coefficients
         charges = np.where(np.isfinite(levels) & (levels > 0), 1.0, levels)
         pilot = L1(weights=charges, nonnegative=penalty.nonnegative)
-        sigma = _pivotal(problem, pilot, deadline)[1]
+        sigma = pivotal(problem, pilot, deadline)[1]
         charged = int((problem.penalty.l0 > 0).sum())
         # sigma^2 log n below rounding level would call noise-free data noisy
         sigma = max(sigma, 1e-8 * math.sqrt(2.0 * problem.units.objective(problem.scale) / max(problem.m, 1)))
@@ -72,9 +72,10 @@ def choose_lam(problem: Problem, penalty: Leveled, deadline: float = math.inf) -
     elif isinstance(problem.penalty, Concave):
         selection = _as_l1(problem, penalty, levels, deadline)
     else:
-        lam, sigma, lams, found, floored = _pivotal(problem, penalty, deadline)
+        lam, sigma, lams, found, floored = pivotal(problem, penalty, deadline)
+        share = in_words(pivotal_share(problem))
         rule = (
-            "pivotal: lam = half the median level that noise of the residual's size would reach "
+            f"pivotal: lam = {share} the median level that noise of the residual's size would reach "
             f"(sigma about {sigma:.4g})"
         )
         if floored:
@@ -93,7 +94,7 @@ def _as_l1(problem: Problem, penalty: Leveled, levels: Array, deadline: float) -
     direct = isinstance(penalty, (MCP, SCAD))
     own = levels if direct else np.where(np.isfinite(levels) & (levels > 0), 1.0, levels)
     pilot = L1(weights=own, nonnegative=bool(getattr(penalty, "nonnegative", False)))
-    lam, sigma, lams, found, floored = _pivotal(problem, pilot, deadline)
+    lam, sigma, lams, found, floored = pivotal(problem, pilot, deadline)
     rule = f"that of L1 by the pivotal rule (sigma about {sigma:.4g})"
     if not direct:
         units = problem.units
@@ -110,44 +111,9 @@ def _as_l1(problem: Problem, penalty: Leveled, levels: Array, deadline: float) -
     return Selection(lam, rule, sigma, lams, found)
 
 
-def estimate_sigma(A: Any, b: Any, *, rng: Any = None) -> float:
-    """Estimate the standard deviation of the noise in b.
-
-    Fits L1 at the pivotal level and returns ||A x - b|| / sqrt(m - number of non-zeros) [1]_; for
-    complex data sigma^2 = E|e|^2.
-
-    Parameters
-    ----------
-    A : array_like, sparse container or operator, shape (m, n)
-        The matrix or linear operator.
-    b : array_like, shape (m,)
-        The data.
-    rng : None, int or Generator
-        Seed of the null draws; None is seed 0.
-
-    Returns
-    -------
-    float
-        sigma, in the units of b.
-
-    References
-    ----------
-    .. [1] S. Reid, R. Tibshirani, J. Friedman, A study of error variance estimation in lasso regression,
-       Stat. Sinica 26 (2016) 35-67, doi:10.5705/ss.2014.042.
-
-    Examples
-    --------
-    >>> import numpy as np, sparseinv as si
-    >>> rng = np.random.default_rng(0)
-    >>> A = rng.standard_normal((200, 50))
-    >>> b = 3 * A[:, 0] + 0.5 * rng.standard_normal(200)
-    >>> 0.4 < si.estimate_sigma(A, b) < 0.6
-    True
-    """
-    problem = build(A, b, L1(1.0), rng=rng)
-    if problem.scale == 0.0 or problem.n == 0:
-        return float(np.sqrt(2.0 * problem.units.objective(problem.scale) / max(problem.m, 1)))
-    return _pivotal(problem, L1())[1]
+def in_words(share: float) -> str:
+    """Return a share as it is said before "the median level"."""
+    return "half" if share == 0.5 else f"{share:.2f} of"
 
 
 def at_level(problem: Problem, penalty: Leveled, lam: Any) -> Problem:
@@ -157,13 +123,13 @@ def at_level(problem: Problem, penalty: Leveled, lam: Any) -> Problem:
     return problem.with_penalty(bound.in_units(units.b_exponent, units.a_exponent))
 
 
-def _pivotal(
+def pivotal(
     problem: Problem, penalty: Leveled, deadline: float = math.inf
 ) -> tuple[float, float, Array, Array, bool]:
     """Solve lam = q ||A x(lam) - b|| from above.
 
-    q is half the median over noise draws e of max_j |a_j^H e| / (w_j ||e||), with e projected off the
-    unpenalised columns; this is the level of the square-root lasso and needs no sigma.
+    q is half the median (see `pivotal_share`) over noise draws e of max_j |a_j^H e| / (w_j ||e||), with e
+    projected off the unpenalised columns; this is the level of the square-root lasso and needs no sigma.
     """
     unit = at_level(problem, penalty, 1.0)
     q = _null_level(unit)
@@ -196,24 +162,63 @@ def _pivotal(
     return lam, sigma, np.array(lams), np.array(levels), floored
 
 
-def _null_level(unit: Problem) -> float:
-    """Return half the median of the level at which pure noise of unit norm would enter."""
-    draws = _DRAWS_EXPLICIT if unit.explicit else _DRAWS_PRODUCTS
-    rng = np.random.default_rng(0)
+def null_levels(
+    unit: Problem, draws: int | None = None, sigma: float | None = None, rng: Any = None
+) -> Array:
+    """Return the levels from which on x = 0 for draws of noise; unit has the level 1.
+
+    The noise is projected off the unpenalised columns, then brought to unit norm; with sigma it has that
+    standard deviation instead (working units).
+    """
+    if draws is None:
+        draws = _DRAWS_EXPLICIT if unit.explicit else _DRAWS_PRODUCTS
+    rng = np.random.default_rng(0 if rng is None else rng)
     noise: Array = rng.standard_normal((unit.m, draws))
     if unit.dtype.kind == "c":
         noise = noise + 1j * rng.standard_normal((unit.m, draws))
     if unit.unpenalised.size:
         noise = np.stack([unit.project(e) for e in noise.T], axis=1)
-    size = np.linalg.norm(noise, axis=0)
+    size = np.linalg.norm(noise, axis=0)  # what rounding leaves of a projection is no noise
     noise = noise[:, size > 1e-8 * math.sqrt(unit.m)]
     if noise.shape[1] == 0:
-        return 0.0
-    noise /= np.linalg.norm(noise, axis=0)
+        return np.zeros(1)
+    if sigma is None:
+        noise /= np.linalg.norm(noise, axis=0)
+    else:
+        noise *= sigma / (math.sqrt(2.0) if unit.dtype.kind == "c" else 1.0)
     correlations = unit.operator.rmatmat(noise)
     if unit.dtype.kind != "c":
         correlations = correlations.real
-    return 0.5 * float(np.median([unit.penalty.lam_max(c, None) for c in correlations.T]))
+    norms = None
+    if not getattr(unit.penalty, "convex", True):
+        norms = unit.column_norms
+    return np.array([unit.penalty.lam_max(c, norms) for c in correlations.T])
+
+
+def pivotal_share(unit: Problem) -> float:
+    """Return the share of the median null level at which prediction is best: a half for real coefficients.
+
+    At half of sqrt(2 log n) a certain share of noise coefficients passes. Moduli of complex coefficients and
+    norms of groups vary less from one to the next than moduli of real ones, so that half of their median
+    lets many more pass; there the level that lets the same share pass is taken.
+    """
+    bound, parts = unit.penalty, 2 if unit.dtype.kind == "c" else 1
+    if isinstance(bound, Grouped):
+        sizes = parts * np.diff(bound.starts)[(bound.lam > 0) & np.isfinite(bound.lam)]
+    else:
+        sizes = np.full(int((~bound.excluded & ~bound.unpenalised).sum()), parts)
+    if sizes.size == 0 or sizes.max() == 1:
+        return 0.5
+    from scipy.special import chdtri
+
+    freedom, reached = float(np.median(sizes)), math.log(2.0) / sizes.size
+    passing = math.erfc(math.sqrt(float(chdtri(1.0, reached)) / 8.0))
+    return math.sqrt(float(chdtri(freedom, passing) / chdtri(freedom, reached)))
+
+
+def _null_level(unit: Problem) -> float:
+    """Return the level of the square-root lasso: a share of the median at which noise of unit norm enters."""
+    return pivotal_share(unit) * float(np.median(null_levels(unit)))
 
 
 def _leave_one_out(problem: Problem, weights: Array) -> Selection:

@@ -90,6 +90,7 @@ class Discrepancy(Selector):
     sigma: float | None = field(default=None, kw_only=True)
 
     on_grid = False
+    ridge_levels = True
 
     def __post_init__(self) -> None:
         """Check the target."""
@@ -103,7 +104,7 @@ class Discrepancy(Selector):
                     raise ValueError(f"{name} is {number}, but it must be a finite number >= 0")
                 object.__setattr__(self, name, number)
 
-    def check_penalty(self, penalty: Any, solver: Any = "auto") -> None:
+    def accept(self, penalty: Any, solver: Any = "auto") -> None:
         """Refuse penalties whose residual does not rise with the level, and what cannot count non-zeros."""
         if isinstance(penalty, L0):
             if isinstance(solver, Solver) and not isinstance(solver, LocalSearch):

@@ -14,11 +14,12 @@ from sparseinv.penalties.group import Grouped
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem, squared
 from sparseinv.result import Result
+from sparseinv.selection.freedom import Freedom
 from sparseinv.selection.theory import build, level_of_zero
 
 Array = np.ndarray[Any, Any]
 
-_LARGEST = 3000  # real coefficients on the support up to which the degrees of freedom are computed
+_LARGEST = 3000  # coefficients on the support up to which the degrees of freedom are computed
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +33,7 @@ class Explanation:
     lam_ratio : float
         lam / lam_max: 1 is where x becomes zero; 0 for L2, which never gives x = 0.
     df : float
-        Degrees of freedom used, in real numbers; nan where the support is too large to tell.
+        Degrees of freedom used (see `degrees_of_freedom`); nan where the support is too large to tell.
     residual_norm, sigma : float
         ||A x - b||, and the noise level that it suggests: its square over what is left of m, the root of that
         (complex: E|e|^2); nan where nothing is left.
@@ -111,15 +112,8 @@ def explain(A: Any, b: Any, penalty: Penalty, x: Any, *, groups: Any = None) -> 
 
     Notes
     -----
-    Degrees of freedom [1]_: trace of A_S (A_S^H A_S + H)^+ A_S^H over the support S, with H the curvature
-    of R at x, in real numbers where x is complex (a modulus curves along its circle). Exact in expectation
-    for convex R; of L0 it is a lower bound, because the search for the support is not counted. Cost: three
-    products, the columns of the support with one decomposition of their Gram matrix, for L0 the column norms.
-
-    References
-    ----------
-    .. [1] S. Vaiter, C. Deledalle, J. Fadili, G. Peyre, C. Dossal, The degrees of freedom of partly smooth
-       regularizers, Ann. Inst. Stat. Math. 69 (2017) 791-832, doi:10.1007/s10463-016-0563-z.
+    Degrees of freedom are those of `degrees_of_freedom`, sigma = ||A x - b|| / sqrt(m - df). Cost: three
+    products, the columns of the support with one factorisation, for L0 the column norms.
 
     Examples
     --------
@@ -151,9 +145,9 @@ def explain(A: Any, b: Any, penalty: Penalty, x: Any, *, groups: Any = None) -> 
     names, index = np.unique(labels, return_inverse=True)
     r = problem.residual(z)
     factor = level_of_zero(problem) if problem.scale > 0.0 else 0.0
-    df = _degrees_of_freedom(problem, z)
-    is_complex = problem.dtype.kind == "c"
-    left = problem.m - df / (2 if is_complex else 1)
+    large = int(np.count_nonzero(z)) > _LARGEST
+    df = math.nan if large else Freedom(problem, problem.rng).df(problem, z)
+    left = problem.m - df
     misfit = math.ldexp(math.sqrt(squared(r)), problem.units.b_exponent)
     raw = penalty.bind(problem.n)
     level = np.asarray(raw.level if isinstance(raw, Grouped) else penalty.levels(problem.n))
@@ -211,49 +205,4 @@ def _kkt(problem: Problem, x: Array, r: Array) -> Array:
     out[sharp] = pull[sharp] / bound.l1[sharp]
     smooth = held & (bound.l1 == 0) & (x != 0)
     out[smooth] = np.abs(g[smooth]) / (bound.l2[smooth] * np.abs(x[smooth]))
-    return out
-
-
-def _degrees_of_freedom(problem: Problem, x: Array) -> float:
-    """Return the trace of db -> A dx at fixed support, in real numbers."""
-    bound = problem.penalty
-    support = np.flatnonzero((x != 0) | bound.unpenalised)
-    is_complex = problem.dtype.kind == "c"
-    if support.size * (2 if is_complex else 1) > _LARGEST:
-        return math.nan
-    if not support.size or problem.m == 0:
-        return 0.0
-    columns, z = problem.operator.columns(support), x[support]
-    curvature = _curvature(bound, support, z)
-    if is_complex:
-        columns = np.block([[columns.real, -columns.imag], [columns.imag, columns.real]])
-    # columns of any length: H in the units of columns of length one
-    length = np.linalg.norm(columns, axis=0)
-    length = np.where(length > 0, length, 1.0)
-    columns, curvature = columns / length, curvature / np.outer(length, length)
-    gram = columns.T @ columns
-    return float(np.trace(np.linalg.pinv(gram + curvature, rcond=1e-12, hermitian=True) @ gram))
-
-
-def _curvature(bound: Any, support: Array, z: Array) -> Array:
-    """Return the second derivative of R at x on the support, imaginary parts after real ones."""
-    is_complex = z.dtype.kind == "c"
-    real = np.concatenate([z.real, z.imag]) if is_complex else z
-    double = np.tile(np.arange(support.size), 2 if is_complex else 1)
-    if isinstance(bound, Grouped):
-        labels = bound.spread(np.arange(bound.lam.size))[support][double]
-        level, ridge = bound.level[support][double], np.zeros(real.size)
-        norms = bound.spread(bound.norms(_full(z, support, bound.n)))[support][double]
-    else:
-        labels, level, ridge = double, bound.l1[support][double], bound.l2[support][double]
-        norms = np.abs(z)[double]
-    curved = np.where(norms > 0, level, 0.0) / np.where(norms > 0, norms, 1.0)
-    unit = real / np.where(norms > 0, norms, 1.0)
-    same = labels[:, None] == labels[None, :]
-    return np.asarray(np.diag(curved + ridge) - np.where(same, curved[:, None] * np.outer(unit, unit), 0.0))
-
-
-def _full(z: Array, support: Array, n: int) -> Array:
-    out = np.zeros(n, dtype=z.dtype)
-    out[support] = z
     return out

@@ -15,10 +15,11 @@ from sparseinv.certificate import Certificate, DualPair, Kind, certify_problem
 from sparseinv.counted_operator import OperatorFailure, Products
 from sparseinv.driver import Run, unknown
 from sparseinv.penalties.base import Leveled, Penalty
-from sparseinv.penalties.separable import L2
+from sparseinv.penalties.separable import L2, Separable
 from sparseinv.problem import Problem
 from sparseinv.result import Interrupted, Path, Result, Status
 from sparseinv.selection.defaults import at_level
+from sparseinv.selection.freedom import ridge_values
 from sparseinv.selection.theory import level_of_zero
 from sparseinv.solvers.base import Solver
 from sparseinv.stopping import History, PathBar, PathProgress, Stopping
@@ -31,15 +32,16 @@ _WHOLE = (Status.CONVERGED, Status.MAX_ITER, Status.PRECISION_FLOOR, Status.EXHA
 
 
 def check_levels(
-    penalty: Any, lams: Array | None, n: int, remedy: str = "pass lams to solve_path or select_lam"
-) -> Leveled:
+    penalty: Any, lams: Array | None, n: int, remedy: str = "pass lams to solve_path or select_lam",
+    ridge: bool = False,
+) -> Leveled:  # fmt: skip
     """Return the penalty; refuse what has no level, or no level to start from."""
     validation.refuse_class(penalty, Penalty, "penalty", "...")
     if not isinstance(penalty, Leveled):
         raise TypeError(
             f"penalty is {penalty!r}, which has no level; L1, L2, L0, ElasticNet and GroupL1 have one"
         )
-    if lams is None and isinstance(penalty, L2):
+    if lams is None and isinstance(penalty, L2) and not ridge:
         raise ValueError(
             "lams is missing: an L2 penalty never gives x = 0, so there is no largest lam to start from; "
             f"{remedy}, for example numpy.geomspace(1e2, 1e-4, 50) times the mean of ||a_j||^2"
@@ -70,9 +72,28 @@ def grid(problem: Problem, n_lams: int = 100, ratio: float = 1e-2) -> Array:
     The problem is bound with the penalty's own lam, or 1. Where x = 0 for every level the levels start at 1.
     """
     top = level_of_zero(problem) if problem.scale > 0.0 and problem.n else 0.0
+    if top == math.inf and isinstance(problem.penalty, Separable) and problem.penalty.l2.any():
+        return ridge_grid(problem, n_lams)
     if not math.isfinite(top):
         raise ValueError(f"lams is missing: the largest level would be {top}; pass lams")
     return np.asarray((top or 1.0) * np.geomspace(1.0, ratio, n_lams))
+
+
+def ridge_grid(problem: Problem, n_lams: int) -> Array:
+    """Return levels of L2 between which the fit goes from almost nothing to almost all that A can do."""
+    spectrum = ridge_values(problem)
+    if spectrum is None:
+        levels = problem.penalty.l2
+        live = levels[(levels > 0) & np.isfinite(levels)]
+        top = problem.lipschitz[0] / float(live.min(initial=np.inf))
+        return np.geomspace(1e1 * top, 1e-8 * top, n_lams) if top > 0.0 else np.geomspace(1.0, 1e-2, n_lams)
+    if not spectrum.size:
+        return np.geomspace(1.0, 1e-2, n_lams)
+    grid = np.geomspace(1e4, 1e-12, 400) * spectrum[0]
+    share = np.array([(spectrum / (spectrum + t)).mean() for t in grid])
+    inside = grid[(share >= 0.01) & (share <= 0.99)]
+    top, bottom = (inside[0], inside[-1]) if inside.size > 1 else (1e2 * spectrum[0], 1e-4 * spectrum[0])
+    return np.geomspace(top, bottom, n_lams)
 
 
 @dataclasses.dataclass(frozen=True)

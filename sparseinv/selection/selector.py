@@ -49,7 +49,13 @@ class Task:
         Reading of ``time.perf_counter()`` at which folds end with what they have.
     n_threads : int or None
         Folds at a time; as many as there are cores if None.
-    tol, start, callback, single, began, progress
+    tol : float
+        Tolerance of solutions on all rows.
+    open_ended : bool
+        Whether a rule may go on below the last level.
+    trail : Trail or None
+        The stored path that rules share; a rule that reads one makes its own if None.
+    start, callback, single, began, progress
         Of the run, for a rule that returns the solution itself.
     """
 
@@ -63,6 +69,8 @@ class Task:
     deadline: float = math.inf
     n_threads: int | None = None
     tol: float = 1e-6
+    open_ended: bool = False
+    trail: Any = None
     start: Array | None = None
     callback: Callable[[Any], Any] | None = None
     single: bool = False
@@ -75,12 +83,31 @@ class Selector:
 
     #: whether it chooses among the levels of a path; a rule that does not finds its own, and the solution
     on_grid: ClassVar[bool] = True
+    #: whether the rule can be applied to L2, whose levels have no largest one to start from
+    ridge_levels = False
+    #: whether the rule reads one path on all rows, which `select_lam` then hands out
+    stores_path = False
+
+    def new_trail(self, task: Task) -> Any:
+        """Return an unread path for a task."""
+        raise TypeError(f"{type(self).__name__} reads no path")
+
+    def accept(self, penalty: Leveled, solver: Any = "auto") -> None:
+        """Raise TypeError or ValueError if the rule has no meaning for a penalty, or with a solver."""
 
     def check(self, m: int) -> None:
         """Raise ValueError or TypeError if the rule cannot be applied to m rows; makes no product."""
 
-    def check_penalty(self, penalty: Any, solver: Any = "auto") -> None:
-        """Raise ValueError if the rule cannot be applied to a penalty, or with a solver."""
+    def __repr__(self) -> str:
+        """Name what differs from the defaults."""
+        parts: list[str] = []
+        own: Any = self
+        for field in dataclasses.fields(own) if dataclasses.is_dataclass(own) else ():
+            value = getattr(self, field.name)
+            if value != field.default:
+                said = f"{value:.6g}" if isinstance(value, float) else repr(value)
+                parts.append(f"{field.name}={said}" if field.kw_only else said)
+        return f"{type(self).__name__}({', '.join(parts)})"
 
     def choose(self, task: Task) -> Selection:
         """Return the level chosen for a task; charge ``task.problem.operator`` for what it cost."""
@@ -119,8 +146,8 @@ def select_lam(
     ----------
     A, b, penalty, lams, n_lams, ratio
         As for `solve_path`: the levels among which to choose.
-    selector : CrossValidation or Discrepancy
-        The rule.
+    selector : Selector
+        The rule, such as CrossValidation(5) or SURE().
     solver, tol, max_iter, intercept, check_operator, rng
         As for `solve_path`; tol is that of the path on all rows.
     max_time : float, optional
@@ -133,7 +160,8 @@ def select_lam(
     Selection
         ``lam``, with ``result`` (the solution for it on all rows), ``path`` (those for all levels),
         ``criterion`` with ``standard_error`` for ``lams``, and ``at_edge``, which is True where a wider
-        range of levels could do better.
+        range of levels could do better. `Discrepancy` finds levels of its own: ``lams`` are those it tried
+        and ``path`` is None.
 
     Raises
     ------
@@ -141,10 +169,6 @@ def select_lam(
         Bad input, before any work.
     Interrupted
         On Ctrl-C during the path on all rows; a plain KeyboardInterrupt before it.
-
-    Notes
-    -----
-    `Discrepancy` finds levels of its own: ``lams`` are those it tried and ``path`` is None.
 
     See Also
     --------
@@ -162,6 +186,44 @@ def select_lam(
     """
     began = time.perf_counter()
     selector = check_selector(selector, "selector")
+    task, single, added = prepare(
+        A, b, penalty, (selector,), lams=lams, n_lams=n_lams, ratio=ratio, solver=solver, tol=tol,
+        max_iter=max_iter, max_time=max_time, n_threads=n_threads, intercept=intercept,
+        check_operator=check_operator, rng=rng,
+    )  # fmt: skip
+    with added.unwrapping():
+        return added.selection(_chosen(selector, task, single, began))
+
+
+def _chosen(selector: Selector, task: Task, single: bool, began: float) -> Selection:
+    """Return the choice with the solutions on all rows."""
+    problem, levels = task.problem, task.lams
+    if selector.stores_path and not single:
+        task = dataclasses.replace(task, trail=selector.new_trail(task))
+    before = dataclasses.replace(problem.operator.products)
+    selection = selector.choose(task)
+    if not selector.on_grid:
+        return selection
+    if task.trail is not None:
+        at = task.trail.at(selection.lam).result
+        return dataclasses.replace(selection, path=task.trail.path(), result=at)
+    problem.operator.products = before  # what the choice cost is told by n_products
+    if not (levels == selection.lam).any():
+        levels = np.sort(np.append(levels, selection.lam))[::-1]  # a rule of theory names its own level
+    stopping = Stopping(task.tol, max_time=task.deadline - began)
+    follower = Follower(task.method, stopping, task.max_iter, single=single)
+    path = follow(follower, problem, task.penalty, levels, began)
+    chosen = int(np.argmax(levels == selection.lam))
+    return dataclasses.replace(selection, path=path, result=path[chosen])
+
+
+def prepare(
+    A: Any, b: Any, penalty: Any, selectors: tuple[Selector, ...], *, lams: Any, n_lams: Any, ratio: Any,
+    solver: Any, tol: Any, max_iter: Any, max_time: Any, n_threads: Any, intercept: Any, check_operator: bool,
+    rng: Any,
+) -> tuple[Task, bool, Intercept]:  # fmt: skip
+    """Return (what rules are given, whether x is wanted in single precision, the constant), all checked."""
+    began = time.perf_counter()
     levels = None if lams is None else validation.path_levels(lams)
     n_lams, ratio = validation.count(n_lams, "n_lams", least=1), validation.fraction(ratio, "ratio")
     validation.refuse_class(solver, Solver, "solver")
@@ -171,37 +233,25 @@ def select_lam(
     seconds = math.inf if max_time is None else validation.real_number(max_time, "max_time")
     if not seconds >= 0:
         raise ValueError(f"max_time is {seconds}, but it must be >= 0 seconds")
-    stopping = Stopping(validation.tolerance(tol), max_time=seconds)
+    tol = validation.tolerance(tol)
     threads = None if n_threads is None else validation.count(n_threads, "n_threads", least=1)
     operator, vector = system(A, b)
-    selector.check(operator.shape[0])
-    selector.check_penalty(penalty, solver)
+    ridge = all(rule.ridge_levels for rule in selectors)
     stored = validation.is_single(A) or bool(getattr(operator, "single", False))
     added = Intercept.of(intercept, penalty, operator.shape[1])
     operator = added.operator(operator)
-    own = selector.on_grid or levels is not None
-    leveled = check_levels(added.penalty(penalty), levels if own else np.ones(1), operator.shape[1])
+    leveled = check_levels(added.penalty(penalty), levels, operator.shape[1], ridge=ridge)
+    for rule in selectors:
+        rule.check(operator.shape[0])
+        rule.accept(leveled, solver)
     problem = Problem(operator, vector, unit_penalty(leveled), rng=rng, probe=False)
     if isinstance(solver, Solver):
         complete(solver, problem).check(problem)
     problem.probe(check_operator)
     if levels is None:
-        levels = grid(problem, n_lams, ratio) if selector.on_grid else np.zeros(0)
+        levels = grid(problem, n_lams, ratio) if any(rule.on_grid for rule in selectors) else np.zeros(0)
     task = Task(
         operator, vector, problem, leveled, levels, lambda at: resolve(at, solver), limit,
-        began + seconds, threads, stopping.tol,
+        began + seconds, threads, tol,
     )  # fmt: skip
-    before = dataclasses.replace(problem.operator.products)
-    with added.unwrapping():
-        selection = selector.choose(task)
-    if not selector.on_grid:
-        assert selection.result is not None
-        return dataclasses.replace(selection, result=added.result(selection.result))
-    problem.operator.products = before  # what the choice cost is told by n_products
-    single = stored and validation.is_single(b)
-    with added.unwrapping():
-        path = added.path(
-            follow(Follower(task.method, stopping, limit, single=single), problem, leveled, levels, began)
-        )
-    chosen = int(np.argmax(levels == selection.lam))
-    return dataclasses.replace(selection, path=path, result=path[chosen])
+    return task, stored and validation.is_single(b), added
