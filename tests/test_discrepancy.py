@@ -278,8 +278,8 @@ def test_what_ends_a_search():
         ),
         (
             lambda: si.solve(np.eye(2), np.ones(2), si.L1Ball(1.0), select=si.Discrepancy(residual_norm=1.0)),
-            ValueError,
-            "L1Ball",
+            TypeError,
+            "has no level",
         ),
     ],
 )
