@@ -89,7 +89,8 @@ def _convex(problem: Problem) -> Solver:
         separable = isinstance(problem.penalty, (Separable, Concave, CrossPolytope))
         lazy = separable and are_cheap(problem) and _real(problem)
         return complete(WorkingSet(), problem) if lazy else BarzilaiBorwein()
-    starts = () if isinstance(problem.penalty, (Concave, CrossPolytope)) else problem.penalty.terms[5]
+    terms = problem.penalty.terms
+    starts = () if terms is None else terms[5]
     largest = int(np.diff(starts).max(initial=1))
     return WorkingSet() if largest <= _LARGEST_GROUP else CoordinateDescent()
 
