@@ -35,6 +35,7 @@ class State:
     # False while the method works on a neighbouring problem (continuation, smoothing), so that a
     # certificate of the present x must not end the run
     settled: bool = True
+    note: str = ""  # a sentence for the report
 
     def check(self, problem: Problem, tol: float = 1e-9) -> None:
         """Raise AssertionError unless r equals A x - b and the dual pair is consistent."""
