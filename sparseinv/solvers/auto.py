@@ -137,13 +137,13 @@ def _portfolio(solver: Portfolio, problem: Problem) -> Portfolio:
         iterated = not problem.explicit or float(few) ** 2 * many <= _ITERATED
         offered: list[Solver] = [MessagePassing()] if iterated else []
         offered += [OMP() if problem.penalty.nonnegative else OLS()]
-        if cheap and (ball or problem.m * problem.n <= _ENTRIES):
-            offered.append(LocalSearch(starts=()))
         offered.append(IRL1())
         if not problem.explicit:
             offered.append(SL0())
         if iterated:
             offered += [IRLS(), SparseBayesian()]
+        if cheap and (ball or problem.m * problem.n <= _ENTRIES):
+            offered.append(LocalSearch(starts=()))
         starts = tuple(start for start in offered if _is_accepted(start, problem))
     polish = solver.polish
     if polish is None and cheap and _is_accepted(LocalSearch(), problem):

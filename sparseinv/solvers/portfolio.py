@@ -18,6 +18,7 @@ from sparseinv.signed_moves import moves_of
 from sparseinv.solvers.base import Outcome, Solver, State, refuse, start_point
 from sparseinv.solvers.support_fit import fit_support
 from sparseinv.stopping import Budget
+from sparseinv.support_moves import ROUNDING
 
 Array = np.ndarray[Any, Any]
 
@@ -26,6 +27,7 @@ _CHEAP = 1e-4  # objective, relative to 1/2 ||b||^2, below which the levels say 
 _FINE = 1e-8  # level, relative to 1/2 ||b||^2 / m, that stands in for a ball around exact fits
 _SHARE = 0.75  # of the time there was for the starts; the rest is for polishing
 _INNER_STEPS = 10_000  # steps of one start
+_STILL, _STILL_STEPS = 1e-6, 100  # relative change of x, and steps of no more than it that end a start
 _SETTLED_STEPS = 50  # of them in which a start that is above the best answer may still descend
 
 
@@ -48,6 +50,8 @@ class PortfolioState(State):
     inner: Any = None  # (solver, its state, its problem); None between two
     steps: int = 0  # of the one that runs
     descents: int = 0  # of them after it was settled
+    still: int = 0  # the last of them that moved next to nothing
+    point: Any = None  # x before
     seconds: float = math.nan  # left at the first step
     certain: str = ""  # why no other start was needed
     to_polish: list[Answer]
@@ -59,8 +63,8 @@ class PortfolioState(State):
 class Portfolio(Solver):
     """Minimise with an L0 penalty or with at most k non-zeros by several methods, and polish the best answers.
 
-    The starts run in turn: message passing, orthogonal least squares, local search, reweighted L1, reweighted
-    least squares, sparse Bayesian learning. The best answers are then descended by exact moves between
+    The starts run in turn: message passing, orthogonal least squares, reweighted L1, reweighted least
+    squares, sparse Bayesian learning, local search. The best answers are then descended by exact moves between
     supports. ``result.detail`` says which start the answer came from, and what polishing took off.
 
     Parameters
@@ -107,7 +111,7 @@ class Portfolio(Solver):
     >>> result.support, result.certificate.kind.name
     (array([ 3, 40]), 'SWAP_MINIMUM')
     >>> result.detail.split(",")[0]
-    'The answer is that of MessagePassing()'
+    'The answer comes from MessagePassing()'
     """
 
     starts: tuple[Solver, ...] | None = None
@@ -189,7 +193,8 @@ class Portfolio(Solver):
             if not treats_ball(solver, problem):
                 own = leveled(problem, _level(problem, state, fine))
             state.inner = (solver, solver.start(own, None), own)
-            state.steps = state.descents = 0
+            state.steps = state.descents = state.still = 0
+            state.point = state.inner[1].x.copy()
             return Outcome.MOVED
         if self._step_inner(problem, state, budget):
             self._conclude(problem, state)
@@ -205,7 +210,9 @@ class Portfolio(Solver):
         problem.operator.phase = "iterations"
         outcome = solver.step(own, inner, allowed)
         state.n_iter += max(inner.n_iter - before, 1)
-        if outcome is not Outcome.MOVED or state.steps >= _INNER_STEPS:
+        moved = squared(inner.x - state.point) > _STILL**2 * squared(inner.x)
+        state.still, state.point = 0 if moved else state.still + 1, inner.x.copy()
+        if outcome is not Outcome.MOVED or state.steps >= _INNER_STEPS or state.still >= _STILL_STEPS:
             return True
         if not inner.settled:
             return False
@@ -253,7 +260,6 @@ class Portfolio(Solver):
                 state.to_polish.append(answer)
         most = 1 if state.certain or problem.scale == 0.0 else self.polished
         del state.to_polish[most:]
-        state.settled = True
         self._tell(state, state.to_polish[0], state.to_polish[0])
         state.x = state.to_polish[0].x
 
@@ -278,7 +284,7 @@ class Portfolio(Solver):
             state.polisher = None
             reached = _answer(problem, polisher.x.copy(), origin.name)
             best = problem.objective(state.x, problem.residual(state.x))
-            if reached.value < best or (reached.value <= best and not state.to_polish):
+            if reached.value < best - ROUNDING * problem.scale:
                 state.x = reached.x
                 self._tell(state, origin, reached)
         state.settled = ended and not state.to_polish
@@ -287,11 +293,11 @@ class Portfolio(Solver):
     @staticmethod
     def _tell(state: PortfolioState, origin: Answer, reached: Answer) -> None:
         """Write down where the answer comes from."""
-        others = len({answer.name for answer in state.answers}) - 1
-        note = f"The answer is that of {origin.name}, best of {others + 1} starts"
-        if reached.value < origin.value:
-            note = f"The answer comes from {origin.name}, one of {others + 1} starts; polishing lowered it"
-            note += f" by {100.0 * (origin.value - reached.value) / max(origin.value, 1e-300):.2g} %"
+        starts = f"best of {state.done} starts" if state.done > 1 else "the first start"
+        note = f"The answer comes from {origin.name}, {starts}"
+        if reached is not origin:
+            share = (origin.value - reached.value) / max(origin.value, np.finfo(np.float64).tiny)
+            note += f"; polishing lowered it by {100.0 * share:.2g} %"
         note += f"; {state.certain}." if state.certain else "."
         if state.left_out:
             note += f" No time was left for {', '.join(state.left_out)}: raise max_time."
