@@ -595,7 +595,7 @@ PENALTIES = {**CONVEX, "L0": lambda lam, n: si.L0(lam)}
 SOLVERS = [
     "auto", si.ISTA(), si.FISTA(), si.FISTA(monotone=True), si.BarzilaiBorwein(), si.CoordinateDescent(),
     si.CoordinateDescent(gram=True), si.WorkingSet(), si.Ridge(), si.Ridge(direct=False), si.IRLS(),
-    si.IRL1(), si.SL0(), si.SparseBayesian(),
+    si.IRL1(), si.MessagePassing(), si.Portfolio(), si.SL0(), si.SparseBayesian(),
 ]  # fmt: skip
 WRAP = {"dense": np.asarray, "csc": sp.csc_array, "operator": Counting}
 

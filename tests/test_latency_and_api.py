@@ -57,6 +57,8 @@ PUBLIC = {
         "IRLS",
         "IRL1",
         "LocalSearch",
+        "MessagePassing",
+        "Portfolio",
         "OLS",
         "OMP",
         "CoSaMP",
