@@ -23,7 +23,7 @@ from sparseinv.support_moves import ROUNDING
 Array = np.ndarray[Any, Any]
 
 _EXACT = 1e-9  # ||A x - b|| / ||b|| of an answer that fits but for rounding
-_CHEAP = 1e-4  # objective, relative to 1/2 ||b||^2, below which the levels say no more than "as few as can be"
+_CHEAP = 1e-4  # objective, relative to 1/2 ||b||^2, below which levels say no more than "as few as can be"
 _FINE = 1e-8  # level, relative to 1/2 ||b||^2 / m, that stands in for a ball around exact fits
 _SHARE = 0.75  # of the time there was for the starts; the rest is for polishing
 _INNER_STEPS = 10_000  # steps of one start
@@ -61,11 +61,11 @@ class PortfolioState(State):
 
 @dataclass(frozen=True, repr=False)
 class Portfolio(Solver):
-    """Minimise with an L0 penalty or with at most k non-zeros by several methods, and polish the best answers.
+    """Minimise with an L0 penalty or with at most k non-zeros by several methods; polish the best answers.
 
     The starts run in turn: message passing, orthogonal least squares, reweighted L1, reweighted least
-    squares, sparse Bayesian learning, local search. The best answers are then descended by exact moves between
-    supports. ``result.detail`` says which start the answer came from, and what polishing took off.
+    squares, sparse Bayesian learning, local search. From the best answers exact moves between supports then
+    descend. ``result.detail`` says which start the answer came from, and what polishing took off.
 
     Parameters
     ----------
@@ -92,11 +92,12 @@ class Portfolio(Solver):
     ball, where nothing is better; with L0 where it also has fewer than m non-zeros and costs at most 1e-4 of
     1/2 ||b||^2. Where the columns of A are in general position and x has values in general position,
     such an x is the sparsest exact fit with probability one; where they are not (integers, repeated or
-    coherent columns), ``thorough=True`` goes on looking. Data with noise never fit so well, and all starts run.
+    coherent columns), ``thorough=True`` goes on looking. Data with noise never fit so well, and all starts
+    run.
 
-    ``max_time`` of `solve` is a budget: the starts have three quarters of it, the best answer is polished with
-    the rest, and ``result.detail`` names what was left out. Cost and storage: the sum and the most of those
-    of the starts. The certificate is that of the solver that polishes, for `LocalSearch` that no addition,
+    ``max_time`` of `solve` is a budget: the starts have three quarters of it, the best answers are polished
+    with the rest, and ``result.detail`` names what was left out. Cost and storage: the sum and the most of
+    those of the starts. The certificate is that of the solver that polishes, for `LocalSearch` that no addition,
     removal or exchange improves.
 
     References
@@ -143,9 +144,10 @@ class Portfolio(Solver):
         if isinstance(penalty, Separable) and penalty.convex:
             raise refuse(self, "needs an L0 penalty or L0Ball", "WorkingSet, IRLS, FISTA")
         for solver in self.starts or ():
-            if treats_ball(solver, problem):
-                continue
-            solver.check(leveled(problem, 1.0) if isinstance(penalty, Ball) else problem)
+            if not isinstance(penalty, Ball):
+                solver.check(problem)
+            elif not treats_ball(solver, problem):
+                solver.check(leveled(problem, 1.0))
         if self.polish is not None:
             self.polish.check(problem)
 
@@ -362,10 +364,11 @@ def _certain(problem: Problem, answer: Answer) -> str:
 
 def name_of(solver: Solver) -> str:
     """Return the solver as a user would write it, without the inner solvers that were filled in."""
-    shown = []
-    for field in dataclasses.fields(solver) if dataclasses.is_dataclass(solver) else ():
-        value = getattr(solver, field.name)
-        inner = isinstance(value, Solver) or (field.name == "starts")
-        if not inner and value != field.default:
-            shown.append(f"{field.name}={value!r}")
+    fields: tuple[Any, ...] = dataclasses.fields(solver) if dataclasses.is_dataclass(solver) else ()
+    values = [(field.name, getattr(solver, field.name), field.default) for field in fields]
+    shown = [
+        f"{name}={value!r}"
+        for name, value, default in values
+        if value != default and name != "starts" and not isinstance(value, Solver)
+    ]
     return f"{type(solver).__name__}({', '.join(shown)})"
