@@ -199,8 +199,9 @@ class MessagePassing(Smoothed):
     messages. For matrices whose right singular vectors point anywhere (random ones, with any singular values)
     the variances of the messages are exact in the limit of many rows and columns [1]_, and no other solver
     here recovers as many non-zeros without noise, at a fraction of their cost. On strongly correlated
-    columns messages may fail to settle, and what comes out is no better than a guess. Cost: one singular value decomposition of order min(m, n), then
-    4 m n multiplications for each of at most 300 iterations; storage 2 m n numbers.
+    columns messages may fail to settle, and what comes out is no better than a guess. Cost: one singular
+    value decomposition of order min(m, n), then 4 m n multiplications for each of at most 300 iterations;
+    storage 2 m n numbers.
 
     References
     ----------

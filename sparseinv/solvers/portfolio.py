@@ -24,6 +24,7 @@ Array = np.ndarray[Any, Any]
 
 _EXACT = 1e-9  # ||A x - b|| / ||b|| of an answer that fits but for rounding
 _CHEAP = 1e-4  # objective, relative to 1/2 ||b||^2, below which levels say no more than "as few as can be"
+_WORTHLESS = 1e-4  # of the smallest level: what 1/2 ||A x - b||^2 of such an answer is at most
 _FINE = 1e-8  # level, relative to 1/2 ||b||^2 / m, that stands in for a ball around exact fits
 _SHARE = 0.75  # of the time there was for the starts; the rest is for polishing
 _INNER_STEPS = 10_000  # steps of one start
@@ -89,16 +90,16 @@ class Portfolio(Solver):
     refitted.
 
     The starts end early where an answer fits b but for rounding, ||A x - b|| <= 1e-9 ||b||, and lies in the
-    ball, where nothing is better; with L0 where it also has fewer than m non-zeros and costs at most 1e-4 of
-    1/2 ||b||^2. Where the columns of A are in general position and x has values in general position,
+    ball, where nothing is better; with L0 where it also has fewer than m non-zeros, costs at most 1e-4 of
+    1/2 ||b||^2 and leaves a residual that is not worth 1e-4 of the smallest level. Where the columns of A are in general position and x has values in general position,
     such an x is the sparsest exact fit with probability one; where they are not (integers, repeated or
     coherent columns), ``thorough=True`` goes on looking. Data with noise never fit so well, and all starts
     run.
 
     ``max_time`` of `solve` is a budget: the starts have three quarters of it, the best answers are polished
     with the rest, and ``result.detail`` names what was left out. Cost and storage: the sum and the most of
-    those of the starts. The certificate is that of the solver that polishes, for `LocalSearch` that no addition,
-    removal or exchange improves.
+    those of the starts. The certificate is that of the solver that polishes; for `LocalSearch` it says that
+    no addition, removal or exchange improves.
 
     References
     ----------
@@ -359,6 +360,9 @@ def _certain(problem: Problem, answer: Answer) -> str:
         return "it fits b exactly, so that no other was tried"
     if np.count_nonzero(answer.x) >= problem.m or not answer.value <= _CHEAP * problem.scale:
         return ""
+    charges = problem.penalty.l0[problem.penalty.l0 > 0.0]
+    if misfit**2 * problem.scale > _WORTHLESS * charges.min():
+        return ""  # nearly dependent columns can fit anything as well as the level asks for
     return "it fits b exactly with fewer non-zeros than rows, so that no other was tried"
 
 
