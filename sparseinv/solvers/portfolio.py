@@ -91,10 +91,10 @@ class Portfolio(Solver):
 
     The starts end early where an answer fits b but for rounding, ||A x - b|| <= 1e-9 ||b||, and lies in the
     ball, where nothing is better; with L0 where it also has fewer than m non-zeros, costs at most 1e-4 of
-    1/2 ||b||^2 and leaves a residual that is not worth 1e-4 of the smallest level. Where the columns of A are in general position and x has values in general position,
-    such an x is the sparsest exact fit with probability one; where they are not (integers, repeated or
-    coherent columns), ``thorough=True`` goes on looking. Data with noise never fit so well, and all starts
-    run.
+    1/2 ||b||^2 and leaves a residual that is not worth 1e-4 of the smallest level. Where the columns of A and
+    the non-zeros of x are in general position, such an x is the sparsest exact fit with probability one;
+    where they are not (integers, repeated or coherent columns), ``thorough=True`` goes on looking. Data with
+    noise never fit so well, and all starts run.
 
     ``max_time`` of `solve` is a budget: the starts have three quarters of it, the best answers are polished
     with the rest, and ``result.detail`` names what was left out. Cost and storage: the sum and the most of
