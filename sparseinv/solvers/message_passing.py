@@ -25,7 +25,8 @@ _UNEQUAL = 2.0  # ratio of column norms from which on columns are compared at eq
 _RANK = 1e-10  # singular values below this, relative to the largest, count as zero
 _QUIET = 1e-12  # smallest noise variance, relative to the mean of |b|^2
 _EXACT = 1e-16  # variance, relative to the first one, from which on nothing is left to learn
-_STILL = 1e-7  # relative change of x at which an iteration has settled
+_NONE = 0.01  # probability of a non-zero below which, for all coefficients, there is none
+_STILL = 1e-6  # relative change of x at which an iteration has settled
 _MOST = 300  # iterations
 _WORK = 1e8  # multiplications after which a step returns
 
@@ -105,7 +106,7 @@ class Passing:
         self.rows, s = vh[:rank], s[:rank]
         self.fitted = u[:, :rank].conj().T @ evidence.b / s
         self.trust = s**2 / max(noise, _QUIET * evidence.mean_b2, np.finfo(np.float64).tiny)
-        self.first = evidence.b2 / max(float((s**2).sum()), np.finfo(np.float64).tiny)
+        self.first = evidence.b2 / float((s**2).sum()) if s.size else 0.0
         self.begin(equal=False)
 
     def begin(self, *, equal: bool) -> None:
@@ -150,7 +151,7 @@ class Passing:
         r, v = self._meet((mean - left * self.r) / (1.0 - left), self.v * left / (1.0 - left))
         self.r = self.damping * r + (1.0 - self.damping) * self.r
         self.v = (self.damping * math.sqrt(v) + (1.0 - self.damping) * math.sqrt(self.v)) ** 2
-        still = squared(self.x - old) <= _STILL**2 * squared(self.x)
+        still = squared(self.x - old) <= _STILL**2 * squared(self.x) or inside.max() <= _NONE
         exact = not self.v > _EXACT * self.first
         return still or exact or self.count >= _MOST
 
@@ -260,7 +261,7 @@ class MessagePassing(Smoothed):
         if state.polisher is not None:
             return self._polish_step(problem, state, budget)
         passing, done = state.passing, False
-        for _ in range(max(1, min(int(_WORK / passing.work), 50, budget.iterations))):
+        for _ in range(max(1, min(int(_WORK / (passing.work + 1.0)), 50, budget.iterations))):
             done = passing.advance()
             state.n_iter += 1
             problem.operator.charge(forward=1, adjoint=1)

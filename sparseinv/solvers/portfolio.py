@@ -174,8 +174,9 @@ class Portfolio(Solver):
                 waiting.insert(0, (solver, True))
                 fine = True
             waiting.append((solver, False))
-        if problem.scale == 0.0:
-            waiting = []
+        if problem.scale == 0.0 or not problem.gradient(problem.b).any():
+            waiting, answers = [], answers[:1]  # no column has a part of b
+            best = answers[0]
         return PortfolioState(
             best.x, settled=False, answers=answers, waiting=waiting, left_out=[], to_polish=[]
         )
@@ -186,7 +187,7 @@ class Portfolio(Solver):
             state.seconds = budget.seconds
         if state.polishing:
             return self._step_polish(problem, state, budget)
-        late = state.done > 0 and budget.seconds < (1.0 - _SHARE) * state.seconds
+        late = budget.seconds < (1.0 - _SHARE) * state.seconds
         if late or (state.inner is None and not state.waiting):
             self._end_starts(problem, state)
             return Outcome.MOVED
