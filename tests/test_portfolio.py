@@ -201,6 +201,16 @@ def test_ctrl_c_keeps_the_best_answer():
     assert caught.value.result.objective <= first.objective * (1 + 1e-12)
 
 
+def test_repr_is_what_a_user_would_write():
+    assert repr(si.Portfolio()) == "Portfolio()"
+    given = si.Portfolio(starts=(si.IRLS(p=0.2), si.OLS()), polish=si.LocalSearch(restarts=0), thorough=True)
+    text = "Portfolio(starts=(IRLS(p=0.2), OLS(),), polish=LocalSearch(restarts=0), thorough=True)"
+    assert repr(given) == text
+    A, b, _ = instance(34, 20, 40, 3)
+    solved = si.solve(A, b, tiny(b), solver=si.Portfolio())
+    assert "starts=(MessagePassing(), OLS(), IRL1()" in repr(solved.solver)
+
+
 def test_bits_are_the_same_twice():
     A, b = coherent(8)
     first, second = (si.solve(A, b, si.L0(0.002 * float(b @ b)), solver=si.Portfolio()) for _ in range(2))

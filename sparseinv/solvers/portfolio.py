@@ -137,6 +137,16 @@ class Portfolio(Solver):
         if not isinstance(self.thorough, (bool, np.bool_)):
             raise TypeError(f"thorough is {self.thorough!r}, but True or False is needed")
 
+    def __repr__(self) -> str:
+        """Name what differs from the defaults; starts and polish without the solvers filled into them."""
+        parts = []
+        if self.starts is not None:
+            parts.append(f"starts=({', '.join(map(name_of, self.starts))},)")
+        if self.polish is not None:
+            parts.append(f"polish={name_of(self.polish)}")
+        parts += [f"polished={self.polished}"] * (self.polished != 3) + ["thorough=True"] * self.thorough
+        return f"Portfolio({', '.join(parts)})"
+
     def check(self, problem: Problem) -> None:
         """Refuse what has no charge per non-zero coefficient, and what a start or the polish refuses."""
         penalty = problem.penalty
