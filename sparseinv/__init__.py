@@ -57,6 +57,8 @@ _HOME = {
     "IRLS": "solvers.reweighted_least_squares",
     "IRL1": "solvers.reweighted_l1",
     "LocalSearch": "solvers.local_search",
+    "MessagePassing": "solvers.message_passing",
+    "Portfolio": "solvers.portfolio",
     "OLS": "solvers.greedy",
     "OMP": "solvers.greedy",
     "CoSaMP": "solvers.thresholding",
@@ -150,6 +152,8 @@ if TYPE_CHECKING:
     from sparseinv.solvers.greedy import OLS as OLS
     from sparseinv.solvers.greedy import OMP as OMP
     from sparseinv.solvers.local_search import LocalSearch as LocalSearch
+    from sparseinv.solvers.message_passing import MessagePassing as MessagePassing
+    from sparseinv.solvers.portfolio import Portfolio as Portfolio
     from sparseinv.solvers.proximal_gradient import FISTA as FISTA
     from sparseinv.solvers.proximal_gradient import ISTA as ISTA
     from sparseinv.solvers.reweighted_l1 import IRL1 as IRL1

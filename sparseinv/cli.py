@@ -31,6 +31,8 @@ _SOLVERS = {
     "irls": "IRLS",
     "irl1": "IRL1",
     "localsearch": "LocalSearch",
+    "messagepassing": "MessagePassing",
+    "portfolio": "Portfolio",
     "ols": "OLS",
     "omp": "OMP",
     "sbl": "SparseBayesian",

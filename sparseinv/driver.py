@@ -365,7 +365,7 @@ class Run:
         ):
             status = Status.CONVERGED
         learned = getattr(state, "posterior", None)
-        notes = [self.detail]
+        notes = [self.detail, "" if state is None else getattr(state, "note", "")]
         if status is Status.PRECISION_FLOOR and self._stalled:
             notes.append(_STALLED)
         if status is Status.EXHAUSTED:

@@ -32,6 +32,8 @@ SOLVERS: dict[str, Callable[[], Any]] = {
     "IRLS": si.IRLS,
     "IRL1": si.IRL1,
     "LocalSearch": si.LocalSearch,
+    "MessagePassing": si.MessagePassing,
+    "Portfolio": si.Portfolio,
     "OLS": si.OLS,
     "OMP": si.OMP,
     "CoSaMP": si.CoSaMP,
@@ -90,6 +92,8 @@ class Case:
                 "LocalSearch": not convex
                 and separable
                 and not (self.plain.is_complex and (self.plain.l1[~self.plain.excluded] > 0).any()),
+                "MessagePassing": not convex and separable and not self.plain.nonnegative and self.explicit,
+                "Portfolio": not convex and separable,
                 "OLS": not convex
                 and separable
                 and not self.plain.nonnegative
@@ -265,6 +269,8 @@ BUDGETS = {
     "IRLS": (1000, 6000),
     "IRL1": (200, 1000),
     "LocalSearch": (1000, 2000),
+    "MessagePassing": (1000, 2000),
+    "Portfolio": (5000, 12000),
     "OLS": (200, 1000),
     "OMP": (200, 1000),
     "CoSaMP": (200, 1000),
@@ -278,7 +284,7 @@ BUDGETS = {
 #: gradients
 MATRIX_FREE = (
     dict.fromkeys(("auto", "IRL1", "WorkingSet"), 1000),
-    {"auto": 2500, "IRL1": 2500, "WorkingSet": 2500, "IRLS": 15000},
+    {"auto": 2500, "IRL1": 2500, "WorkingSet": 2500, "IRLS": 15000, "Portfolio": 60000},
 )
 
 

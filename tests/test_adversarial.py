@@ -387,6 +387,8 @@ SOLVERS = {
     "Ridge iterative": si.Ridge(direct=False),
     "IRLS": si.IRLS(),
     "IRL1": si.IRL1(),
+    "MessagePassing": si.MessagePassing(),
+    "Portfolio": si.Portfolio(),
     "SL0": si.SL0(),
     "SparseBayesian": si.SparseBayesian(),
 }
@@ -410,6 +412,8 @@ ACCEPTED = {
         "CoordinateDescent gram",
         "IRLS",
         "IRL1",
+        "MessagePassing",
+        "Portfolio",
         "SL0",
         "SparseBayesian",
     ],
@@ -420,7 +424,7 @@ ACCEPTED = {
 POWERS = {"L1": (1, 1), "L1 mixed": (1, 1), "L2": (0, 2), "L0": (2, 0), "ElasticNet": (1, 1)}
 POWERS["GroupL1"] = (1, 1)
 SMALL = lasso(12, 20, seed=3)
-IN_MEMORY = ("CoordinateDescent", "CoordinateDescent gram", "WorkingSet", "Ridge")
+IN_MEMORY = ("CoordinateDescent", "CoordinateDescent gram", "MessagePassing", "WorkingSet", "Ridge")
 CASES = [
     (penalty, solver, kind)
     for penalty, solvers in ACCEPTED.items()

@@ -64,6 +64,8 @@ PUBLIC = {
         "IRLS",
         "IRL1",
         "LocalSearch",
+        "MessagePassing",
+        "Portfolio",
         "OLS",
         "OMP",
         "CoSaMP",

@@ -13,24 +13,31 @@ from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
 from sparseinv.solvers.barzilai_borwein import BarzilaiBorwein
 from sparseinv.solvers.base import Solver
+from sparseinv.solvers.bayesian import SparseBayesian
 from sparseinv.solvers.branch_and_bound import BranchAndBound
 from sparseinv.solvers.coordinate_descent import CoordinateDescent
 from sparseinv.solvers.discrete_answer import Smoothed
+from sparseinv.solvers.greedy import OLS, OMP
 from sparseinv.solvers.lazy_columns import are_cheap
 from sparseinv.solvers.least_squares import is_direct
 from sparseinv.solvers.level_search import LevelSearch
 from sparseinv.solvers.local_search import LocalSearch
 from sparseinv.solvers.majorised import Majorised
+from sparseinv.solvers.message_passing import MessagePassing
+from sparseinv.solvers.portfolio import Portfolio, leveled, treats_ball
 from sparseinv.solvers.proximal_gradient import FISTA, ISTA
 from sparseinv.solvers.reweighted_l1 import IRL1
 from sparseinv.solvers.reweighted_least_squares import IRLS
 from sparseinv.solvers.ridge import Ridge
+from sparseinv.solvers.smoothed_l0 import SL0
+from sparseinv.solvers.thresholding import IterativeHardThresholding
 from sparseinv.solvers.working_set import WorkingSet
 
 _LARGEST_GROUP = 200  # what WorkingSet decomposes at once; a larger group takes proximal steps elsewhere
 
 _ENTRIES = 2_000_000  # of A up to which a local search starts from reweighted L1 as well
 _MOVES = 2e9  # n k^2 up to which a larger problem is searched for k non-zeros
+_ITERATED = 1e9  # the same for a factorisation in each of some hundred iterations of a portfolio
 _CUBE = 2e7  # min(m, n)^2 max(m, n) up to which it starts from reweighted least squares, too
 
 
@@ -123,6 +130,51 @@ def _starts(solver: LocalSearch, problem: Problem) -> tuple[Solver, ...]:
     return tuple(complete(start, problem) for start in given)
 
 
+def _portfolio(solver: Portfolio, problem: Problem) -> Portfolio:
+    """Return a portfolio with its starts, those by default where they accept the problem, and its polish."""
+    cheap, ball = are_cheap(problem), isinstance(problem.penalty, Ball)
+    starts = solver.starts
+    if starts is None:
+        few, many = sorted((problem.m, problem.n))
+        iterated = not problem.explicit or float(few) ** 2 * many <= _ITERATED
+        offered: list[Solver] = [MessagePassing()] if iterated else []
+        offered += [OMP() if problem.penalty.nonnegative else OLS()]
+        offered.append(IRL1())
+        if not problem.explicit:
+            offered.append(SL0())
+        if iterated:
+            offered += [IRLS(), SparseBayesian()]
+        if cheap and (ball or problem.m * problem.n <= _ENTRIES):
+            offered.append(LocalSearch(starts=()))
+        starts = tuple(start for start in offered if _is_accepted(start, problem))
+    polish = solver.polish
+    if polish is None and cheap and _is_accepted(LocalSearch(), problem):
+        polish = LocalSearch(restarts=0, starts=())
+    elif polish is None:
+        polish = IterativeHardThresholding() if ball else CoordinateDescent() if problem.explicit else ISTA()
+    return dataclasses.replace(
+        solver,
+        starts=tuple(_completed_start(start, problem) for start in starts),
+        polish=complete(polish, problem),
+    )
+
+
+def _completed_start(start: Solver, problem: Problem) -> Solver:
+    fits = treats_ball(start, problem)
+    return complete(start, problem if fits else leveled(problem, 1.0))
+
+
+def _is_accepted(solver: Solver, problem: Problem) -> bool:
+    if isinstance(problem.penalty, (Ball, Separable)):
+        own = problem if treats_ball(solver, problem) else leveled(problem, 1.0)
+        try:
+            solver.check(own)
+        except ValueError:
+            return False
+        return True
+    return False
+
+
 def is_quick(problem: Problem) -> bool:
     """Tell whether reweighted least squares take about as long as reweighted L1."""
     few, many = sorted((problem.m, problem.n))
@@ -143,6 +195,8 @@ def complete(solver: Solver, problem: Problem) -> Solver:
         solver = dataclasses.replace(solver, incumbent=complete(LocalSearch(), problem))
     if isinstance(solver, LocalSearch):
         solver = dataclasses.replace(solver, starts=_starts(solver, problem))
+    if isinstance(solver, Portfolio) and isinstance(problem.penalty, (Separable, Ball)):
+        solver = _portfolio(solver, problem)
     if isinstance(solver, (Smoothed, Majorised)) and solver.polish is None:
         proximal = FISTA() if problem.penalty.convex else ISTA()
         solver = dataclasses.replace(solver, polish=CoordinateDescent() if problem.explicit else proximal)

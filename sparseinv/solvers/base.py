@@ -38,6 +38,7 @@ class State:
     settled: bool = True
     lower_bound: float = -np.inf  # proven for the objective, where the method holds one
     provided: str = ""  # what that proof assumes, in words
+    note: str = ""  # a sentence for the report
 
     def check(self, problem: Problem, tol: float = 1e-9) -> None:
         """Raise AssertionError unless r equals A x - b and the dual pair is consistent."""
