@@ -335,3 +335,22 @@ def test_refused_problems(solver, penalty, operator, words):
     with pytest.raises(ValueError, match=words[0]) as error:
         si.solve(cases.Products(A) if operator else A, b, penalty, solver=solver)
     assert all(word in str(error.value) for word in words)
+
+
+@pytest.mark.parametrize("free", [False, True])
+def test_probing_ends_with_the_mean_of_its_own_levels(free):
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((40, 80))
+    b = A[:, :4].sum(axis=1) * 2 + 0.1 * rng.standard_normal(40)
+    lam = np.full(80, 0.05)
+    lam[0] = 0.0 if free else 0.05
+    result = si.solve(A, b, si.L0(lam), solver=si.SparseBayesian(method="probing"))
+    ridge = si.solve(A, b, si.L2(result.posterior.lam), tol=1e-12).x
+    np.testing.assert_allclose(result.posterior.mean, ridge, atol=1e-4)
+
+
+def test_free_coefficients_that_the_data_cannot_tell_have_infinite_variance():
+    A = np.array([[1.0, 1.0, 1.0, 2.0], [0.0, 1.0, 1.0, 1.0]])
+    result = si.solve(A, 2 * A[:, 1], si.L0([np.inf, 0.0045, 0.0, np.inf]), solver=si.SparseBayesian())
+    assert np.isfinite(result.x).all()
+    assert result.objective <= 0.0045 + 1e-9

@@ -459,3 +459,12 @@ def test_extended_precision_is_what_it_says() -> None:
     known = truth(plain(A, b))
     assert float(known.upper - known.lower) <= 1e-15 * float(known.upper)
     np.testing.assert_allclose(known.x, exact, rtol=1e-9)
+
+
+@pytest.mark.parametrize("solver", ["auto", si.CoordinateDescent(), si.FISTA(), si.IRL1()])
+def test_excluded_coefficients_do_not_bound_the_dual_point(solver):
+    rng = np.random.default_rng(0)
+    A, b = rng.standard_normal((6, 8)), rng.standard_normal(6)
+    result = si.solve(A, b, si.L0(np.inf, l1=0.3), solver=solver)
+    assert result.status is si.Status.CONVERGED
+    assert result.certificate.relative == 0.0

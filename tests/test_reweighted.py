@@ -370,3 +370,13 @@ def test_a_tall_path_whose_inner_problems_are_already_solved():
     path = si.solve_path(A, b, si.L0(), solver=si.IRL1(), n_lams=30, ratio=1e-3)
     assert len(path) == 30
     assert np.isfinite(path.X).all()
+
+
+def test_free_columns_that_fit_the_data_by_themselves():
+    rng = np.random.default_rng(0)
+    A, b = rng.standard_normal((4, 8)), rng.standard_normal(4)
+    lam = np.full(8, 0.05 * b @ b)
+    lam[:4] = 0.0
+    result = si.solve(A, b, si.L0(lam), solver=si.IRL1())
+    assert result.status is si.Status.CONVERGED
+    assert result.n_iter < 100

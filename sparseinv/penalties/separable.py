@@ -151,7 +151,7 @@ class Separable(Penalty):
             largest = self.largest(c)
             limit = self.single_level / largest if largest > 0.0 else np.inf
             return _concave_argmax(_NO_LEVELS, _NO_LEVELS, _NO_LEVELS, correlation, squared_norm, limit)
-        if self.l1.size and not self._smooth and self.l1.min() > 0.0:  # the common case, without copies
+        if self.l1.size and not self._smooth and self.l1.min() > 0.0 and not self.l0.any():  # without copies
             size = self.magnitude(sign * c)
             with np.errstate(divide="ignore", over="ignore"):
                 limit = float(np.divide(self.l1, size, out=size).min())

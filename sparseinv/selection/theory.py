@@ -80,7 +80,8 @@ def lam_max(A: Any, b: Any, penalty: Penalty, *, intercept: bool = False, certif
     validation.refuse_class(penalty, Penalty, "penalty", "...")
     if not isinstance(penalty, Leveled):
         raise TypeError(
-            f"penalty is {penalty!r}, which has no level; L1, L2, L0, ElasticNet and GroupL1 have one"
+            f"penalty is {penalty!r}, which has no level; L1, L2, L0, ElasticNet, GroupL1, Lp, LogSum, "
+            "MCP and SCAD have one"
         )
     operator, vector = system(A, b)
     added = Intercept.of(intercept, penalty, operator.shape[1])

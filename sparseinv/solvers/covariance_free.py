@@ -16,6 +16,7 @@ _FIRST = 1e-2
 _DECAY = 0.6  # of the noise variance from one iteration to the next, until it is at its target
 _STEPS, _PROBE_STEPS = 100, 30  # of conjugate gradients
 _TOL, _PROBE_TOL = 1e-4, 1e-2
+_LAST_STEPS, _LAST_TOL = 2000, 1e-8
 _EXACT = 32  # coefficients whose variances are computed at the end
 _LOOSE = 1e6  # variance of an unpenalised coefficient, over that at the start
 _SETTLED, _MOST = 1e-3, 60
@@ -78,6 +79,9 @@ class CovarianceFree:
         well is a thousandth of it.
         """
         root = np.sqrt(self.gamma)
+        # the mean that belongs to the last variances
+        start = np.divide(self.x, root, out=np.zeros_like(self.x), where=root > 0)
+        self.x = root * self._solve(root, root * self.correlations / self.s2, start, _LAST_STEPS, _LAST_TOL)
         for j in np.argsort(-np.abs(self.x), kind="stable")[:_EXACT]:
             if root[j] > 0.0 and self.shares[j] < 0.5:
                 unit = np.zeros(self.problem.n, dtype=self.problem.dtype)

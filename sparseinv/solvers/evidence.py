@@ -116,10 +116,20 @@ class Evidence:
         Z = self.problem.operator.columns(self.loose)
         active = self.index[gamma > 0]
         A = self.problem.operator.columns(active)
-        M = (A * gamma[gamma > 0]) @ A.conj().T + s2 * np.eye(self.problem.m)
-        H = Z.conj().T @ np.linalg.solve(M, Z)
-        norms = np.sqrt(np.diag(H).real)
-        if not norms.all() or np.linalg.matrix_rank(H / np.outer(norms, norms), hermitian=True) < norms.size:
+        # Z^H M^{-1} Z for M = A diag(gamma) A^H + s2 I, by a system of the order of the active set
+        root = np.sqrt(gamma[gamma > 0])
+        inner = (A.conj().T @ A) * np.multiply.outer(root, root) + s2 * np.eye(active.size)
+        cross = root[:, None] * (A.conj().T @ Z)
+        try:
+            H = (Z.conj().T @ Z - cross.conj().T @ np.linalg.solve(inner, cross)) / s2
+        except np.linalg.LinAlgError:
+            return np.full(self.loose.size, np.inf)
+        norms = np.sqrt(np.maximum(np.diag(H).real, 0.0))
+        if (
+            not np.isfinite(norms).all()
+            or not norms.all()
+            or np.linalg.matrix_rank(H / np.outer(norms, norms), hermitian=True) < norms.size
+        ):
             return np.full(norms.size, np.inf)
         return np.asarray(np.diag(np.linalg.inv(H)).real)
 

@@ -22,6 +22,7 @@ Array = np.ndarray[Any, Any]
 
 _WEIGHTINGS = ("level", "modulus", "evidence")
 _SHARE = 1e-3  # smallest eps of "modulus", relative to the largest coefficient
+_ROUNDING = 1e-14  # no gap is asked to be smaller, relative to 1/2 ||b||^2
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -146,7 +147,7 @@ class IRL1(Smoothed):
         state.dual = None
         # a level so small that the objective is a tiny part of 1/2 ||b||^2 asks for a smaller gap
         worth = problem.relative(state.surrogate.objective(state.x, state.r))
-        if outcome is Outcome.MOVED and gap > min(max(1e-4, budget.tol), 1e-2 * worth):
+        if outcome is Outcome.MOVED and gap > max(min(max(1e-4, budget.tol), 1e-2 * worth), _ROUNDING):
             return Outcome.MOVED
         state.rounds += 1
         change = np.sqrt(squared(state.x - state.previous))
