@@ -21,8 +21,8 @@ class Posterior:
     Attributes
     ----------
     mean : ndarray, shape (n,)
-        Posterior mean: the solution of ``L2(lam)``, by probing to about 1e-5 of its size. The x of the `Result` is the sparse answer to the L0
-        problem, another point.
+        Posterior mean: the solution of ``L2(lam)``, by probing to about 1e-5 of its size. The x of the
+        `Result` is the sparse answer to the L0 problem, another point.
     variance : ndarray, shape (n,)
         Posterior variances, E|x_j - mean_j|^2; 0 for coefficients that the prior excludes, inf for
         unpenalised ones that the data leave undetermined.
