@@ -18,6 +18,7 @@ _HOME = {
     "theory_lam": "selection.theory",
     "estimate_sigma": "selection.defaults",
     "select_lam": "selection.selector",
+    "tune_lams": "selection.layers",
     "CrossValidation": "selection.cross_validation",
     "Discrepancy": "selection.discrepancy",
     "Penalty": "penalties",
@@ -63,6 +64,7 @@ _HOME = {
     "Result": "result",
     "Selection": "result",
     "Status": "result",
+    "Tuning": "selection.layers",
     "Interrupted": "result",
     "Progress": "stopping",
 }
@@ -105,6 +107,8 @@ if TYPE_CHECKING:
     from sparseinv.selection.discrepancy import Discrepancy as Discrepancy
     from sparseinv.selection.explanation import Explanation as Explanation
     from sparseinv.selection.explanation import explain as explain
+    from sparseinv.selection.layers import Tuning as Tuning
+    from sparseinv.selection.layers import tune_lams as tune_lams
     from sparseinv.selection.rescaling import rescale_problem as rescale_problem
     from sparseinv.selection.rescaling import scale_penalty as scale_penalty
     from sparseinv.selection.selector import select_lam as select_lam

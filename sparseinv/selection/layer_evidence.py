@@ -12,7 +12,7 @@ from sparseinv.problem import Problem, squared
 
 Array = np.ndarray[Any, Any]
 
-_ITERATIONS, _SETTLED = 100, 1e-3  # change of log lam at which the iteration ends
+_ITERATIONS, _SETTLED = 200, 1e-3  # change of log lam at which the iteration ends
 _RANGE = 1e8  # of lam over the first one: a layer without signal ends here
 _LARGEST = 4000  # order of the systems
 
@@ -31,7 +31,9 @@ def is_affordable(problem: Problem) -> bool:
     return problem.explicit and min(problem.m, problem.n) <= _LARGEST
 
 
-def maximise_evidence(problem: Problem, index: Array, count: int, weights: Array | None = None) -> Evidence:
+def maximise_evidence(
+    problem: Problem, index: Array, count: int, weights: Array | None = None, limit: int = _ITERATIONS
+) -> Evidence:
     """Return the variances of ``count`` layers and the noise that make b most likely.
 
     x_j ~ N(0, t_g / w_j) for j in layer g, e ~ N(0, sigma^2): the fixed point [1]_ of
@@ -46,6 +48,8 @@ def maximise_evidence(problem: Problem, index: Array, count: int, weights: Array
         Layer of every coefficient, 0 to count - 1; -1 leaves a coefficient out.
     weights : ndarray, shape (n,), optional
         w, 1 by default.
+    limit : int
+        Most iterations, each a factorisation of order min(m, n).
 
     References
     ----------
@@ -74,7 +78,7 @@ def maximise_evidence(problem: Problem, index: Array, count: int, weights: Array
     t = np.divide(total, 2.0 * shares * energy, out=np.zeros(count), where=energy > 0)
     variance = total / (2.0 * max(freedom, 1.0))
     first, n_iter = t.copy(), 0
-    for n_iter in range(1, _ITERATIONS + 1):  # noqa: B007 (reported)
+    for n_iter in range(1, limit + 1):  # noqa: B007 (reported)
         gamma, squares, misfit = _moments(A, b, t[group] / variance, group, count)
         t_new = np.where(gamma > 0, squares / np.where(gamma > 0, gamma, 1.0), t)
         variance_new = max((misfit + rest) / max(freedom - gamma.sum(), 1.0), 1e-12 * total / freedom)

@@ -25,6 +25,7 @@ _LOOSE, _TIGHT, _FALL = 1e-2, 1e-5, 0.4  # tolerances of evaluations, and the fa
 _DECREASE, _SLOPE = 1e-4, 1e-3  # of the criterion and its gradient, at which the search ends
 _REVIVALS = 2  # restarts of layers that are zero
 _LARGEST_START = 1000  # order up to which evidence offers a start
+_START_LIMIT = 8  # iterations for that
 _FARTHEST = 1.5  # change of log lam that leaving a fold out may make
 _FLOOR = 1e-2  # of the largest layer: what a layer counts in the rules, at least
 _ROUNDS = 3  # of balancing
@@ -167,7 +168,7 @@ def _start(search: _Search, baseline: Baseline) -> Array:
     value, _ = search(a)
     problem = evaluator.task.problem
     if layers.own.size < problem.n and is_affordable(problem) and min(problem.m, problem.n) <= _LARGEST_START:
-        other = np.clip(layers.numbers(_evidence_logs(evaluator, layers)), *_sides(layers))
+        other = np.clip(layers.numbers(_evidence_logs(evaluator, layers, _START_LIMIT)), *_sides(layers))
         if search(other)[0] < value:
             a = other
         else:
@@ -184,7 +185,7 @@ def _sides(layers: Layers) -> tuple[Array, Array]:
     )
 
 
-def _evidence_logs(evaluator: Criterion, layers: Layers) -> Array:
+def _evidence_logs(evaluator: Criterion, layers: Layers, limit: int = 200) -> Array:
     """Return log lam by the evidence of a Gaussian model, matched to the penalty by its variance."""
     problem = evaluator.task.problem
     bound = problem.penalty
@@ -194,7 +195,7 @@ def _evidence_logs(evaluator: Criterion, layers: Layers) -> Array:
     moving = (strength > 0) & np.isfinite(strength)
     weights = np.where(moving, strength, 1.0)
     found = maximise_evidence(
-        problem, np.where(moving, layers.index, -1), layers.own.size, weights if ridge else weights**2
+        problem, np.where(moving, layers.index, -1), layers.own.size, weights if ridge else weights**2, limit
     )
     levels = matched_levels(found, bound, problem.dtype.kind == "c")
     with np.errstate(divide="ignore"):

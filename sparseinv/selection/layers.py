@@ -145,7 +145,8 @@ def tune_lams(
         groups, one row per coefficient. Membership of a coarser layer is one column of zeros and ones each.
     hyper_ridge : float, optional
         rho of rho / 2 sum (log lam_g - mean)^2, added to the criterion relative to that of the single
-        lambda; 2 / m by default, 0 for none.
+        lambda; number of layers / m by default, 0 for none. It keeps many layers from following the noise of
+        the criterion.
     max_evaluations : int
         Most evaluations of the criterion by the optimiser.
     tol : float
@@ -228,7 +229,8 @@ def tune_lams(
     )  # fmt: skip
     layers = Layers(extended, problem, table)
     with added.unwrapping():
-        found = _tune(task, layers, criterion, method, 2.0 / max(problem.m, 1) if rho is None else rho, budget)
+        ridge = layers.size / max(problem.m, 1) if rho is None else rho
+        found = _tune(task, layers, criterion, method, ridge, budget)
         chosen = extended.replace(lam=found.lams)
         at = layers.at(problem, found.logs)
         solver, reason = resolve(at, "auto")
