@@ -35,6 +35,7 @@ PUBLIC = {
         "theory_lam",
         "estimate_sigma",
         "select_lam",
+        "tune_lams",
     ],
     "penalties": [
         "Penalty",
@@ -84,6 +85,7 @@ PUBLIC = {
         "Result",
         "Selection",
         "Status",
+        "Tuning",
     ],
     "version": ["__version__"],
 }
@@ -178,6 +180,7 @@ calls = {
     "solve": lambda: si.solve(A, b, si.L1(0.5)).success,
     "solve_path": lambda: si.solve_path(A, b, si.L1(), n_lams=3).success,
     "select_lam": lambda: si.select_lam(A, b, si.L1(), si.CrossValidation(3), n_lams=3).lam > 0,
+    "tune_lams": lambda: si.tune_lams(A, b, si.L1(groups=np.arange(20) // 10)).lams.size == 2,
     "solve_many": lambda: si.solve_many(A, np.stack([b, -b], axis=1), si.L1(0.5)).success,
     "iterate": lambda: next(si.iterate(A, b, si.L1(0.5))).n_iter == 0,
     "certify": lambda: si.certify(A, b, si.L1(0.5), np.zeros(20)).value > 0,

@@ -18,6 +18,7 @@ from sparseinv.penalties.base import Leveled
 from sparseinv.problem import Problem
 from sparseinv.result import Result
 from sparseinv.selection.cross_validation import CrossValidation
+from sparseinv.selection.defaults import at_level
 from sparseinv.selection.layer_levels import Layers, check_layers
 from sparseinv.selection.layer_parts import Criterion, build, check_criterion
 from sparseinv.selection.layer_search import Baseline, Proposal, by_gradient, by_rule, gain_over
@@ -198,7 +199,6 @@ def tune_lams(
     (True, False)
     """
     began = time.perf_counter()
-    criterion = CrossValidation(5) if criterion is None else criterion
     if method not in _METHODS:
         raise ValueError(f"method is {method!r}, but one of {', '.join(map(repr, _METHODS))} is needed")
     rho = None if hyper_ridge is None else _nonnegative(hyper_ridge, "hyper_ridge")
@@ -208,11 +208,12 @@ def tune_lams(
     threads = None if n_threads is None else validation.count(n_threads, "n_threads", least=1)
     operator, vector = system(A, b)
     n = operator.shape[1]
-    check_criterion(criterion, operator.shape[0])
     given = check_layers(penalty, n, codata)
+    criterion = CrossValidation(max(min(5, operator.shape[0]), 2)) if criterion is None else criterion
+    check_criterion(criterion, operator.shape[0])
     index, labels = given.grouping(n)
     labels = np.arange(n) if index is None else labels
-    table = _codata(codata, labels.size, index is not None)
+    table = _codata(codata, labels.size, index is not None, method)
     if not operator.explicit:
         raise TypeError(
             "A is matrix-free, but tune_lams solves systems with its active columns; pass a dense or sparse "
@@ -231,13 +232,12 @@ def tune_lams(
     with added.unwrapping():
         ridge = layers.size / max(problem.m, 1) if rho is None else rho
         found = _tune(task, layers, criterion, method, ridge, budget)
-        chosen = extended.replace(lam=found.lams)
-        at = layers.at(problem, found.logs)
+        at = at_level(problem, extended, found.lams)
         solver, reason = resolve(at, "auto")
         left = max(began + seconds - time.perf_counter(), 0.0)
         result = run(
-            at, solver, x0=found.x, lam=found.lams,
-            reason=reason, stopping=Stopping(stopping.tol, solver.default_max_iter, left),
+            at, solver, lam=found.lams, reason=reason,
+            stopping=Stopping(stopping.tol, solver.default_max_iter, left),
         )  # fmt: skip
     result = added.result(result)
     lams = found.lams[: labels.size]
@@ -256,8 +256,6 @@ class _Found:
     """What the search ended with, in the units of the penalty."""
 
     lams: Array
-    logs: Array
-    x: Array | None
     proposed: Array
     single: float
     gain: float
@@ -278,7 +276,7 @@ def _tune(
         why = "b is zero" if problem.scale == 0.0 else "no coefficient has a level that could be tuned"
         logs = np.where(layers.free, layers.high, 0.0)
         lams = layers.lams(logs)
-        return _Found(lams, logs, None, lams, 1.0, 0.0, 0.0, True, why, 0.0, 0.0, 0)
+        return _Found(lams, lams, 1.0, 0.0, 0.0, True, why, 0.0, 0.0, 0)
     evaluator: Criterion = build(criterion, task)
     baseline = Baseline.of(evaluator, layers)
     if method == "hypergradient":
@@ -287,7 +285,9 @@ def _tune(
         proposal = by_rule(method, evaluator, layers, baseline)
     gain, error = gain_over(baseline, proposal, evaluator, layers, rho)
     fell_back = not gain > error
-    logs = baseline.logs if fell_back else proposal.logs
+    proposed = layers.lams(proposal.logs)
+    # one lambda is one number, not what a logarithm leaves of it
+    lams = np.where(layers.free, layers.own * baseline.lam, layers.own) if fell_back else proposed
     words = f"{proposal.words}, judged by {evaluator.judge.words}"
     if fell_back:
         words += "; the gain is not above its standard error, so the single lambda is kept"
@@ -298,7 +298,7 @@ def _tune(
     if evaluator.missed:
         words += f"; {evaluator.missed} solutions on parts of the rows missed their tolerance"
     return _Found(
-        layers.lams(logs), logs, None, layers.lams(proposal.logs), baseline.lam, gain, error, fell_back, words,
+        lams, proposed, baseline.lam, gain, error, fell_back, words,
         proposal.grade.value, baseline.grade.value, evaluator.n_evaluations,
     )  # fmt: skip
 
@@ -315,10 +315,12 @@ def _nonnegative(value: Any, name: str) -> float:
     return number
 
 
-def _codata(codata: Any, count: int, grouped: bool) -> Array | None:
+def _codata(codata: Any, count: int, grouped: bool, method: str) -> Array | None:
     """Return the co-data as a finite real matrix with a row per layer."""
     if codata is None:
         return None
+    if method != "hypergradient":
+        raise ValueError(f"codata is given, but method={method!r} learns no dependence; use 'hypergradient'")
     array = validation.numeric(codata, "codata")
     if np.iscomplexobj(array):
         raise TypeError("codata is complex, but log lam = a_0 + Z a is real")
