@@ -19,7 +19,7 @@ from sparseinv.selection.hypergradient import ActiveSystem
 from sparseinv.selection.layer_evidence import maximise_evidence
 from sparseinv.selection.layer_levels import Layers
 from sparseinv.selection.layer_parts import build
-from sparseinv.selection.layer_search import Baseline
+from sparseinv.selection.layer_search import Baseline, _Search, by_gradient
 from sparseinv.selection.path import unit_penalty
 from sparseinv.selection.reweighting import adaptive_weights, refit
 from sparseinv.selection.selector import Selector, Task
@@ -48,7 +48,11 @@ class Risk(Selector):
 def layered(seed, kind="different", m=120, sizes=(15, 45, 90), dtype=float, snr=3.0):
     """Return A, b, labels, x: signal mostly in the small layer, or the same share of non-zeros everywhere."""
     rng = np.random.default_rng(seed)
-    draw = rng.standard_normal if dtype is float else lambda s: (rng.standard_normal((*np.atleast_1d(s), 2)) @ [1, 1j])
+    draw = (
+        rng.standard_normal
+        if dtype is float
+        else lambda s: rng.standard_normal((*np.atleast_1d(s), 2)) @ [1, 1j]
+    )
     n = sum(sizes)
     A = draw((m, n)).reshape(m, n)
     labels = np.repeat(np.arange(len(sizes)), sizes)
@@ -225,8 +229,6 @@ def test_layers_that_are_zero_at_the_single_lambda_come_back():
             part.solve(layers, logs, evaluator.follower(1e-6))
             starts.append(part.x)
             assert not part.x[:10].any()
-        from sparseinv.selection.layer_search import _Search, by_gradient
-
         grade = evaluator.value(layers, logs, 1e-6)
         baseline = Baseline(20.0, logs, grade, starts, False)
         search = _Search(evaluator, layers, baseline, 0.0)
@@ -240,7 +242,7 @@ def test_layers_that_are_zero_at_the_single_lambda_come_back():
 
 
 def test_a_layer_without_signal_stays_zero_and_is_named():
-    A, b, labels, truth = layered(1)
+    A, b, labels, _ = layered(1)
     rng = np.random.default_rng(9)
     A = np.column_stack([A, rng.standard_normal((120, 30))])
     labels = np.append(np.array(["a", "b", "c"])[labels], ["noise"] * 30)
@@ -307,7 +309,7 @@ def test_scaling_of_the_data_scales_the_lambdas():
 
 @pytest.mark.parametrize("method", ["evidence", "rms", "balancing"])
 def test_rules_are_judged_by_the_criterion(method):
-    A, b, labels, truth = layered(0)
+    A, b, labels, _ = layered(0)
     tuning = si.tune_lams(A, b, si.L1(groups=labels), method=method)
     assert tuning.proposed[0] < tuning.proposed[2]
     assert tuning.result.success
@@ -352,7 +354,7 @@ def test_evidence_levels_are_exact_for_ridge():
 
 
 def test_many_layers_are_warned_of_and_bounded():
-    A, b, _, truth = layered(0)
+    A, b, _, _ = layered(0)
     labels = np.arange(150) // 3
     tuning = si.tune_lams(A, b, si.L1(groups=labels), max_evaluations=6)
     assert "more than one per 20 rows" in tuning.rule
@@ -363,7 +365,8 @@ def test_many_layers_are_warned_of_and_bounded():
 
 def test_nothing_to_tune():
     A = np.random.default_rng(0).standard_normal((20, 4))
-    for b, penalty in ((np.zeros(20), si.L1(groups=[0, 0, 1, 1])), (A[:, 0], si.L1(0.0, groups=[0, 0, 1, 1]))):
+    labels = [0, 0, 1, 1]
+    for b, penalty in ((np.zeros(20), si.L1(groups=labels)), (A[:, 0], si.L1(0.0, groups=labels))):
         tuning = si.tune_lams(A, b, penalty)
         assert tuning.fell_back
         assert tuning.gain == 0.0
@@ -428,7 +431,7 @@ def test_bad_input(change, error, words):
 
 
 def test_adaptive_weights_and_refit():
-    A, b, _, truth = layered(3)
+    A, b, _, _ = layered(3)
     first = si.solve(A, b, si.L1())
     weights = adaptive_weights(first.x)
     assert np.argmin(weights) == np.argmax(np.abs(first.x))

@@ -119,6 +119,6 @@ def matched_levels(found: Evidence, penalty: Any, complex_data: bool) -> Array:
     if not isinstance(penalty, Grouped) and not penalty.l1.any():
         return square / t
     p = np.maximum(found.size, 1.0) if isinstance(penalty, Grouped) else np.ones(t.size)
-    if complex_data:  # 2 p real unknowns of half the variance; the noise counts twice in exp(-|r|^2 / sigma^2)
+    if complex_data:  # 2 p real unknowns of half the variance, and noise of exp(-|r|^2 / sigma^2)
         return 0.5 * square * np.sqrt(2.0 * (2.0 * p + 1.0) / t)
     return square * np.sqrt((p + 1.0) / t)

@@ -9,7 +9,7 @@ import numpy as np
 
 from sparseinv import validation
 from sparseinv.penalties.base import Leveled
-from sparseinv.penalties.group import GroupL1, Grouped
+from sparseinv.penalties.group import Grouped, GroupL1
 from sparseinv.penalties.separable import L1, L2, ElasticNet
 from sparseinv.problem import Problem
 from sparseinv.selection.defaults import at_level

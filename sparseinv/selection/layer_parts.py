@@ -17,7 +17,7 @@ from sparseinv.penalties.base import Leveled
 from sparseinv.penalties.separable import L1
 from sparseinv.problem import Problem
 from sparseinv.result import Interrupted, Path, Result, Status
-from sparseinv.selection.cross_validation import CrossValidation, _fold_problem, _rows
+from sparseinv.selection.cross_validation import _fold_problem, _rows
 from sparseinv.selection.defaults import at_level, choose_lam
 from sparseinv.selection.fold_gram import FoldGrams, pays
 from sparseinv.selection.hypergradient import ActiveSystem
@@ -80,11 +80,15 @@ class Part:
         self._misfit = _misfit(self.at, result)
         return ldexp(self.seen.matvec(result.x), -self.exponent)
 
+    def working(self) -> Array:
+        """Return the last solution in working units."""
+        assert self.x is not None
+        return self.at.units.working(self.x)
+
     def system(self) -> tuple[ActiveSystem, int]:
         """Return the conditions at the last solution, and the power of two of its predictions."""
         units = self.at.units
-        assert self.x is not None
-        return ActiveSystem(self.at, units.working(self.x)), units.b_exponent - units.a_exponent - self.exponent
+        return ActiveSystem(self.at, self.working()), units.b_exponent - units.a_exponent - self.exponent
 
     def gradient(self, layers: Layers, slope: Array) -> Array:
         """Return dC/dlog lam of every layer, for slope = dC/dprediction."""
@@ -115,9 +119,7 @@ class HeldOutError:
     def __init__(self, targets: list[Array], parts: int) -> None:
         self.targets = targets
         self.count = sum(target.size for target in targets)
-        self.words = (
-            f"{parts}-fold cross-validation" if parts > 1 else f"error of {self.count} rows held out"
-        )
+        self.words = f"{parts}-fold cross-validation" if parts > 1 else f"error of {self.count} rows held out"
 
     def grade(self, predictions: list[Array]) -> Grade:
         """Return the grade."""
@@ -133,7 +135,7 @@ class UnbiasedRisk:
         self.b, self.d, self.count = b, d, b.size
         # real: 2 sigma^2 df; complex: sigma^2 = E|e|^2 and d has unit variance in either part
         self.weight = (1.0 if b.dtype.kind == "c" else 2.0) * sigma**2 / eps
-        self.words = f"Stein's unbiased risk estimate, one probe, sigma = {sigma:.4g} in working units"
+        self.words = "Stein's unbiased risk estimate with one probe"
 
     def grade(self, predictions: list[Array]) -> Grade:
         """Return the grade."""
@@ -261,16 +263,13 @@ def _risk(criterion: Any, task: Task) -> Criterion:
     if problem.dtype.kind == "c":
         d = d + 1j * rng.standard_normal(problem.m)
     eps = 2.0 * sigma / problem.m**0.3
-    moved = problem.with_data(ldexp(problem.b + eps * d, exponent), task.penalty.at(_own(task)).bind(problem.n))
+    own = 1.0 if task.penalty.lam is None else task.penalty.lam
+    moved = problem.with_data(ldexp(problem.b + eps * d, exponent), task.penalty.at(own).bind(problem.n))
     parts = []
     for at in (problem, moved):
         at.operator.products = Products()
         parts.append(Part(at, CountedOperator(task.operator), exponent))
     return Criterion(parts, UnbiasedRisk(problem.b, d, eps, sigma), task)
-
-
-def _own(task: Task) -> Any:
-    return 1.0 if task.penalty.lam is None else task.penalty.lam
 
 
 def _refuse_failure(results: list[Result]) -> None:

@@ -20,7 +20,11 @@ from sparseinv.stopping import Stopping
 
 Array = np.ndarray[Any, Any]
 
-_LEVELS, _RATIO, _EXTENSIONS = 100, 1e-2, 2  # of the single lambda's path, as in select_lam; then further down
+_LEVELS, _RATIO, _EXTENSIONS = (
+    100,
+    1e-2,
+    2,
+)  # of the single lambda's path, as in select_lam; then further down
 _LOOSE, _TIGHT, _FALL = 1e-2, 1e-5, 0.4  # tolerances of evaluations, and the factor from one to the next
 _DECREASE, _SLOPE = 1e-4, 1e-3  # of the criterion and its gradient, at which the search ends
 _REVIVALS = 2  # restarts of layers that are zero
@@ -107,13 +111,15 @@ class _Search:
     def revived(self, a: Array) -> Array:
         """Return a with the layers that are zero in every part where they just are not, at the last point."""
         layers, parts = self.layers, self.evaluator.parts
-        found = self.evaluator.each(lambda k: layers.revived(parts[k].at, parts[k].at.units.working(parts[k].x)))
+        found = self.evaluator.each(lambda k: layers.revived(parts[k].at, parts[k].working()))
         change = np.min(found, axis=0)
         dead = np.isfinite(np.array(found)).all(axis=0) & layers.free
         if not dead.any():
             return a
         logs = layers.logs(a)
-        return layers.numbers(np.where(dead, np.maximum(logs + np.where(dead, change, 0.0), layers.low), logs))
+        return layers.numbers(
+            np.where(dead, np.maximum(logs + np.where(dead, change, 0.0), layers.low), logs)
+        )
 
 
 def ridge_matrix(layers: Layers, rho: float) -> Array:
@@ -237,7 +243,7 @@ def _sizes(method: str, evaluator: Criterion, layers: Layers, logs: Array) -> Ar
     x = run(at, solver, stopping=Stopping(_PILOT, solver.default_max_iter, left)).x
     bound = problem.penalty
     live = np.flatnonzero(x)
-    count = np.maximum(np.bincount(layers.index[np.isfinite(layers.own[layers.index])], minlength=layers.own.size), 1)
+    count = np.maximum(np.bincount(layers.index, minlength=layers.own.size), 1)
     if isinstance(bound, Grouped):
         squares = layers.per_layer((bound.level[live] * np.abs(x[live])) ** 2, live)
         return np.sqrt(squares / count) if method == "rms" else np.sqrt(squares)
@@ -298,7 +304,8 @@ def _corrected(
 
         return evaluator.judge.grade(evaluator.each(without)).per_row
     # every part predicts all rows: one derivative per row
-    per_row = sum((np.conj(v)[:, None] * J).real for J, v in zip(motions, grade.slopes, strict=True)) / scale
+    each = [(np.conj(v)[:, None] * J).real for J, v in zip(motions, grade.slopes, strict=True)]
+    per_row = np.sum(each, axis=0) / scale
     whole = 2.0 * (motions[0].conj().T @ motions[0]).real / count / scale + ridge
     excess = (per_row * np.linalg.lstsq(whole, per_row.T, rcond=1e-10)[0].T).sum(axis=1)
     return [grade.per_row[0] + scale * excess]

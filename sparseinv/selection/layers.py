@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 from dataclasses import dataclass
@@ -120,8 +119,8 @@ def tune_lams(
 ) -> Tuning:
     """Learn one lambda per layer, and keep the single lambda unless they predict better.
 
-    Minimises C(x(lam)) over log lam, where x(lam) minimises 1/2 ||A x - b||^2 + R_lam(x) and C is the error of
-    prediction on rows left out, or an estimate of the risk. The gradient takes one linear system on the
+    Minimises C(x(lam)) over log lam, where x(lam) minimises 1/2 ||A x - b||^2 + R_lam(x) and C is the error
+    of prediction on rows left out, or an estimate of the risk. The gradient takes one linear system on the
     coefficients that are not zero, whatever the number of layers [1]_.
 
     Parameters
@@ -267,9 +266,7 @@ class _Found:
     n_evaluations: int
 
 
-def _tune(
-    task: Task, layers: Layers, criterion: Any, method: str, rho: float, budget: int
-) -> _Found:
+def _tune(task: Task, layers: Layers, criterion: Any, method: str, rho: float, budget: int) -> _Found:
     """Find the single lambda and those of the layers, and decide between them."""
     problem = task.problem
     if problem.scale == 0.0 or layers.size == 0:
@@ -292,7 +289,9 @@ def _tune(
     if fell_back:
         words += "; the gain is not above its standard error, so the single lambda is kept"
     if layers.size > max(problem.m // _ROWS_PER_NUMBER, 1):
-        words += f"; {layers.size} numbers from {problem.m} rows are more than one per {_ROWS_PER_NUMBER} rows"
+        words += (
+            f"; {layers.size} numbers from {problem.m} rows are more than one per {_ROWS_PER_NUMBER} rows"
+        )
     if baseline.at_edge:
         words += "; the single lambda lies at the edge of the levels tried"
     if evaluator.missed:
