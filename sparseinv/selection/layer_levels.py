@@ -116,6 +116,10 @@ class Layers:
         with np.errstate(divide="ignore"):
             return np.where(alive | (ratio == 0), np.inf, np.log(_ALIVE * ratio))
 
+    def admit(self, logs: Array) -> None:
+        """Widen the box so that it holds these logs: cut, a shared lambda would be shared no more."""
+        self.low, self.high = np.minimum(self.low, logs), np.maximum(self.high, logs)
+
     @property
     def size(self) -> int:
         """How many numbers the lambdas depend on."""

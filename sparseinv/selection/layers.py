@@ -175,7 +175,7 @@ def tune_lams(
 
     A layer whose coefficients are all zero has no gradient. It is restarted at 0.9 of the level from which on
     it is zero, and the restart is kept where the criterion falls. log lam stays between that level for x = 0
-    and 7 less (16 for L2).
+    (or the single lambda, if that is larger) and 7 less (16 for L2).
 
     Cost: one path for the single lambda; then, per evaluation, a warm-started solution and a system with the
     active columns for every fold. L0 has no gradient.
@@ -276,6 +276,7 @@ def _tune(task: Task, layers: Layers, criterion: Any, method: str, rho: float, b
         return _Found(lams, lams, 1.0, 0.0, 0.0, True, why, 0.0, 0.0, 0)
     evaluator: Criterion = build(criterion, task)
     baseline = Baseline.of(evaluator, layers)
+    layers.admit(baseline.logs)
     if method == "hypergradient":
         proposal: Proposal = by_gradient(evaluator, layers, baseline, rho, budget)
     else:
