@@ -4,12 +4,12 @@
     python benchmarks/layers.py --seeds 2 --out table.md
 
 Problems: 200 x 600, four layers of 20, 80, 200 and 300 coefficients, normal columns (independent, or each
-correlated by 0.5 with the one before), variance of the signal 3 times that of the noise. Different layers: 16,
-8, 4 and 2 coefficients are not zero; identical ones: 5 % of each. Risk is the expected squared error of
-prediction beyond that of the truth, (x - truth)^T C (x - truth) with the columns' covariance C, divided by that
-of the single lambda which 5-fold cross-validation chooses from 100 levels (`select_lam`). Shown are the mean
-ratio of the risks and its 95 % interval over seeds (normal, from the standard error of the mean); rules that
-follow no gradient take half of the seeds, a lambda per coefficient a tenth.
+correlated by 0.5 with the one before), variance of the signal 3 times that of the noise. Different layers:
+16, 8, 4 and 2 coefficients are not zero; identical ones: 5 % of each. Risk is the expected squared error of
+prediction beyond that of the truth, (x - truth)^T C (x - truth) with the columns' covariance C, divided by
+that of the single lambda which 5-fold cross-validation chooses from 100 levels (`select_lam`). Shown are the
+mean ratio of the risks and its 95 % interval over seeds (normal, from the standard error of the mean); rules
+that follow no gradient take half of the seeds, a lambda per coefficient a tenth.
 
 Seconds are those of the processor, one thread of linear algebra, folds included.
 """
@@ -139,9 +139,9 @@ def tables(seeds: int) -> str:
     lines = [
         "# One lambda per layer", "",
         f"{about}; {seeds} seeds. Goals: ratio of the risks on different layers at most 0.65 with the",
-        "interval below 1, on identical ones at most 1.03, time at most 3 times that of the single lambda; 64",
-        "layers at most twice the time of 4. `python benchmarks/layers.py` makes this page; its first lines say",
-        "how the problems are made.", "",
+        "interval below 1, on identical ones at most 1.03, time at most 3 times that of the single lambda;",
+        "64 layers at most twice the time of 4. `python benchmarks/layers.py` makes this page; its first",
+        "lines say how the problems are made.", "",
         "| tune_lams | layers | risk / risk with the single lambda | 95 % interval | without falling back | "
         "fell back | time / cross-validation of one lambda |", "|---|---|---|---|---|---|---|",
     ]  # fmt: skip

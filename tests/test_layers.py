@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -389,6 +390,18 @@ def test_report():
     assert re.search(r"gain +-?\d+\.\d% \+- \d+\.\d%", text)
     assert "layer 0" in text
     assert "CONVERGED" in text
+
+
+def test_problems_of_the_benchmark(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parent.parent / "benchmarks"))
+    import layers
+
+    plain, related = layers.make(0, "identical"), layers.make(0, "different", correlation=0.5)
+    x = np.random.default_rng(1).standard_normal(600)
+    C = 0.5 ** np.abs(np.subtract.outer(np.arange(600), np.arange(600)))
+    assert plain.risk(x) == pytest.approx(np.sum((x - plain.truth) ** 2), rel=1e-12)
+    assert related.risk(x) == pytest.approx((x - related.truth) @ C @ (x - related.truth), rel=1e-9)
+    assert np.count_nonzero(related.truth) == 30
 
 
 # --- bad input ----------------------------------------------------------------------------------------
