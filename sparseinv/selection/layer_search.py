@@ -88,7 +88,8 @@ class _Search:
     """Evaluate the objective of the optimiser and remember the best point."""
 
     def __init__(self, evaluator: Criterion, layers: Layers, baseline: Baseline, rho: float) -> None:
-        self.evaluator, self.layers, self.scale = evaluator, layers, baseline.grade.value or 1.0
+        self.evaluator, self.layers = evaluator, layers
+        self.scale = baseline.grade.value if baseline.grade.value > 0.0 else 1.0
         self.ridge = ridge_matrix(layers, rho)
         self.best: tuple[float, Array, Grade, list[Array]] | None = None
         self.gradient: Array = np.zeros(layers.size)  # at the last point
