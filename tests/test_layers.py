@@ -211,6 +211,17 @@ def test_other_criteria_gain_as_well(criterion):
     assert np.mean(ratios) < 0.9
 
 
+def test_a_risk_estimate_pays_for_the_lambdas_themselves():
+    gains = []
+    for seed in range(4):
+        A, b, labels, _ = layered(seed, "same")
+        tuning = si.tune_lams(A, b, si.L1(groups=labels), criterion=Risk(probes=6))
+        gains.append(tuning.gain)
+        raw = 1.0 - tuning.criterion / tuning.single_criterion
+        assert tuning.gain < raw
+    assert np.mean(gains) < 0.05
+
+
 def test_layers_that_are_zero_at_the_single_lambda_come_back():
     """A layer of small coefficients on which much depends: its columns are weak, and all of them matter."""
     revived = 0

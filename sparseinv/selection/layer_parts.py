@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sparseinv.counted_operator import CountedOperator, OperatorFailure, Products
+from sparseinv.counted_operator import CountedOperator, OperatorFailure
 from sparseinv.operators.matrix import ldexp
 from sparseinv.penalties.base import Leveled
 from sparseinv.penalties.separable import L1
@@ -30,6 +30,7 @@ from sparseinv.threads import available_cores, single_threaded_blas
 Array = np.ndarray[Any, Any]
 
 _GRID_TOL = 1e-4  # of the misfit, on the path of the single lambda
+_PROBES = 3  # of Stein's estimate: the search follows the noise of a single one
 
 
 class Part:
@@ -129,20 +130,26 @@ class HeldOutError:
 
 
 class UnbiasedRisk:
-    """Grade predictions of all rows, from b and from b + eps d, by Stein's estimate over m, plus sigma^2."""
+    """Grade predictions of all rows, from b and from b + eps d_k, by Stein's estimate over m, plus sigma^2.
 
-    def __init__(self, b: Array, d: Array, eps: float, sigma: float) -> None:
-        self.b, self.d, self.count = b, d, b.size
-        # real: 2 sigma^2 df; complex: sigma^2 = E|e|^2 and d has unit variance in either part
-        self.weight = (1.0 if b.dtype.kind == "c" else 2.0) * sigma**2 / eps
-        self.words = "Stein's unbiased risk estimate with one probe"
+    The degrees of freedom are the mean over k of <d_k, A x(b + eps d_k) - A x(b)> / eps.
+    """
+
+    def __init__(self, b: Array, probes: list[Array], eps: float, sigma: float) -> None:
+        self.b, self.count = b, b.size
+        # per degree of freedom; complex: sigma^2 = E|e|^2, real degrees, d of unit variance in each part
+        self.price = (1.0 if b.dtype.kind == "c" else 2.0) * sigma**2
+        self.slopes = [self.price / eps / len(probes) / self.count * d for d in probes]
+        self.words = f"Stein's unbiased risk estimate with {len(probes)} probes"
 
     def grade(self, predictions: list[Array]) -> Grade:
         """Return the grade."""
         r = predictions[0] - self.b
-        slope = self.weight * self.d / self.count
-        rows = np.abs(r) ** 2 / self.count + (np.conj(slope) * (predictions[1] - predictions[0])).real
-        return Grade(float(rows.sum()), [2.0 * r / self.count - slope, slope], [rows])
+        rows = np.abs(r) ** 2 / self.count
+        for slope, moved in zip(self.slopes, predictions[1:], strict=True):
+            rows = rows + (np.conj(slope) * (moved - predictions[0])).real
+        first = 2.0 * r / self.count - np.sum(self.slopes, axis=0)
+        return Grade(float(rows.sum()), [first, *self.slopes], [rows])
 
 
 class Criterion:
@@ -250,7 +257,7 @@ def build(criterion: Any, task: Task) -> Criterion:
 
 
 def _risk(criterion: Any, task: Task) -> Criterion:
-    """Return Stein's estimate with one Monte-Carlo probe, the same for all lambdas."""
+    """Return Stein's estimate with Monte-Carlo probes, the same for all lambdas."""
     problem, exponent = task.problem, task.problem.units.b_exponent
     sigma = criterion.sigma
     if sigma is None:
@@ -259,17 +266,18 @@ def _risk(criterion: Any, task: Task) -> Criterion:
         assert sigma is not None
     sigma = math.ldexp(sigma, -exponent)
     rng = np.random.default_rng(getattr(criterion, "seed", 0))
-    d: Array = rng.standard_normal(problem.m)
-    if problem.dtype.kind == "c":
-        d = d + 1j * rng.standard_normal(problem.m)
     eps = 2.0 * sigma / problem.m**0.3
     own = 1.0 if task.penalty.lam is None else task.penalty.lam
-    moved = problem.with_data(ldexp(problem.b + eps * d, exponent), task.penalty.at(own).bind(problem.n))
-    parts = []
-    for at in (problem, moved):
-        at.operator.products = Products()
-        parts.append(Part(at, CountedOperator(task.operator), exponent))
-    return Criterion(parts, UnbiasedRisk(problem.b, d, eps, sigma), task)
+    bound = task.penalty.at(own).bind(problem.n)
+    probes, problems = [], [problem]
+    for _ in range(criterion.probes or _PROBES):
+        d: Array = rng.standard_normal(problem.m)
+        if problem.dtype.kind == "c":
+            d = d + 1j * rng.standard_normal(problem.m)
+        probes.append(d)
+        problems.append(problem.with_data(ldexp(problem.b + eps * d, exponent), bound))
+    parts = [Part(at, CountedOperator(task.operator), exponent) for at in problems]
+    return Criterion(parts, UnbiasedRisk(problem.b, probes, eps, sigma), task)
 
 
 def _refuse_failure(results: list[Result]) -> None:

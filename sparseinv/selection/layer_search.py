@@ -14,7 +14,7 @@ from sparseinv.penalties.group import Grouped
 from sparseinv.penalties.separable import L2
 from sparseinv.selection.layer_evidence import is_affordable, matched_levels, maximise_evidence
 from sparseinv.selection.layer_levels import Layers
-from sparseinv.selection.layer_parts import Criterion, Grade, HeldOutError
+from sparseinv.selection.layer_parts import Criterion, Grade, HeldOutError, UnbiasedRisk
 from sparseinv.solvers.auto import resolve
 from sparseinv.stopping import Stopping
 
@@ -304,9 +304,11 @@ def _corrected(
             return part.solve(layers, layers.logs(a + step), evaluator.follower(_TIGHT))
 
         return evaluator.judge.grade(evaluator.each(without)).per_row
-    # every part predicts all rows: one derivative per row
-    each = [(np.conj(v)[:, None] * J).real for J, v in zip(motions, grade.slopes, strict=True)]
-    per_row = np.sum(each, axis=0) / scale
-    whole = 2.0 * (motions[0].conj().T @ motions[0]).real / count / scale + ridge
-    excess = (per_row * np.linalg.lstsq(whole, per_row.T, rcond=1e-10)[0].T).sum(axis=1)
-    return [grade.per_row[0] + scale * excess]
+    bend = 2.0 * (motions[0].conj().T @ motions[0]).real / count / scale
+    inverse = np.linalg.pinv(bend + ridge, rcond=1e-10, hermitian=True)
+    if isinstance(evaluator.judge, UnbiasedRisk):
+        # lambdas that follow the data are degrees of freedom as well; the single one is one of them
+        freedom = max(float(np.sum(inverse * bend)) - 1.0, 0.0)
+        return [grade.per_row[0] + evaluator.judge.price * freedom / count**2]
+    per_row = (np.conj(grade.slopes[0])[:, None] * motions[0]).real / scale
+    return [grade.per_row[0] + scale * ((per_row @ inverse) * per_row).sum(axis=1)]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sparseinv import validation
+from sparseinv.counted_operator import Products
 from sparseinv.driver import run
 from sparseinv.intercept import Intercept
 from sparseinv.operators.adapt import system
@@ -133,7 +134,8 @@ def tune_lams(
         With ``groups=labels``: a layer per label (GroupL1: a block per label). A lam that is set is taken as
         relative factors; weights are respected.
     criterion : CrossValidation, HoldOut or SURE, optional
-        What is minimised; CrossValidation(5) by default, of which the folds are used.
+        What is minimised; CrossValidation(5) by default, of which the folds are used. SURE takes three probes
+        where it has none: exact degrees of freedom have no gradient.
     method : str
         "hypergradient": L-BFGS-B on the criterion. The others propose lambdas that the criterion only judges.
         "evidence": the most likely variances of a Gaussian model, exact for L2, matched by variance for the
@@ -169,8 +171,8 @@ def tune_lams(
     Notes
     -----
     The gain is corrected for the lambdas having been chosen on the same rows. With folds, those of fold f are
-    what one Newton step makes of them when f is left out, on which f is then predicted; elsewhere the
-    correction is of the same order, row by row. Lambdas whose gain is not above its standard error are not
+    what one Newton step makes of them when f is left out, on which f is then predicted; of rows held out the
+    same to second order; of a risk estimate the degrees of freedom of the lambdas are paid for. Lambdas whose gain is not above its standard error are not
     taken: ``fell_back``. More than one lambda per 20 rows rarely pays; ``rule`` says so.
 
     A layer whose coefficients are all zero has no gradient. It is restarted at 0.9 of the level from which on
@@ -232,6 +234,7 @@ def tune_lams(
         ridge = layers.size / max(problem.m, 1) if rho is None else rho
         found = _tune(task, layers, criterion, method, ridge, budget)
         at = at_level(problem, extended, found.lams)
+        at.operator.products = Products()  # what the search cost is told by n_evaluations
         solver, reason = resolve(at, "auto")
         left = max(began + seconds - time.perf_counter(), 0.0)
         result = run(
