@@ -312,6 +312,8 @@ def test_scaling_of_the_data_scales_the_lambdas():
     one, other = (si.tune_lams(A, s * b, si.L1(groups=labels)) for s in (1.0, 2.0**40))
     np.testing.assert_allclose(other.lams, 2.0**40 * one.lams, rtol=1e-9)
     assert other.gain == pytest.approx(one.gain, rel=1e-6)
+    extreme = si.tune_lams(2.0**300 * A, 2.0**300 * b, si.L1(groups=labels))
+    np.testing.assert_allclose(np.log2(extreme.lams), 600 + np.log2(one.lams), rtol=1e-12)
     threaded = si.tune_lams(A, b, si.L1(groups=labels), n_threads=2)
     np.testing.assert_allclose(threaded.lams, one.lams, rtol=1e-12)
 

@@ -200,13 +200,15 @@ def _evidence_logs(evaluator: Criterion, layers: Layers, limit: int = 200) -> Ar
     ridge = isinstance(layers.penalty, L2)
     strength = bound.level if grouped else (bound.l2 if ridge else bound.l1)
     moving = (strength > 0) & np.isfinite(strength)
-    weights = np.where(moving, strength, 1.0)
+    # squares of extreme levels would leave the range of floating point
+    unit = float(np.exp(np.log(strength[moving]).mean()))
+    weights = np.where(moving, strength / unit, 1.0)
     found = maximise_evidence(
         problem, np.where(moving, layers.index, -1), layers.own.size, weights if ridge else weights**2, limit
     )
     levels = matched_levels(found, bound, problem.dtype.kind == "c")
     with np.errstate(divide="ignore"):
-        return np.where(layers.free, np.clip(np.log(levels), layers.low, layers.high), 0.0)
+        return np.where(layers.free, np.clip(np.log(levels) - math.log(unit), layers.low, layers.high), 0.0)
 
 
 def by_rule(method: str, evaluator: Criterion, layers: Layers, baseline: Baseline) -> Proposal:

@@ -172,8 +172,9 @@ def tune_lams(
     -----
     The gain is corrected for the lambdas having been chosen on the same rows. With folds, those of fold f are
     what one Newton step makes of them when f is left out, on which f is then predicted; of rows held out the
-    same to second order; of a risk estimate the degrees of freedom of the lambdas are paid for. Lambdas whose gain is not above its standard error are not
-    taken: ``fell_back``. More than one lambda per 20 rows rarely pays; ``rule`` says so.
+    same to second order; of a risk estimate the degrees of freedom of the lambdas are paid for. Lambdas whose
+    gain is not above its standard error are not taken: ``fell_back``. More than one lambda per 20 rows rarely
+    pays; ``rule`` says so.
 
     A layer whose coefficients are all zero has no gradient. It is restarted at 0.9 of the level from which on
     it is zero, and the restart is kept where the criterion falls. log lam stays between that level for x = 0
