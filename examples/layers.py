@@ -66,9 +66,7 @@ def main(samples: int = 90, save: str | None = None) -> dict[str, float]:
         found = [int(np.count_nonzero(x[labels == k])) for k in (0, 1)]
         print(f"{name}: error of prediction {scores[name]:.1%}, weights changed per layer {found}")
     for k, name in enumerate(LAYERS):
-        print(
-            f"{name}: lam = {tuning.lams[k]:.3g}, {tuning.lams[k] / tuning.single_lam:.2f} of one for both"
-        )
+        print(f"{name}: lam = {tuning.lams[k]:.3g}, {tuning.lams[k] / tuning.single_lam:.2f} of one for both")
     print(f"expected gain {tuning.gain:.0%} +- {tuning.gain_error:.0%} of the error on rows left out")
     print(f"{tuning.result.status.name}, {tuning.result.certificate}")
     if save:

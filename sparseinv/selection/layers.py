@@ -66,6 +66,16 @@ class Tuning:
         How often the criterion was evaluated beside the path of the single lambda.
     seconds : float
         Wall time.
+
+    Examples
+    --------
+    >>> import numpy as np, sparseinv as si
+    >>> rng = np.random.default_rng(0)
+    >>> A = rng.standard_normal((60, 20))
+    >>> b = A[:, 0] + rng.standard_normal(60)
+    >>> tuning = si.tune_lams(A, b, si.L1(groups=np.arange(20) // 10), method="rms")
+    >>> tuning.lams.shape, tuning.result.success
+    ((2,), True)
     """
 
     lams: Array
