@@ -18,6 +18,7 @@ _HOME = {
     "theory_lam": "selection.theory",
     "estimate_sigma": "selection.noise",
     "select_lam": "selection.selector",
+    "tune_lams": "selection.layers",
     "CrossValidation": "selection.cross_validation",
     "Discrepancy": "selection.discrepancy",
     "SURE": "selection.criteria",
@@ -81,6 +82,7 @@ _HOME = {
     "Result": "result",
     "Selection": "result",
     "Status": "result",
+    "Tuning": "selection.layers",
     "Interrupted": "result",
     "Progress": "stopping",
 }
@@ -131,6 +133,8 @@ if TYPE_CHECKING:
     from sparseinv.selection.freedom import degrees_of_freedom as degrees_of_freedom
     from sparseinv.selection.hold_out import HoldOut as HoldOut
     from sparseinv.selection.hold_out import Stability as Stability
+    from sparseinv.selection.layers import Tuning as Tuning
+    from sparseinv.selection.layers import tune_lams as tune_lams
     from sparseinv.selection.noise import estimate_sigma as estimate_sigma
     from sparseinv.selection.rescaling import rescale_problem as rescale_problem
     from sparseinv.selection.rescaling import scale_penalty as scale_penalty

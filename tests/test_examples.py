@@ -66,8 +66,18 @@ def test_rescaling() -> None:
     assert seen["normalised"] < 1e-9
 
 
+def test_layers(tmp_path, capsys) -> None:
+    """A lambda per layer halves the error of one lambda."""
+    pytest.importorskip("matplotlib").use("Agg")
+    scores = load("layers").main(samples=60, save=str(tmp_path / "figures" / "layers.png"))
+    assert scores["one per layer"] < 0.8 * scores["one lambda"]
+    assert (tmp_path / "figures" / "layers.png").stat().st_size > 10_000
+    assert "CONVERGED" in capsys.readouterr().out
+
+
 def test_every_example_is_tested() -> None:
     assert set(NAMES) == {
+        "layers",
         "own_penalty",
         "rescaling",
         "same_in_cvxpy",

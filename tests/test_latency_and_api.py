@@ -37,6 +37,7 @@ PUBLIC = {
         "degrees_of_freedom",
         "estimate_sigma",
         "select_lam",
+        "tune_lams",
     ],
     "penalties": [
         "Penalty",
@@ -105,6 +106,7 @@ PUBLIC = {
         "Result",
         "Selection",
         "Status",
+        "Tuning",
     ],
     "version": ["__version__"],
 }
@@ -201,6 +203,7 @@ calls = {
     "select_lam": lambda: si.select_lam(A, b, si.L1(), si.CrossValidation(3), n_lams=3).lam > 0,
     "compare_selectors": lambda: len(si.compare_selectors(A, b, si.L1(), [si.GCV()], n_lams=3)) == 1,
     "degrees_of_freedom": lambda: si.degrees_of_freedom(A, b, si.L1(1.0), np.zeros(20)) == 0.0,
+    "tune_lams": lambda: si.tune_lams(A, b, si.L1(groups=np.arange(20) // 10)).lams.size == 2,
     "solve_many": lambda: si.solve_many(A, np.stack([b, -b], axis=1), si.L1(0.5)).success,
     "iterate": lambda: next(si.iterate(A, b, si.L1(0.5))).n_iter == 0,
     "certify": lambda: si.certify(A, b, si.L1(0.5), np.zeros(20)).value > 0,
