@@ -43,6 +43,11 @@ def absent(claim: str, asked: str) -> Claim:
     return Claim(claim, asked, "tune_lams is absent", None)
 
 
+def header(*names: str) -> list[str]:
+    """Return the first two lines of a table."""
+    return ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+
+
 def slope(x: Any, y: Any) -> float:
     """Return the slope of a line through the points."""
     return float(np.polyfit(np.asarray(x, float), np.asarray(y, float), 1)[0])

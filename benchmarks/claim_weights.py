@@ -67,7 +67,10 @@ def tuned(data: Layered, labels: Array, **options: Any) -> tuple[Any, Array]:
 def row_0a(small: bool) -> Claim:
     """Four lambdas, one, or one per coefficient."""
     claim = "would a different lambda per feature be better?"
-    asked = "4 layers: excess risk at least 25 % lower where they differ, at most 3 % off where they are alike; one per coefficient is worse"  # fmt: skip
+    asked = (
+        "4 layers: excess risk at least 25 % lower where they differ, at most 3 % off where they are alike; "
+        "one per coefficient is worse"
+    )
     if not hasattr(si, "tune_lams"):
         return absent(claim, asked)
     four: dict[str, list[float]] = {"different": [], "alike": []}
@@ -154,7 +157,8 @@ def row_0c(small: bool) -> Claim:
     return Claim(
         "one lambda per weight is one lambda after rescaling",
         "<= 1e-12; wrong exponent > 1e-2; L0 supports differ in >= 40 %; refused where false", reached,
-        max(right) <= 1e-12 and wrong > 1e-2 and by_lambda >= 0.4 * trials and by_length == 0 and all(refused),
+        max(right) <= 1e-12 and wrong > 1e-2 and by_lambda >= 0.4 * trials and not by_length
+        and all(refused),
         table,
     )  # fmt: skip
 
@@ -197,15 +201,15 @@ def row_0d(small: bool) -> Claim:
         found = [si.solve(M, b, si.L0(0.4), solver=si.BranchAndBound()).support for M in (A, A * d)]
         same += np.array_equal(*found)
         trials += 1
-    a, b_, *normal = (middle(values) for values in ratios.values())
+    l1, l2 = middle(ratios["L1"]), middle(ratios["L2"])
     off = max(abs(value - 1) for name in ratios if "normalised" in name for value in ratios[name])
     table = ["| | risk of the best lambda, over that for columns of length one |", "|---|---|"]
     table += [f"| {name} | {middle(values):.6f} |" for name, values in ratios.items()]
-    reached = f"L1 {a:.2f}, L2 {b_:.2f}; normalised off by {off:.1e}; L0 unchanged in {same} of {trials}"
+    reached = f"L1 {l1:.2f}, L2 {l2:.2f}; normalised off by {off:.1e}; L0 unchanged in {same} of {trials}"
     return Claim(
         "different feature scales make a shared lambda a problem",
         "risk ratio > 2 for L1, > 1 for L2; 1.000000 normalised; L0 needs nothing", reached,
-        a > 2 and b_ > 1 and off <= 1e-6 and same == trials, table,
+        l1 > 2 and l2 > 1 and off <= 1e-6 and same == trials, table,
     )  # fmt: skip
 
 
