@@ -221,14 +221,14 @@ def row_1f(small: bool) -> Claim:
     """The level of L1 against the number of coefficients."""
     rng = np.random.default_rng(0)
     m, k = (60, 2) if small else (200, 3)
-    counts = (50, 200) if small else (100, 1000, 10_000, 50_000)
-    seeds = 2 if small else 6
+    counts = (50, 200) if small else (100, 1000, 10_000, 100_000)
+    seeds = 2 if small else 20
     grid = np.geomspace(6.0, 0.8, 12 if small else 40)  # lam / (sigma sqrt(m))
     null, best, theory, seconds, spikes, size = [], [], [], 0.0, 0, 0
     for n in counts:
         risk, levels = np.zeros(grid.size), []
         for _ in range(seeds):
-            A = np.asfortranarray(rng.standard_normal((m, n)))
+            A = rng.standard_normal((n, m)).T
             x0 = np.zeros(n)
             x0[rng.permutation(n)[:k]] = rng.choice([-1.0, 1.0], k)
             noise = rng.standard_normal((m, 40))
@@ -244,7 +244,7 @@ def row_1f(small: bool) -> Claim:
         null.append(middle(levels))
         best.append(lowest(grid[::-1], risk[::-1]))
         theory.append(si.theory_lam(si.L1(), sigma=1.0, m=m, n=n) / np.sqrt(m))
-    a, c = slope(theory, null), slope(np.log(theory), np.log(best))
+    a, c = slope(theory, null), slope(theory, best)
     table = ["| n | sqrt(2 log n) | level of pure noise | best for prediction |", "|---|---|---|---|"]
     table += [
         f"| {n} | {t:.2f} | {u:.2f} | {v:.2f} |"
@@ -265,9 +265,9 @@ def row_1f(small: bool) -> Claim:
     )  # fmt: skip
     return Claim(
         "one lambda for tens of thousands of coefficients",
-        "level grows like sqrt(2 log n): slope within 10 %; n = 5e4 chosen in one path",
-        f"slope of the noise level {a:.3f}; of the best for prediction {c:.2f} (log-log)",
-        abs(a - 1) <= 0.1 and spikes == k, table, [panel],
+        "level grows like sqrt(2 log n): slope within 10 %; lam chosen in one path at n > 5e4",
+        f"slope of the noise level {a:.3f}, of the best for prediction {c:.3f}; {spikes} of {k} spikes found",
+        max(abs(a - 1), abs(c - 1)) <= 0.1 and spikes == k, table, [panel],
     )  # fmt: skip
 
 

@@ -87,6 +87,8 @@ def main(arguments: list[str] | None = None) -> int:
     out = options.out or (None if options.smoke else RESULTS / "lambda_claims.md")
     if options.report and out is None:
         parser.error("--report needs a file that was written: pass --out")
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
     about, records = ({}, {}) if out is None else read(out.with_suffix(".jsonl"))
     if not options.report:
         about = machine()
