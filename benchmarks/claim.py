@@ -75,6 +75,10 @@ def draw(panels: list[Panel], path: Path) -> None:
             ax.plot(x, y, "--" if name.endswith(":") else "o-", ms=3.5, lw=1.3, label=name.rstrip(":"))
         if "x" in panel.log:
             ax.set_xscale("log")
+            points = sorted({value for x, _ in panel.curves.values() for value in x})
+            if len(points) <= 8:  # few enough to be named; matplotlib's own minor labels run into each other
+                ax.set_xticks(points, labels=[f"{value:g}" for value in points])
+                ax.set_xticks([], minor=True)
         if "y" in panel.log:
             ax.set_yscale("log")
         ax.set_title(panel.title, fontsize=10)
