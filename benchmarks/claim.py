@@ -65,14 +65,19 @@ def middle(values: Any) -> float:
     return float(np.median(np.asarray(values, float)))
 
 
+def _style(name: str, points: int) -> str:
+    return "--" if name.endswith(":") else "o-" if points <= 20 else "-"
+
+
 def draw(panels: list[Panel], path: Path) -> None:
     """Draw the panels side by side into a file."""
     from sparseinv.plotting import figure
 
-    canvas, axes = figure(1, len(panels), size=(4.6 * len(panels), 3.6), squeeze=False)
+    wide = sum(4.6 if len(panel.curves) <= 5 else 7.0 for panel in panels)  # a long legend stands beside
+    canvas, axes = figure(1, len(panels), size=(wide, 3.6), squeeze=False)
     for panel, ax in zip(panels, axes[0], strict=True):
         for name, (x, y) in panel.curves.items():
-            ax.plot(x, y, "--" if name.endswith(":") else "o-", ms=3.5, lw=1.3, label=name.rstrip(":"))
+            ax.plot(x, y, _style(name, len(x)), ms=3.5, lw=1.3, label=name.rstrip(":"))
         if "x" in panel.log:
             ax.set_xscale("log")
             points = sorted({value for x, _ in panel.curves.values() for value in x})
@@ -85,5 +90,8 @@ def draw(panels: list[Panel], path: Path) -> None:
         ax.set_xlabel(panel.x_label)
         ax.set_ylabel(panel.y_label)
         ax.grid(alpha=0.3, which="both", lw=0.4)
-        ax.legend(fontsize=7.5)
+        if len(panel.curves) > 5:
+            ax.legend(fontsize=7.5, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        else:
+            ax.legend(fontsize=7.5)
     canvas.savefig(path, dpi=110)

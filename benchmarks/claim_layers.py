@@ -74,7 +74,11 @@ def row_1a(small: bool) -> Claim:
     table += ["", f"lam_g = sigma^2 p_g / norm_1(x_g), repeated, {end}"]
     a, b = values["`rms`, as proposed"]
     c, d = values["1 / Frobenius norm"]
-    reached = f"rms {a:.2f} and {b:.2f}; Frobenius {c:.2f} and {d:.2f}; collapse {collapsed}/{len(zero)}"
+    e, f = values["`rms`, taken only if it pays"]
+    reached = (
+        f"rms {a:.2f} and {b:.2f}, taken only if it pays {e:.2f} and {f:.2f}; "
+        f"Frobenius {c:.2f} and {d:.2f}; collapse {collapsed}/{len(zero)}"
+    )
     return Claim(claim, asked, reached, a <= 0.8 and b <= 1.05 and collapsed > 0, table)
 
 
