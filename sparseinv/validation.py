@@ -275,7 +275,9 @@ def count(value: Any, name: str, least: int = 0) -> int:
         number = _operator.index(value)
     except TypeError:
         raise TypeError(f"{name} is {value!r}, but a whole number is needed") from None
-    if number < least or isinstance(value, bool):
+    if isinstance(value, bool):
+        raise ValueError(f"{name} is {value}, no number, but a whole number >= {least} is needed")
+    if number < least:
         raise ValueError(f"{name} is {value!r}, but it must be a whole number >= {least}")
     return number
 

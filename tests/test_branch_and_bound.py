@@ -390,3 +390,70 @@ def test_what_it_cannot_treat_is_refused():
             si.BranchAndBound(**arguments)
     with pytest.raises(TypeError, match="incumbent is 3"):
         si.BranchAndBound(incumbent=3)
+
+
+@pytest.mark.parametrize("apart", [1e-5, 3e-6, 2e-6, 1e-6, 1e-7])
+@pytest.mark.parametrize("penalty", [si.L0(0.01), si.L0Ball(2)])
+def test_a_pair_that_is_almost_one_column_is_no_false_proof(apart, penalty):
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((20, 6))
+    A /= np.linalg.norm(A, axis=0)
+    z = rng.standard_normal(20)
+    z -= A @ np.linalg.lstsq(A, z, rcond=None)[0]
+    z /= np.linalg.norm(z)
+    A[:, 1] = A[:, 0] + apart * z
+    b = z + 0.1 * A[:, 3]
+    best = 0.5 * (0.1 * np.linalg.norm(A[:, 3] - A[:, 0] * (A[:, 0] @ A[:, 3]))) ** 2
+    best += 0.0 if isinstance(penalty, si.L0Ball) else 0.02
+    result = si.solve(A, b, penalty, solver=si.BranchAndBound())
+    assert result.certificate.bound <= best + 1e-8
+    assert result.success
+    assert set(result.support) == {0, 1}
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e6, 1e8, 1e9])
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_columns_far_from_zero_with_an_intercept(offset):
+    rng = np.random.default_rng(1)
+    A = rng.standard_normal((20, 6)) + offset
+    b = A[:, :2] @ [1.0, 1.0] - 2 * offset + 0.3 * rng.standard_normal(20) + 1
+    centred, target = A - A.mean(axis=0), b - b.mean()
+    best = enumerated(centred, target, np.full(6, 0.1), np.zeros(6))
+    result = si.solve(A, b, si.L0(0.1), solver=si.BranchAndBound(), intercept=True)
+    assert result.certificate.bound <= best + 1e-15 * offset * (b @ b)
+    if offset < 1e7:
+        assert result.success
+        assert abs(result.objective - best) <= 1e-7 * best
+
+
+def test_columns_that_free_ones_explain_stay_out():
+    rng = np.random.default_rng(2)
+    A = rng.standard_normal((15, 6))
+    A[:, 4], A[:, 5] = A[:, 0] - 2 * A[:, 1], A[:, 0] + 1e-5 * A[:, 3]
+    lam = np.array([0.0, 0.0, 0.2, 0.2, 0.2, 0.2])
+    b = rng.standard_normal(15) + A[:, 3]
+    result = si.solve(A, b, si.L0(lam), solver=si.BranchAndBound())
+    best = min(
+        0.5 * np.sum((b - A[:, S] @ np.linalg.lstsq(A[:, S], b, rcond=None)[0]) ** 2) + lam[S].sum()
+        for k in range(4)
+        for S in ([0, 1, *more] for more in itertools.combinations([2, 3, 5], k))
+    )
+    assert result.success
+    assert abs(result.objective - best) <= 1e-9 * best
+
+
+@pytest.mark.parametrize(
+    "incumbent", [si.IRL1(), si.IRLS(), si.OMP(), si.CoordinateDescent(), si.BranchAndBound(max_nodes=3)]
+)
+def test_any_solver_that_fits_finds_the_first_point(incumbent):
+    A, b, lam, l2 = problem_of(1)
+    result = si.solve(A, b, si.L0(lam, l2=l2), solver=si.BranchAndBound(incumbent=incumbent))
+    assert result.success
+    assert result.objective <= enumerated(A, b, lam, l2) * (1 + 1e-5)
+
+
+def test_a_first_solver_that_does_not_fit_is_refused():
+    A, b, lam, l2 = problem_of(1)
+    for incumbent, words in ((si.HTP(), "incumbent of BranchAndBound does not fit this problem: HTP"),):
+        with pytest.raises(ValueError, match=words):
+            si.solve(A, b, si.L0(lam, l2=l2), solver=si.BranchAndBound(incumbent=incumbent))

@@ -538,3 +538,40 @@ def test_thresholding_refuses_weights_and_batches_respect_them():
     assert (batch.x[3] != 0).all()
     assert not batch.x[4].any()
     assert (np.count_nonzero(batch.x, axis=0) == 4).all()
+
+
+@pytest.mark.parametrize("solver", [si.OMP(), si.OLS(), si.OLS(backward=True), si.OMP(beam=2)])
+@pytest.mark.parametrize("free", [np.zeros(3), np.array([1.0, 0.0, 0.0])])
+def test_free_columns_that_cannot_enter_give_no_room(solver, free):
+    A = np.c_[[1.0, 0.0, 0.0], free, np.eye(3)[:, 1:]]
+    weights = [1.0, 0.0, 1.0, 1.0] if not free.any() else [0.0, 0.0, 1.0, 1.0]
+    penalty = si.L0Ball(1, weights=weights)
+    result = si.solve(A, np.array([3.0, 2.0, 1.0]), penalty, solver=solver)
+    assert np.isfinite(result.objective)
+    assert np.count_nonzero(result.x[np.array(weights) > 0]) == 1
+    again = si.solve(A, np.array([3.0, 2.0, 1.0]), penalty, solver=solver, x0=np.array([1.0, 0.0, 2.0, 1.0]))
+    assert np.isfinite(again.objective)
+
+
+def test_a_free_column_of_the_wrong_sign_gives_no_room():
+    A, b = np.eye(4), np.array([-1.0, 3.0, 2.0, 1.0])
+    penalty = si.L0Ball(1, weights=[0.0, 1.0, 1.0, 1.0], nonnegative=True)
+    result = si.solve(A, b, penalty, solver=si.OMP())
+    np.testing.assert_array_equal(result.x, [0.0, 3.0, 0.0, 0.0])
+
+
+@pytest.mark.parametrize("offset", [0.0, 3.0, 100.0])
+@pytest.mark.parametrize("solver", [si.OMP(), si.OMP(beam=2), si.OLS()])
+def test_an_intercept_takes_offsets_out_of_the_comparison(solver, offset):
+    A = np.random.default_rng(0).standard_normal((30, 5))
+    A -= A.mean(axis=0)
+    result = si.solve(A + offset, 2 * A[:, 0], si.L0(2.0), solver=solver, intercept=True)
+    np.testing.assert_array_equal(result.support, [0])
+
+
+@pytest.mark.parametrize("solver", [si.OMP(), si.OLS(), si.BranchAndBound()])
+def test_levels_that_leave_no_choice_are_named(solver):
+    with pytest.raises(ValueError, match="all levels are 0 or inf"):
+        si.solve(np.eye(3), np.ones(3), si.L0([0.0, np.inf, 0.0]), solver=solver)
+    with pytest.raises(ValueError, match="beam is True, no number"):
+        si.OMP(beam=True)

@@ -18,7 +18,7 @@ from sparseinv.kernels.jit import kernel
 
 REDUCE = {"reassoc", "contract"}
 # why `explore` returns
-EMPTY, SPENT, ROWS, ROOM, SHAPE, WIDE = range(6)
+EMPTY, SPENT, ROWS, ROOM, SHAPE, WIDE, LEAF = range(7)
 _DIVE = 16  # of so many nodes one begins a dive
 _ROUNDS = 60  # enlargements of a working set
 _TUNED = 30  # of them after which the charge that stands for a limit on the non-zeros is adapted
@@ -30,7 +30,7 @@ _SHARE = 0.1  # of the distance to the incumbent: a relaxation solved that well 
 PRICE = 10.0  # multiplications of a shape, per cube of its coefficients
 _ENTER = 0.6  # of the largest excess lets a column enter, where many would
 _PART = 0.15  # of the work goes into shapes, at most
-_DEPENDENT = 1e-11  # share of its squared norm below which a column counts as explained by others
+_DEPENDENT = 1e-8  # share of a squared norm below which products of columns have too few digits for a refit
 
 
 @kernel()
@@ -80,7 +80,7 @@ def subtract(v, factor, row):
 
 @kernel(fastmath=REDUCE)
 def refit(index, size, rows, slot, c, l2, L, y):
-    """Fit the columns index[:size]; return half of what they explain, -1 where they are dependent."""
+    """Fit the columns index[:size]; return half of what they explain, -1 where products are too inexact."""
     total = 0.0
     for i in range(size):
         row = rows[slot[index[i]]]
@@ -538,7 +538,8 @@ def explore(data, shapes, store, work, counts, numbers, budget):
 
     EMPTY: no node is left. ROWS: the Gram rows work.wanted[:counts[WANTED]] are missing. ROOM: the store is
     full. WIDE: working sets are larger than the
-    scratch. SHAPE: node counts[NODE] has so few coefficients left that a shape of its own would pay.
+    scratch. SHAPE: node counts[NODE] has so few coefficients left that a shape of its own would pay. LEAF:
+    node counts[NODE], no longer open, has a support whose refit takes the columns themselves.
     """
     c, cost, l2, weight, rows, slot, scale, most, always = data
     forms, tops, usable, few, rank, shrunk = shapes
@@ -626,13 +627,17 @@ def explore(data, shapes, store, work, counts, numbers, budget):
             for i in range(w):
                 total += cost[W[i]]
             explained = refit(W, size, rows, slot, c, l2, L, y) if size <= y.size else -1.0
-            if explained >= 0.0:
-                exact = scale - explained + total
-                if exact < numbers[UPPER]:
-                    numbers[UPPER] = exact
-                    best[:size] = W[:size]
-                    counts[BEST] = size
-                shut(numbers, max(exact, lowest))
+            if explained < 0.0:
+                counts[NODE] = node
+                numbers[WORK] += spent
+                numbers[TOTAL] += spent
+                return LEAF
+            exact = scale - explained + total
+            if exact < numbers[UPPER]:
+                numbers[UPPER] = exact
+                best[:size] = W[:size]
+                counts[BEST] = size
+            shut(numbers, max(exact, lowest))
             continue
         closed = False
         charged = 0.0

@@ -191,8 +191,8 @@ def complete(solver: Solver, problem: Problem) -> Solver:
         solver = dataclasses.replace(solver, inner=_convex(problem))
     if isinstance(solver, WorkingSet) and solver.first_order is None and not problem.explicit:
         solver = dataclasses.replace(solver, first_order=BarzilaiBorwein())
-    if isinstance(solver, BranchAndBound) and solver.incumbent is None:
-        solver = dataclasses.replace(solver, incumbent=complete(LocalSearch(), problem))
+    if isinstance(solver, BranchAndBound):
+        solver = dataclasses.replace(solver, incumbent=complete(solver.incumbent or LocalSearch(), problem))
     if isinstance(solver, LocalSearch):
         solver = dataclasses.replace(solver, starts=_starts(solver, problem))
     if isinstance(solver, Portfolio) and isinstance(problem.penalty, (Separable, Ball)):

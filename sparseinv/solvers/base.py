@@ -115,6 +115,15 @@ def refuse(solver: Solver, reason: str, alternatives: str) -> ValueError:
     return ValueError(f"{type(solver).__name__} {reason}; use {alternatives} or solver='auto'")
 
 
+def refuse_convex(solver: Solver, penalty: Any) -> ValueError:
+    """Return the error for a convex penalty where supports are to be chosen."""
+    there = ~penalty.excluded
+    if not penalty.l1[there].any() and not penalty.l2[there].any():
+        name = type(solver).__name__
+        return ValueError(f"{name} has nothing to choose, as all levels are 0 or inf; use solver='auto'")
+    return refuse(solver, "needs an L0 penalty or L0Ball", "WorkingSet, IRLS, FISTA")
+
+
 def cost_of_pass(problem: Problem) -> float:
     """Return about how many multiplications a product with A takes (explicit matrices)."""
     dense, data, _, _ = problem.layout

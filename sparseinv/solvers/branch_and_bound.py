@@ -14,8 +14,8 @@ from sparseinv.certificate import Kind
 from sparseinv.penalties.balls import Ball
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
-from sparseinv.solvers.base import Outcome, Solver, State, refuse, start_point
-from sparseinv.solvers.branch_tree import BranchTree
+from sparseinv.solvers.base import Outcome, Solver, State, refuse, refuse_convex, start_point
+from sparseinv.solvers.branch_tree import BranchTree, refitted
 from sparseinv.stopping import Budget
 
 Array = np.ndarray[Any, Any]
@@ -66,8 +66,8 @@ class BranchAndBound(Solver):
     root; a node with few coefficients left shares out the curvature of H itself, as much as H - diag(d) >= 0
     allows, and takes M_j from the distance that least squares leaves to the incumbent. With d_j = 0 and no
     M_j a relaxation proves nothing: with l2 = 0 and more columns than rows a proof takes either big_m or a
-    tree that excludes columns until few enough are left. Columns of which others leave less than 1e-11 of the
-    squared norm count as dependent. Nodes are taken by lowest bound, every 16th begins a dive.
+    tree that excludes columns until few enough are left. A support with a column of which others leave less
+    than 1e-8 of the squared norm is fitted by QR. Nodes are taken by lowest bound, every 16th begins a dive.
 
     Cost of a node: the Gram rows of its support times n. Storage: n^2 numbers for n <= 3000, rows on demand
     beyond; about 1 KB a node.
@@ -114,7 +114,7 @@ class BranchAndBound(Solver):
         if not isinstance(penalty, (Separable, Ball)):
             raise refuse(self, f"does not treat {type(penalty).__name__}", "FISTA, ISTA")
         if isinstance(penalty, Separable) and penalty.convex:
-            raise refuse(self, "needs an L0 penalty or L0Ball", "WorkingSet, IRLS, FISTA")
+            raise refuse_convex(self, penalty)
         if isinstance(penalty, Separable) and (penalty.l1[~penalty.excluded] > 0).any():
             raise refuse(self, "does not treat levels of |x|", "IRL1, IRLS, CoordinateDescent")
         if isinstance(penalty, Ball) and (problem.unpenalised.size or penalty.excluded.any()):
@@ -127,6 +127,11 @@ class BranchAndBound(Solver):
             raise refuse(self, "needs real data", others)
         if self.big_m is not None and np.size(self.big_m) not in (1, problem.n):
             raise ValueError(f"big_m has {np.size(self.big_m)} values, but 1 or {problem.n} are needed")
+        if self.incumbent is not None:
+            try:
+                self.incumbent.check(problem)
+            except ValueError as error:
+                raise ValueError(f"incumbent of BranchAndBound does not fit this problem: {error}") from None
 
     def start(self, problem: Problem, x0: Array | None) -> BranchAndBoundState:
         """Return the state with x0, by default zero, as the first point."""
@@ -157,7 +162,7 @@ class BranchAndBound(Solver):
         empty = tree.explore(state.value, slack, _WORK, self.max_nodes)
         support = tree.incumbent()
         if support is not None:
-            self._offer(problem, state, _refitted(problem, support))
+            self._offer(problem, state, refitted(problem, support)[0])
             empty = False
         state.n_iter = tree.done
         state.lower_bound = tree.lower
@@ -180,19 +185,6 @@ class BranchAndBound(Solver):
     @staticmethod
     def _value(problem: Problem, x: Array) -> float:
         return problem.objective(x, problem.residual(x))
-
-
-def _refitted(problem: Problem, support: Array) -> Array:
-    """Return the minimiser on a support, refined once with its own residual."""
-    ridge = problem.penalty.l2[support] if isinstance(problem.penalty, Separable) else np.zeros(support.size)
-    columns = np.vstack([problem.operator.columns(support), np.diag(np.sqrt(ridge))])
-    target = np.concatenate([problem.b, np.zeros(support.size)])
-    q, upper = np.linalg.qr(columns)
-    fitted = np.linalg.lstsq(upper, q.T @ target, rcond=None)[0]
-    fitted = fitted + np.linalg.lstsq(upper, q.T @ (target - columns @ fitted), rcond=None)[0]
-    x = np.zeros(problem.n)
-    x[support] = fitted
-    return x
 
 
 def support_bound(

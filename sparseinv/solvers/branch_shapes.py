@@ -8,6 +8,7 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
+_LIMIT = 1e8  # of the inverse of H at equal norms, beyond which bounds would lose too many digits
 _MARGIN = 1e-9  # what is taken off the diagonal and added to the sizes, against rounding
 _STEPS = 30  # of Newton's method
 _LAST = 1e-3  # weight of the barrier at the end
@@ -42,6 +43,8 @@ def shape(H: Array, c: Array, scale: float, lam: Array, inside: Array, upper: fl
     upper : float
         The objective of the incumbent.
     """
+    if not (np.diag(H) > 0.0).all():
+        return None
     size = np.sqrt(np.diag(H))
     normed = H / np.outer(size, size)
     try:
@@ -50,7 +53,7 @@ def shape(H: Array, c: Array, scale: float, lam: Array, inside: Array, upper: fl
         return None
     inverse = np.linalg.inv(factor)
     inverse = inverse.T @ inverse
-    if not inverse.diagonal().max(initial=0.0) < 1e10:
+    if not inverse.diagonal().max(initial=0.0) < _LIMIT:
         return None
     t = inverse @ (c / size)
     t += inverse @ (c / size - normed @ t)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sparseinv.penalties.balls import Ball
+from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
 from sparseinv.solvers.branch_shapes import shape
 
@@ -18,6 +19,9 @@ _WIDTH = 128  # working set that scratch is laid out for at first
 _ROWS = 1024  # of them that memory is laid out for at first
 _TOGETHER = 24  # rows formed at once, at least: one costs a pass over A, and so do several
 _ASK = 64  # rows asked for at once
+_BLOCK = 256  # columns that unpenalised ones are taken out of at once
+_WITHIN = 1e-12  # a column this much longer than what unpenalised ones leave of it lies in their span
+_ROUNDING = 16.0 * float(np.finfo(float).eps)  # of a column, what taking another out of it may be off by
 _FEW = 400  # coefficients of a node up to which it may have a shape of its own
 _RANK = 0.5  # the same in relation to the rows of A
 _SHRUNK = 0.7  # share of the coefficients of the last shape from which on it gets one
@@ -26,8 +30,8 @@ _SHRUNK = 0.7  # share of the coefficients of the last shape from which on it ge
 class BranchTree:
     """Hold the open nodes of one problem and treat them, in working units.
 
-    Unpenalised coefficients are eliminated: what is left is a problem in the Schur complement of their Gram
-    matrix. Excluded and empty columns are left out.
+    Unpenalised coefficients are eliminated: what is left is a problem in what their span leaves of the
+    columns, whose rounding errors the bound allows for. Excluded and empty columns are left out.
     """
 
     def __init__(self, problem: Problem, upper: float, big_m: Array | None, slack: float) -> None:
@@ -41,55 +45,85 @@ class BranchTree:
         self.index = np.flatnonzero(there if ball else there & (lam > 0.0))
         self.always = np.empty(0, dtype=np.int64) if ball else np.flatnonzero(there & (lam == 0.0))
         self.lam, self.l2 = lam[self.index].copy(), l2[self.index].copy()
-        self.n = self.index.size
-        self.c = problem.gradient(problem.b)[self.index]
-        self.scale = problem.scale
-        self._image: tuple[Array, Array] | None = None
+        self.scale, self.rounding = problem.scale, 0.0
+        self._basis: tuple[Array, Array] | None = None
+        b = problem.b
         if self.always.size:
-            self._eliminate(l2[self.always])
+            b = self._eliminate(l2[self.always])
+            self.lam, self.l2 = lam[self.index].copy(), l2[self.index].copy()
+        self.n = self.index.size
+        self.c = problem.gradient(b)[self.index]
         self._rows()
         self._allocate(upper, big_m, slack)
 
-    def _eliminate(self, l2: Array) -> None:
-        """Take the unpenalised coefficients out of c and the scale."""
-        problem = self.problem
-        Z = problem.operator.columns(self.always)
-        H = Z.T @ Z + np.diag(l2)
-        values, vectors = np.linalg.eigh(H)
-        kept = values > 1e-13 * max(values[-1], 0.0)
-        root = vectors[:, kept] / np.sqrt(values[kept])
-        image = np.asarray(problem.operator.rmatmat(np.asfortranarray(Z @ root)))
-        at = root.T @ (Z.T @ problem.b)
-        self._image = (root, image[self.index])
-        self.c = self.c - self._image[1] @ at
-        self.scale = self.scale - 0.5 * float(at @ at)
+    def _eliminate(self, l2: Array) -> Array:
+        """Take the unpenalised columns out; return what they leave of b. l2_j > 0 is one more row of A."""
+        from scipy.linalg import qr
+
+        problem, ridged = self.problem, np.flatnonzero(l2 > 0.0)
+        below = np.zeros((ridged.size, self.always.size))
+        below[np.arange(ridged.size), ridged] = np.sqrt(l2[ridged])
+        Z = np.vstack([problem.operator.columns(self.always), below])
+        q, upper, _ = qr(Z / np.linalg.norm(Z, axis=0), mode="economic", pivoting=True)
+        diagonal = np.abs(np.diag(upper))
+        q = q[:, diagonal > 1e-13 * max(Z.shape) * diagonal[0]]
+        self._basis = (q[: problem.m], q[problem.m :])
+        squares = [
+            (top**2).sum(axis=0) + (bottom**2).sum(axis=0)
+            for low in range(0, self.index.size, _BLOCK)
+            for top, bottom in [self._reduced(problem.operator.columns(self.index[low : low + _BLOCK]))]
+        ]
+        left = np.sqrt(np.concatenate([np.empty(0), *squares]))
+        norms = problem.column_norms[self.index]
+        there = left > _WITHIN * norms
+        self.index, self._left = self.index[there], left[there]
+        top, bottom = self._reduced(problem.b[:, None])
+        self.scale = 0.5 * (float((top**2).sum()) + float((bottom**2).sum()))
+        longer = float((norms[there] / self._left).max(initial=1.0))
+        self.rounding = _ROUNDING * (longer * self.scale + np.sqrt(problem.scale * self.scale))
+        return np.ascontiguousarray(top[:, 0])
+
+    def _reduced(self, columns: Array) -> tuple[Array, Array]:
+        """Return what the span of the unpenalised columns leaves: in the rows of A, and in those for l2."""
+        assert self._basis is not None
+        q, below = self._basis
+        top, bottom = np.array(columns), np.zeros((below.shape[0], columns.shape[1]))
+        for _ in range(2):
+            at = q.T @ top + below.T @ bottom
+            top -= q @ at
+            bottom -= below @ at
+        return top, bottom
 
     def _gram_rows(self, j: Array) -> Array:
         """Return the rows j of the Gram matrix of what unpenalised coefficients leave of the columns."""
         operator = self.problem.operator
-        columns = np.asfortranarray(operator.columns(self.index[j]))
-        products = np.asarray(operator.rmatmat(columns))
-        rows = (products if self.n == products.shape[0] else products[self.index]).T
-        if self._image is not None:
-            rows = rows - self._image[1][j] @ self._image[1].T
-        return rows
+        columns = operator.columns(self.index[j])
+        if self._basis is not None:
+            columns = self._reduced(columns)[0]
+        products = np.asarray(operator.rmatmat(np.asfortranarray(columns)))
+        return (products if self.n == products.shape[0] else products[self.index]).T
 
     def _rows(self) -> None:
         n, operator = self.n, self.problem.operator
         self.slot = np.full(n, -1, dtype=np.int64)
         self.whole = n <= _WHOLE
         if self.whole:
-            self.rows = np.ascontiguousarray(operator.inner.gram(self.index))  # type: ignore[attr-defined]
-            operator.charge(adjoint=n)
-            if self._image is not None:
-                self.rows -= self._image[1] @ self._image[1].T
+            if self._basis is None:
+                gram = operator.inner.gram(self.index)  # type: ignore[attr-defined]
+                self.rows = np.ascontiguousarray(gram)
+                operator.charge(adjoint=n)
+            else:
+                self.rows = np.empty((n, n))
+                for low in range(0, n, _BLOCK):
+                    j = np.arange(low, min(low + _BLOCK, n))
+                    self.rows[j] = self._gram_rows(j)
+                self.rows = 0.5 * (self.rows + self.rows.T)
             self.slot[:] = np.arange(n)
             squares = self.rows.diagonal().copy()
         else:
             self.rows = np.empty((min(_ROWS, n), n))
-            squares = self.problem.column_norms[self.index] ** 2
-            if self._image is not None:
-                squares = squares - (self._image[1] ** 2).sum(axis=1)
+            norms = self.problem.column_norms[self.index] if self._basis is None else self._left
+            squares = norms**2
         self.squares = np.maximum(squares, 0.0)
         self._filled = n if self.whole else 0
 
@@ -147,7 +181,7 @@ class BranchTree:
             lowest = min(lowest, float(self.keys[self.heap[0]]))
         if counts[branch.DIVING] >= 0:
             lowest = min(lowest, float(self.keys[counts[branch.DIVING]]))
-        return lowest
+        return lowest - self.rounding
 
     @property
     def done(self) -> int:
@@ -165,6 +199,7 @@ class BranchTree:
         from sparseinv.kernels import branch
 
         numbers, counts = self.numbers, self.counts
+        slack = max(slack - self.rounding, 0.5 * slack)
         numbers[branch.UPPER], numbers[branch.SLACK], numbers[branch.WORK] = upper, slack, 0.0
         counts[branch.LIMIT] = limit
         while True:
@@ -176,6 +211,8 @@ class BranchTree:
             store = (self.nodes, self.keys, self.charges, self.heap, self.fixes, self.kept, self.values)
             left = work - numbers[branch.WORK]
             why = branch.explore(data, shapes, store, self.work, counts, numbers, left)
+            if why == branch.LEAF:
+                self._leaf(int(counts[branch.NODE]))
             if why in (branch.EMPTY, branch.SPENT) or counts[branch.BEST]:
                 return bool(why == branch.EMPTY)
             if why == branch.ROWS:
@@ -250,10 +287,11 @@ class BranchTree:
         K, inside = self.members(node)
         if self.whole:
             H = self.rows[np.ix_(K, K)]
+        elif self._basis is not None:
+            top, bottom = self._reduced(self.problem.operator.columns(self.index[K]))
+            H = top.T @ top + bottom.T @ bottom
         else:
             H = np.asarray(self.problem.operator.inner.gram(self.index[K]))  # type: ignore[attr-defined]
-            if self._image is not None:
-                H = H - self._image[1][K] @ self._image[1][K].T
         H[np.arange(K.size), np.arange(K.size)] += self.l2[K]
         found = shape(H, self.c[K], self.scale, self.lam[K], inside, float(self.numbers[branch.UPPER]))
         if found is not None:
@@ -267,6 +305,25 @@ class BranchTree:
             self.usable = np.append(self.usable, bool(((d[K] > 0.0) | (top[K] < np.inf)).all()))
         self.counts[branch.DIVING] = node
 
+    def _leaf(self, node: int) -> None:
+        """Close a node that leaves one support, by a fit where products are too inexact."""
+        from sparseinv.kernels import branch
+
+        K, inside = self.members(node)
+        own = K[inside]
+        support = np.sort(np.concatenate([self.index[own], self.always]))
+        _, value = refitted(self.problem, support)
+        value += float(self.lam[own].sum())
+        numbers = self.numbers
+        numbers[branch.WORK] += 4.0 * self.problem.m * support.size**2
+        numbers[branch.CLOSED] = min(numbers[branch.CLOSED], max(value, float(self.keys[node])))
+        if value < numbers[branch.UPPER]:
+            while self.best.size < own.size:
+                self._widen()
+            numbers[branch.UPPER] = value
+            self.best[: own.size] = own
+            self.counts[branch.BEST] = own.size
+
     def incumbent(self) -> Array | None:
         """Return the support of a better incumbent that was found since the last call, columns of A."""
         from sparseinv.kernels import branch
@@ -276,3 +333,21 @@ class BranchTree:
             return None
         self.counts[branch.BEST] = 0
         return np.sort(np.concatenate([self.index[self.best[:size]], self.always]))
+
+
+def refitted(problem: Problem, support: Array) -> tuple[Array, float]:
+    """Return the minimiser on a support, refined once with its own residual, and its value without lam."""
+    ridge = problem.penalty.l2[support] if isinstance(problem.penalty, Separable) else np.zeros(support.size)
+    columns = np.vstack([problem.operator.columns(support), np.diag(np.sqrt(ridge))])
+    target = np.concatenate([problem.b, np.zeros(support.size)])
+    # at equal norms, so that only what depends on others counts as dependent
+    norms = np.linalg.norm(columns, axis=0)
+    norms[norms == 0.0] = 1.0
+    columns = columns / norms
+    q, upper = np.linalg.qr(columns)
+    fitted = np.linalg.lstsq(upper, q.T @ target, rcond=None)[0]
+    fitted = fitted + np.linalg.lstsq(upper, q.T @ (target - columns @ fitted), rcond=None)[0]
+    left = target - columns @ fitted
+    x = np.zeros(problem.n)
+    x[support] = fitted / norms
+    return x, 0.5 * float(left @ left)

@@ -12,7 +12,7 @@ from sparseinv import validation
 from sparseinv.certificate import Kind
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
-from sparseinv.solvers.base import Outcome, Solver, State, cost_of_pass, refuse, start_point
+from sparseinv.solvers.base import Outcome, Solver, State, cost_of_pass, refuse, refuse_convex, start_point
 from sparseinv.solvers.nonnegative_support import NonnegativeSupport
 from sparseinv.solvers.support_qr import SupportQR
 from sparseinv.stopping import Budget
@@ -58,7 +58,7 @@ class _Greedy(Solver):
         if not isinstance(penalty, Separable):
             raise refuse(self, f"does not treat {type(penalty).__name__}", "FISTA, ISTA")
         if penalty.convex:
-            raise refuse(self, "needs an L0 penalty or L0Ball", "WorkingSet, IRLS, FISTA")
+            raise refuse_convex(self, penalty)
         if (penalty.l1[~penalty.excluded] > 0).any():
             raise refuse(self, "does not treat levels of |x|", "IRL1, IRLS, CoordinateDescent")
 
@@ -68,7 +68,7 @@ class _Greedy(Solver):
         given = np.flatnonzero(x)
         if given.size:
             given = given[np.argsort(-np.abs(x[given]) * problem.column_norms[given], kind="stable")]
-        return self._begin(problem, [int(j) for j in [*problem.unpenalised, *given]])
+        return self._begin(problem, [int(j) for j in given])
 
     def _begin(self, problem: Problem, support: list[int]) -> GreedyState:
         """Return the state with a support, of which columns that depend on earlier ones are left out."""
@@ -79,8 +79,9 @@ class _Greedy(Solver):
             fit = NonnegativeSupport(problem, ridge, most)
         else:
             fit = SupportQR(problem, ridge, most, ahead=self.beam == 1)
-        for j in support:
-            if fit.k < fit.most and not fit.inside[j]:
+        free = [int(j) for j in problem.unpenalised]
+        for j in [*free, *(j for j in support if j not in set(free))]:
+            if not fit.inside[j] and (fit.k < _room(problem, fit) or j in free):
                 fit.add(j)
         state = GreedyState(fit.x, fits=[fit], cost=cost, ridge=ridge, lowest={fit.k: fit.value})
         state.settled = False
@@ -90,7 +91,8 @@ class _Greedy(Solver):
         """Go on from the support reached; begin with its first columns where fewer are allowed."""
         cost, ridge, most = _charges(problem)
         fit = state.fits[0]
-        if not isinstance(fit, SupportQR) or fit.k > most or not np.array_equal(ridge, state.ridge):
+        fits = isinstance(fit, SupportQR) and fit.k <= min(most, _room(problem, fit))
+        if not fits or not np.array_equal(ridge, state.ridge):
             return self._begin(problem, fit.support[:most])
         for each in state.fits:
             each.allow(problem, most)
@@ -124,7 +126,7 @@ class _Greedy(Solver):
 
     def _may_grow(self, problem: Problem, fit: Any) -> bool:
         reached = fit.size <= self.residual * math.sqrt(2.0 * problem.scale)
-        return not (fit.k >= fit.most or fit.exact or reached)
+        return not (fit.k >= _room(problem, fit) or fit.exact or reached)
 
     def _extend(self, problem: Problem, fit: Any, scores: Array, count: int) -> bool:
         """Let in the columns of highest score, at most count."""
@@ -136,7 +138,7 @@ class _Greedy(Solver):
             best = best[np.argsort(-scores[best], kind="stable")]
         best = best[scores[best] > _NOTHING * problem.scale]
         for j in best:
-            if fit.k < fit.most:
+            if fit.k < _room(problem, fit):
                 fit.add(int(j), scores)
         return bool(best.size)
 
@@ -176,12 +178,20 @@ class _Greedy(Solver):
 
 
 def _charges(problem: Problem) -> tuple[Array, Array, int]:
-    """Return (charge per non-zero, levels of |x|^2 / 2, largest support) of an L0 penalty or a ball."""
+    """Return (charge per non-zero, levels of |x|^2 / 2, largest support if all free columns enter)."""
     penalty, none = problem.penalty, np.zeros(problem.n)
     if hasattr(penalty, "k"):
         return np.where(penalty.excluded, np.inf, 0.0), none, penalty.k + problem.unpenalised.size
     cost = np.where(penalty.excluded, np.inf, penalty.l0)
     return cost, np.where(penalty.excluded, 0.0, penalty.l2), problem.n
+
+
+def _room(problem: Problem, fit: Any) -> int:
+    """Return the largest support beside the free columns that did enter: dependent ones give no room."""
+    free = problem.unpenalised
+    if free.size == 0 or not hasattr(problem.penalty, "k"):
+        return int(fit.most)
+    return min(int(fit.most), problem.penalty.k + int(np.isin(free, fit.support).sum()))
 
 
 @dataclass(frozen=True, repr=False)
@@ -203,11 +213,12 @@ class OMP(_Greedy):
 
     Notes
     -----
-    Columns are compared at equal norms; columns of zeros, and those that the support explains (but for
-    1e-10 of their squared norm), never enter, so that no refit is singular. lam_j = 0 enters first, lam_j =
-    inf never. A column costs one product with A^H and O(k m); where A is large and in memory most columns
-    cost none, because products are formed for sixteen promising columns in one pass over A. With a
-    matrix-free A a column is one more product, and so are the n column norms without closed form.
+    Columns are compared at equal norms, beside free ones (lam_j = 0, entered first) at equal norms of what
+    these leave of them; columns of zeros, and those that the support explains (but for 1e-10 of their squared
+    norm), never enter, so that no refit is singular; nor does lam_j = inf. A column costs one product with
+    A^H and O(k m); where A is large and in memory most columns cost none, because products are formed for
+    sixteen promising columns in one pass over A. With a matrix-free A a column is one more product, and so
+    are the n column norms without closed form.
     Storage: k (m + n) numbers at most. ``nonnegative=True`` refits by nonnegative least squares.
 
     The method promises no minimum: what it ends with is judged by the best single addition, removal or
@@ -255,8 +266,12 @@ class OMP(_Greedy):
         return self._extend(problem, fit, self._scores(fit, state.cost), self.atoms_per_step)
 
     def _scores(self, fit: Any, cost: Array) -> Array:
-        usable = fit.usable()
-        return np.where(usable, 0.5 * fit.pull / np.where(usable, fit.squares, 1.0) - cost, -np.inf)
+        usable, squares = fit.usable(), fit.squares
+        if fit.problem.unpenalised.size and isinstance(fit, SupportQR):
+            # what free columns explain of a column is no part of it
+            squares = fit.problem.reduced_norms**2 + (0.0 if fit.root is None else fit.root**2)
+            usable &= squares > 0.0
+        return np.where(usable, 0.5 * fit.pull / np.where(usable, squares, 1.0) - cost, -np.inf)
 
 
 @dataclass(frozen=True, repr=False)
@@ -326,7 +341,7 @@ class OLS(_Greedy):
         least = _BETTER * problem.scale
         if hasattr(problem.penalty, "k"):
             if fit.k > 1:
-                losses = fit.losses()
+                losses = np.where(np.isin(fit.support, problem.unpenalised), np.inf, fit.losses())
                 place = int(np.argmin(losses))
                 if fit.value + losses[place] < state.lowest.get(fit.k - 1, np.inf) - least:
                     fit.remove(place)
