@@ -365,6 +365,14 @@ class SupportMoves:
 
 
 def largest_support(problem: Problem, ridge: Array) -> int:
-    """Return how many columns fit into memory, and can be fitted by the rows there are."""
-    rows = problem.n if ridge.size and ridge.all() else min(problem.m, problem.n)
-    return int(min(rows, _BYTES // (problem.dtype.itemsize * max(problem.n, 1))))
+    """Return how many columns fit into memory, and can be independent: with a ridge any, else one per row."""
+    usable = ~np.asarray(problem.penalty.excluded)
+    ridged = int(np.count_nonzero(usable & (ridge > 0.0)))
+    bare = int(np.count_nonzero(usable)) - ridged
+    most = ridged + min(problem.m, bare)
+    return min(most, places(problem))
+
+
+def places(problem: Problem) -> int:
+    """Return how many columns fit into memory."""
+    return int(_BYTES // (problem.dtype.itemsize * max(problem.n, 1)))

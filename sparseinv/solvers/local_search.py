@@ -123,7 +123,8 @@ class LocalSearch(Solver):
             validation.count(self.restarts, "restarts")
         validation.count(self.seed, "seed")
         if self.starts is not None:
-            given = (self.starts,) if isinstance(self.starts, Solver) else tuple(self.starts)
+            given: Any = self.starts
+            given = (given,) if isinstance(given, Solver) else tuple(given) if np.iterable(given) else (None,)
             if not all(isinstance(solver, Solver) for solver in given):
                 raise TypeError(f"starts is {self.starts!r}, but solvers such as (IRL1(), IRLS()) are needed")
             object.__setattr__(self, "starts", given)
@@ -163,6 +164,7 @@ class LocalSearch(Solver):
         while state.work < most and state.n_iter < last:
             state.n_iter += 1
             if state.support is not None and budget.seconds < _LAST:
+                state.note = "The time limit ended LocalSearch before all its starts were tried."
                 return self._end(state)
             if state.inner is not None:
                 if self._step_inner(problem, state, budget):
