@@ -31,9 +31,9 @@ class SignedMoves(SupportMoves):
         self.l1 = np.zeros(problem.n)
         if not hasattr(penalty, "k"):
             self.l1 = np.where(penalty.excluded, 0.0, penalty.l1)
-        self.tol = _NEGLIGIBLE * float(np.sqrt(2.0 * problem.scale))
         self._room: tuple[Any, ...] = ()
         super().__init__(problem)
+        self.tol = _NEGLIGIBLE * float(np.sqrt(2.0 * self.scale))
         self._stays[:] = False  # a sign may put any coefficient to zero
 
     def best(self) -> Move:
@@ -43,7 +43,7 @@ class SignedMoves(SupportMoves):
         room = self.room
         if room < 0:
             return self._cheapest_removal()
-        k, least = self.k, ROUNDING * self.problem.scale
+        k, least = self.k, ROUNDING * self.scale
         signed = (self.l1, self.nonnegative)
         most = np.empty(self.problem.n)
         grown = room if k < self.largest else 0

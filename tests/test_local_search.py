@@ -568,3 +568,19 @@ def test_the_halves_of_an_intercept_leave_a_full_support_its_rows(seed):
     result = si.solve(A, b, si.L0(1e-4, nonnegative=True), solver=si.LocalSearch(), intercept=True)
     best = best_support(ones, b, lam, np.zeros(8), np.zeros(8), True)
     assert result.objective <= best * (1 + 1e-6) + 1e-9
+
+
+@pytest.mark.parametrize("offset", [1e3, 3e5, 1e7])
+@pytest.mark.parametrize("seed", [1, 4, 12, 13])
+def test_columns_far_from_the_origin_are_judged_beside_the_intercept(seed, offset):
+    rng = np.random.default_rng(seed)
+    centred = rng.standard_normal((30, 5)) * (0.01 if seed % 2 else 1.0)
+    b = centred @ [1.0, 0.0, -2.0, 0.0, 0.0] * (100 if seed % 2 else 1) + 0.1 * rng.standard_normal(30) + 3
+    A = centred + offset
+    B = A - A.mean(axis=0)
+    best = enumerated(B, b - b.mean(), np.full(5, 0.1))[1]
+    search = si.LocalSearch(starts=())
+    result = si.solve(A, b, si.L0(0.1), solver=search, intercept=True)
+    assert result.success
+    assert result.n_iter < 200
+    assert tuple(result.support) == best
