@@ -175,7 +175,7 @@ def judges(problem: Problem, x: Array) -> bool:
     if not treats(problem):
         return False
     # a support that rows alone limit is complete: what more could come in is explained already
-    most, usable = places(problem), np.count_nonzero(~np.asarray(problem.penalty.excluded))
+    most, usable = places(problem), int(np.count_nonzero(~np.asarray(problem.penalty.excluded)))
     return usable <= most or int(np.count_nonzero(x)) < max(most, 1)
 
 

@@ -228,6 +228,7 @@ class SupportMoves:
         if self.free.size:
             x[self.free] = 0.0
             _, columns, norms = self.problem._basis
+            assert columns is not None
             fitted = np.linalg.lstsq(columns, -self.problem.residual(x), rcond=None)[0]
             x[self.free] = np.divide(fitted, norms, out=np.zeros_like(fitted), where=norms > 0)
         return x
