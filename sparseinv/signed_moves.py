@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sparseinv.problem import Problem
-from sparseinv.support_moves import REFRESH, ROUNDING, Move, SupportMoves, largest_support
+from sparseinv.support_moves import REFRESH, ROUNDING, Move, SupportMoves, places
 
 Array = np.ndarray[Any, Any]
 
@@ -31,9 +31,9 @@ class SignedMoves(SupportMoves):
         self.l1 = np.zeros(problem.n)
         if not hasattr(penalty, "k"):
             self.l1 = np.where(penalty.excluded, 0.0, penalty.l1)
-        self.tol = _NEGLIGIBLE * float(np.sqrt(2.0 * problem.scale))
         self._room: tuple[Any, ...] = ()
         super().__init__(problem)
+        self.tol = _NEGLIGIBLE * float(np.sqrt(2.0 * self.scale))
         self._stays[:] = False  # a sign may put any coefficient to zero
 
     def best(self) -> Move:
@@ -43,7 +43,7 @@ class SignedMoves(SupportMoves):
         room = self.room
         if room < 0:
             return self._cheapest_removal()
-        k, least = self.k, ROUNDING * self.problem.scale
+        k, least = self.k, ROUNDING * self.scale
         signed = (self.l1, self.nonnegative)
         most = np.empty(self.problem.n)
         grown = room if k < self.largest else 0
@@ -111,7 +111,8 @@ class SignedMoves(SupportMoves):
         from sparseinv.kernels.signed_support import fit
 
         self.clear()
-        support = self._wanted(support)[: self.largest]
+        # free coefficients may be dependent, or zero at the minimum: they take no place from others
+        support = self._wanted(support)[: min(self.largest + self.forced.size, places(self.problem))]
         support = support[~self.inside[support]]
         size = support.size
         if size:
@@ -174,7 +175,8 @@ def judges(problem: Problem, x: Array) -> bool:
     if not treats(problem):
         return False
     # a support that rows alone limit is complete: what more could come in is explained already
-    return int(np.count_nonzero(x)) < max(largest_support(problem, np.ones(problem.n)), 1)
+    most, usable = places(problem), int(np.count_nonzero(~np.asarray(problem.penalty.excluded)))
+    return usable <= most or int(np.count_nonzero(x)) < max(most, 1)
 
 
 def _levels(penalty: Any) -> Array:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from sparseinv.problem import Problem
+from sparseinv.problem import Problem, squared
 
 Array = np.ndarray[Any, Any]
 
@@ -20,6 +20,7 @@ _BYTES = 1 << 31  # of H A_S^H A: a support does not grow beyond
 _TOGETHER = 8  # columns whose products are formed at once where one alone costs a pass over A
 _LARGE = 1 << 20  # entries of A from which that is so
 _BLOCK = 64  # columns formed at once, at most
+_SMALL = 2_000_000  # entries of A up to which what free columns leave of it is kept
 _DEPENDENT = 1e-10  # share of its squared norm below which a column counts as explained by the support
 
 
@@ -43,6 +44,7 @@ class KeptColumns:
         self._lock = Lock()
         self._rows: OrderedDict[int, Array] = OrderedDict()
         self._most = max(2 * _TOGETHER, _CACHE // (problem.dtype.itemsize * max(problem.n, 1)))
+        self._projected: dict[bytes, KeptColumns] = {}
 
     @classmethod
     def of(cls, problem: Problem) -> KeptColumns:
@@ -55,6 +57,12 @@ class KeptColumns:
         """Let all problems that come from this one by other data share their columns, in any thread."""
         problem.__dict__["columns_kept"] = cls(problem, alone=False)
         problem.column_norms  # noqa: B018  (kept by the problem, and so by those that come from it)
+
+    def beside(self, problem: Problem, free: Array) -> KeptColumns:
+        """Return those of what the free columns leave of A: their products, too, are shared."""
+        if not free.size:
+            return self
+        return self._projected.setdefault(free.tobytes(), ProjectedColumns(problem, alone=self._alone))
 
     def take(self, problem: Problem, index: Array, likely: Array | None = None) -> list[Array]:
         """Return A^H a_j for the columns ``index``; form those of ``likely`` along with them."""
@@ -76,13 +84,47 @@ class KeptColumns:
                 self._rows.popitem(last=False)
         return [found[int(j)] for j in index]
 
-    @staticmethod
-    def _formed(problem: Problem, index: list[int]) -> dict[int, Array]:
-        operator = problem.operator
-        products = operator.rmatmat(np.asfortranarray(operator.columns(np.array(index))))
+    def _formed(self, problem: Problem, index: list[int]) -> dict[int, Array]:
+        products = self._products(problem, np.array(index))
         if problem.dtype.kind != "c":
             products = products.real
         return {j: np.ascontiguousarray(products[:, k], dtype=problem.dtype) for k, j in enumerate(index)}
+
+    def _products(self, problem: Problem, index: Array) -> Array:
+        operator = problem.operator
+        return np.asarray(operator.rmatmat(np.asfortranarray(operator.columns(index))))
+
+
+class ProjectedColumns(KeptColumns):
+    """The same of P A, P the projection onto what the columns without a penalty do not span.
+
+    Columns that lie far from the origin, but beside an intercept, lose their digits in products of A itself.
+    """
+
+    _whole: Array | None = None  # P A
+
+    def whole(self, problem: Problem) -> Array | None:
+        """Return P A, None where that is large."""
+        if self._whole is None and problem.explicit and problem.m * problem.n <= _SMALL:
+            whole = problem.reduced_columns(np.arange(problem.n))
+            whole[:, problem.reduced_norms == 0.0] = 0.0
+            self._whole = np.asfortranarray(whole)
+        return self._whole
+
+    def against(self, problem: Problem, v: Array) -> Array:
+        """Return A^H P v for v = P v."""
+        whole = self.whole(problem)
+        if whole is not None:
+            problem.operator.charge(adjoint=1 if v.ndim == 1 else v.shape[1])
+            return np.asarray(whole.conj().T @ v)
+        g = np.asarray(problem.operator.rmatmat(v.reshape(problem.m, -1))).reshape(-1, *v.shape[1:])
+        g[problem.reduced_norms == 0.0] = 0.0
+        return g
+
+    def _products(self, problem: Problem, index: Array) -> Array:
+        whole = self.whole(problem)
+        columns = problem.reduced_columns(index) if whole is None else whole[:, index]
+        return self.against(problem, np.asfortranarray(columns))
 
 
 class SupportMoves:
@@ -91,7 +133,8 @@ class SupportMoves:
     Minimises ``1/2 ||A x - b||^2 + sum_j cost_j [x_j != 0] + ridge_j |x_j|^2 / 2`` with at most ``limit``
     non-zeros among the coefficients that count. Every exchange is judged after a full refit, in O(k n) for
     all of them; a move costs O(k n) and, for a column seen for the first time, one product with A^H.
-    Coefficients without a cost that need not be counted come first and stay.
+    Coefficients without a cost that need not be counted come first and stay. Those without any
+    penalty, of any sign, are no part of the support: of A and b the moves see what their span leaves.
     """
 
     #: multiplications per entry of H A_S^H A that finding and making a move takes
@@ -102,7 +145,9 @@ class SupportMoves:
 
         penalty, n = problem.penalty, problem.n
         self.problem = problem
-        self.columns = KeptColumns.of(problem)
+        projects = problem.unpenalised.size > 0 and problem.reducible and not penalty.nonnegative
+        self.free = problem.unpenalised if projects else np.zeros(0, dtype=np.int64)
+        self.columns = KeptColumns.of(problem).beside(problem, self.free)
         self.ball = hasattr(penalty, "k")
         level = np.zeros(n) if self.ball else penalty.l0
         self.cost = np.where(penalty.excluded, np.inf, level)
@@ -110,10 +155,20 @@ class SupportMoves:
         self.counted = ~penalty.unpenalised if self.ball else np.ones(n, dtype=bool)
         self._all_count = bool(self.counted.all())
         self.limit: int = min(penalty.k, n) if self.ball else n  # non-zeros among those counted
-        self.forced = np.flatnonzero((self.cost == 0.0) & (penalty.unpenalised if self.ball else True))
-        self.largest = largest_support(problem, self.ridge)
-        self.correlations = problem.gradient(problem.b)
-        self.squares = problem.column_norms**2 + self.ridge
+        without = np.zeros(n, dtype=bool)
+        without[self.free] = True
+        forced = (self.cost == 0.0) & (penalty.unpenalised if self.ball else True)
+        self.forced = np.flatnonzero(forced & ~without)
+        self.largest = largest_support(problem, self.ridge, self.free)
+        self.scale = problem.scale  # 1/2 ||b||^2 for the b that the moves see
+        if isinstance(self.columns, ProjectedColumns):
+            b = problem.project(problem.b)
+            self.scale = 0.5 * squared(b)
+            self.correlations = self.columns.against(problem, b).astype(problem.dtype)
+            self.squares = problem.reduced_norms**2 + self.ridge
+        else:
+            self.correlations = problem.gradient(problem.b)
+            self.squares = problem.column_norms**2 + self.ridge
         self._stays = np.zeros(n, dtype=bool)
         self._stays[self.forced] = True
         self._gains, self._which = np.empty(BLOCK), np.empty(BLOCK, dtype=np.int64)
@@ -128,6 +183,7 @@ class SupportMoves:
         self.k, self._age = 0, 0
         self.g, self.d = self.correlations.copy(), self.squares.copy()
         self.inside = np.isinf(self.cost)
+        self.inside[self.free] = True
         self._reserve(max(8, self._capacity))
 
     def _reserve(self, capacity: int) -> None:
@@ -158,14 +214,24 @@ class SupportMoves:
         """The objective at the refitted coefficients."""
         S, beta = self.support, self._beta[: self.k]
         fit = float(np.vdot(self.correlations[S] - self._shift[: self.k], beta).real)
-        return self.problem.scale - 0.5 * fit + float(self.cost[S].sum())
+        return self.scale - 0.5 * fit + float(self.cost[S].sum())
 
     @property
     def x(self) -> Array:
         """The refitted coefficients (n,)."""
         out = np.zeros(self.problem.n, dtype=self.problem.dtype)
         out[self.support] = self._beta[: self.k]
-        return out
+        return self._completed(out)
+
+    def _completed(self, x: Array) -> Array:
+        """Return x with the free coefficients fitted to what the others leave."""
+        if self.free.size:
+            x[self.free] = 0.0
+            _, columns, norms = self.problem._basis
+            assert columns is not None
+            fitted = np.linalg.lstsq(columns, -self.problem.residual(x), rcond=None)[0]
+            x[self.free] = np.divide(fitted, norms, out=np.zeros_like(fitted), where=norms > 0)
+        return x
 
     def refined(self, x: Array) -> Array:
         """Return x on the present support after a step of iterative refinement, where that is no worse."""
@@ -174,6 +240,7 @@ class SupportMoves:
         slope = problem.gradient(r)[S] + self.ridge[S] * x[S] + self._shift[: self.k]
         y = x.copy()
         y[S] -= self._H[: self.k, : self.k] @ slope
+        y = self._completed(y)
         better = problem.objective(y, problem.residual(y)) < problem.objective(x, r)
         return y if better and np.array_equal(y != 0, x != 0) else x
 
@@ -281,7 +348,7 @@ class SupportMoves:
         """Make best moves while they improve; return whether none is left."""
         for _ in range(rounds):
             move = self.best()
-            if not move.gain > ROUNDING * self.problem.scale:
+            if not move.gain > ROUNDING * self.scale:
                 return True
             self.make(move)
         return False
@@ -364,7 +431,16 @@ class SupportMoves:
         self._shift[:k] = shift
 
 
-def largest_support(problem: Problem, ridge: Array) -> int:
-    """Return how many columns fit into memory, and can be fitted by the rows there are."""
-    rows = problem.n if ridge.size and ridge.all() else min(problem.m, problem.n)
-    return int(min(rows, _BYTES // (problem.dtype.itemsize * max(problem.n, 1))))
+def largest_support(problem: Problem, ridge: Array, free: Array) -> int:
+    """Return how many columns fit into memory, and can be independent: with a ridge any, else one per row."""
+    usable = ~np.asarray(problem.penalty.excluded)
+    usable[free] = False
+    ridged = int(np.count_nonzero(usable & (ridge > 0.0)))
+    bare = int(np.count_nonzero(usable)) - ridged
+    most = ridged + min(problem.m, bare)
+    return min(most, places(problem))
+
+
+def places(problem: Problem) -> int:
+    """Return how many columns fit into memory."""
+    return int(_BYTES // (problem.dtype.itemsize * max(problem.n, 1)))

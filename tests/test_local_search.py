@@ -229,6 +229,8 @@ def test_search_refuses_what_it_cannot_treat():
         si.solve(A * 1j, b, si.L0(0.1, l1=0.2), solver=si.LocalSearch())
     with pytest.raises(TypeError, match="starts is"):
         si.LocalSearch(starts=("IRL1",))
+    with pytest.raises(TypeError, match="starts is 5, but solvers"):
+        si.LocalSearch(starts=5)
     with pytest.raises(ValueError, match="weights of L0Ball"):
         si.L0Ball(3, weights=[0.5, 1.0])
     with pytest.raises(ValueError, match="restarts is -1"):
@@ -532,3 +534,53 @@ def test_a_time_limit_is_a_budget_for_starts():
     result = si.solve(A, b, si.L0Ball(4), solver=si.LocalSearch(restarts=10**9), max_time=1.0)
     assert result.status is si.Status.CONVERGED
     assert result.certificate.kind is si.Kind.SWAP_MINIMUM
+    assert "time limit" in result.message
+    assert "time limit" not in si.solve(A, b, si.L0Ball(4), solver=si.LocalSearch(restarts=1)).message
+
+
+def test_columns_with_a_ridge_are_not_limited_by_the_rows():
+    # excluded coefficients and the intercept have no ridge of their own
+    A, b = np.array([[1.0, 1.0, 0.5]]), np.array([10.0])
+    result = si.solve(A, b, si.L0([0.1, 0.1, np.inf], l2=1.0), solver=si.LocalSearch())
+    assert result.objective == pytest.approx(0.2 + 50.0 / 3.0, rel=1e-12)
+    assert result.certificate.kind is si.Kind.SWAP_MINIMUM
+    A = np.array([[1.0, 1.0, 0.9], [-1.0, -1.0, -0.9]])
+    result = si.solve(A, [10.0, -10.0], si.L0(0.1, l2=1.0), solver=si.LocalSearch(), intercept=True)
+    a = A[0]
+    x = np.linalg.solve(2 * np.outer(a, a) + np.eye(3), 20 * a)
+    assert result.objective == pytest.approx((10 - a @ x) ** 2 + 0.5 * x @ x + 0.3, rel=1e-12)
+
+
+@pytest.mark.parametrize(("A", "b"), [([[0.0, 1.0]], [2.0]), ([[-1.0, 1.0]], [1.0])])
+def test_a_free_coefficient_at_zero_takes_no_place(A, b):
+    result = si.solve(np.array(A), np.array(b), si.L0([0.0, 0.1], nonnegative=True))
+    assert result.objective == pytest.approx(0.1, rel=1e-12)
+    np.testing.assert_allclose(result.x, [0.0, b[0]], rtol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_halves_of_an_intercept_leave_a_full_support_its_rows(seed):
+    rng = np.random.default_rng(seed)
+    A = rng.random((4, 6))
+    b = A[:, :3] @ np.array([1.0, 2.0, 1.5]) + 3.0
+    ones = np.column_stack([A, np.ones(4), -np.ones(4)])
+    lam = np.append(np.full(6, 1e-4), [0.0, 0.0])
+    result = si.solve(A, b, si.L0(1e-4, nonnegative=True), solver=si.LocalSearch(), intercept=True)
+    best = best_support(ones, b, lam, np.zeros(8), np.zeros(8), True)
+    assert result.objective <= best * (1 + 1e-6) + 1e-9
+
+
+@pytest.mark.parametrize("offset", [1e3, 3e5, 1e7])
+@pytest.mark.parametrize("seed", [1, 4, 12, 13])
+def test_columns_far_from_the_origin_are_judged_beside_the_intercept(seed, offset):
+    rng = np.random.default_rng(seed)
+    centred = rng.standard_normal((30, 5)) * (0.01 if seed % 2 else 1.0)
+    b = centred @ [1.0, 0.0, -2.0, 0.0, 0.0] * (100 if seed % 2 else 1) + 0.1 * rng.standard_normal(30) + 3
+    A = centred + offset
+    B = A - A.mean(axis=0)
+    best = enumerated(B, b - b.mean(), np.full(5, 0.1))[1]
+    search = si.LocalSearch(starts=())
+    result = si.solve(A, b, si.L0(0.1), solver=search, intercept=True)
+    assert result.success
+    assert result.n_iter < 200
+    assert tuple(result.support) == best

@@ -38,7 +38,7 @@ class SupportPath:
     def __init__(self, problem: Problem, ended: Callable[[], bool] = lambda: False) -> None:
         self.moves, self.ended = moves_of(problem), ended
         self.most: int = min(problem.penalty.k, problem.n)
-        self.gap = ROUNDING * problem.scale
+        self.gap = ROUNDING * self.moves.scale
         self.values: list[float] = []
         self.supports: list[Array] = []
 

@@ -125,8 +125,9 @@ def _starts(solver: LocalSearch, problem: Problem) -> tuple[Solver, ...]:
     given, penalty = solver.starts, problem.penalty
     if given is None:
         given = ()
-        if isinstance(penalty, Separable) and problem.explicit and problem.m * problem.n <= _ENTRIES:
-            given = (IRL1(),) if penalty.nonnegative or not is_quick(problem) else (IRL1(), IRLS())
+        if problem.explicit and problem.m * problem.n <= _ENTRIES:
+            single = isinstance(penalty, Ball) or penalty.nonnegative or not is_quick(problem)
+            given = (IRL1(),) if single else (IRL1(), IRLS())
     return tuple(complete(start, problem) for start in given)
 
 

@@ -45,6 +45,7 @@ class LocalSearchState(State):
     work: float = 0.0  # multiplications so far, about
     descending: bool = True
     seen: set[bytes]  # supports from which the search has gone on already
+    path: set[bytes]  # supports since the descent began
     waiting: list[Solver]  # solvers whose answers are still to be started from
     inner: Any = None  # state of the one that runs, and its problem; None while moves are made
     surrogate: Any = None
@@ -123,7 +124,8 @@ class LocalSearch(Solver):
             validation.count(self.restarts, "restarts")
         validation.count(self.seed, "seed")
         if self.starts is not None:
-            given = (self.starts,) if isinstance(self.starts, Solver) else tuple(self.starts)
+            given: Any = self.starts
+            given = (given,) if isinstance(given, Solver) else tuple(given) if np.iterable(given) else (None,)
             if not all(isinstance(solver, Solver) for solver in given):
                 raise TypeError(f"starts is {self.starts!r}, but solvers such as (IRL1(), IRLS()) are needed")
             object.__setattr__(self, "starts", given)
@@ -149,7 +151,7 @@ class LocalSearch(Solver):
         entries = problem.m * problem.n
         given = _MANY if entries <= _SMALL else _FEW if entries <= _MIDDLE else 0
         state = LocalSearchState(
-            moves.x, moves=moves, rng=np.random.default_rng(self.seed), seen=set(),
+            moves.x, moves=moves, rng=np.random.default_rng(self.seed), seen=set(), path=set(),
             left=given if self.restarts is None else int(self.restarts), waiting=list(self.starts or ()),
         )  # fmt: skip
         if problem.scale == 0.0:
@@ -163,18 +165,20 @@ class LocalSearch(Solver):
         while state.work < most and state.n_iter < last:
             state.n_iter += 1
             if state.support is not None and budget.seconds < _LAST:
+                state.note = "The time limit ended LocalSearch before all its starts were tried."
                 return self._end(state)
             if state.inner is not None:
                 if self._step_inner(problem, state, budget):
                     break
                 state.descending = True
             if state.descending:
-                state.descending = not moves.descend(1)
+                state.descending = not moves.descend(1) and self._is_new(state)
                 state.work += moves.price * problem.n * (moves.k + 1) + _MOVE
                 if state.descending:
                     continue
             if self._accept(problem, state) and self._chain(problem, state):
                 state.descending = True
+                state.path.clear()
                 continue
             state.work += _CHAIN * _EXCHANGES * (moves.price * problem.n * (moves.k + 1) + _MOVE)
             if not self._begin(problem, state):
@@ -184,12 +188,20 @@ class LocalSearch(Solver):
         return Outcome.MOVED
 
     @staticmethod
+    def _is_new(state: LocalSearchState) -> bool:
+        """Tell whether this descent has not been here before, which rounding alone can make happen."""
+        before = len(state.path)
+        state.path.add(np.sort(state.moves.support).tobytes())
+        return len(state.path) > before
+
+    @staticmethod
     def _end(state: LocalSearchState) -> Outcome:
         state.settled = True
         return Outcome.EXHAUSTED
 
     def _begin(self, problem: Problem, state: LocalSearchState) -> bool:
         """Go over to another start; return False where none is left."""
+        state.path.clear()
         if state.waiting:
             solver = state.waiting.pop(0)
             state.surrogate = problem if isinstance(problem.penalty, Separable) else _leveled(problem, state)
@@ -229,12 +241,12 @@ class LocalSearch(Solver):
         name = np.sort(moves.support).tobytes()
         fresh = name not in state.seen
         state.seen.add(name)
-        if moves.value < state.best - ROUNDING * problem.scale:
+        if moves.value < state.best - ROUNDING * moves.scale:
             moves.restart(moves.support.copy())  # free of what many moves leave of rounding
             x = moves.refined(moves.x)
             # nearly dependent columns can make what moves add up to better than it is
             value = problem.objective(x, problem.residual(x))
-            if value < state.best - ROUNDING * problem.scale:
+            if value < state.best - ROUNDING * moves.scale:
                 state.best, state.support, state.x = value, moves.support.copy(), x
         return fresh
 
@@ -246,7 +258,7 @@ class LocalSearch(Solver):
         for move in moves.exchanges(_EXCHANGES):
             moves.make(move)
             moves.descend(_CHAIN)
-            if moves.value < value - ROUNDING * problem.scale and moves.room >= 0:
+            if moves.value < value - ROUNDING * moves.scale and moves.room >= 0:
                 return True
             moves.back_to(before)
         return False
