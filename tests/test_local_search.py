@@ -531,7 +531,7 @@ def test_right_hand_sides_share_columns_and_change_no_bit(penalty):
 
 def test_a_time_limit_is_a_budget_for_starts():
     A, b = coherent(8, 20, 30)
-    result = si.solve(A, b, si.L0Ball(4), solver=si.LocalSearch(restarts=10**9), max_time=1.0)
+    result = si.solve(A, b, si.L0Ball(4), solver=si.LocalSearch(restarts=10**9), max_iter=10**9, max_time=1.0)
     assert result.status is si.Status.CONVERGED
     assert result.certificate.kind is si.Kind.SWAP_MINIMUM
     assert "time limit" in result.message

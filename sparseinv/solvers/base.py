@@ -119,8 +119,9 @@ def refuse_convex(solver: Solver, penalty: Any) -> ValueError:
     """Return the error for a convex penalty where supports are to be chosen."""
     there = ~penalty.excluded
     if not penalty.l1[there].any() and not penalty.l2[there].any():
-        name = type(solver).__name__
-        return ValueError(f"{name} has nothing to choose, as all levels are 0 or inf; use solver='auto'")
+        return refuse(
+            solver, "has nothing to choose, as all levels are 0 or inf", "Ridge, WorkingSet, IRLS, FISTA"
+        )
     return refuse(solver, "needs an L0 penalty or L0Ball", "WorkingSet, IRLS, FISTA")
 
 
