@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 import problems
 from latency import machine
+from phase_transition import read
 from threadpoolctl import threadpool_limits
 
 import sparseinv as si
@@ -394,21 +395,6 @@ def figures(rows: Sequence[Row], stem: Path) -> list[Path]:
 
 
 # --- the run --------------------------------------------------------------------------------------------
-
-
-def read(path: Path) -> tuple[list[Row], list[Row]]:
-    """Return (machines, rows); a line cut short by the end of a run is dropped."""
-    machines, rows = [], []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if "machine" in record:
-            machines.append(record["machine"])
-        else:
-            rows.append(record)
-    return machines, rows
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -77,8 +77,9 @@ def maximise_evidence(
     shares = max(int((energy > 0).sum()), 1)
     t = np.divide(total, 2.0 * shares * energy, out=np.zeros(count), where=energy > 0)
     variance = total / (2.0 * max(freedom, 1.0))
-    first, n_iter = t.copy(), 0
-    for n_iter in range(1, limit + 1):  # noqa: B007 (reported)
+    first, n_iter, moved = t.copy(), 0, math.inf
+    while n_iter < limit and moved >= _SETTLED:
+        n_iter += 1
         gamma, squares, misfit = _moments(A, b, t[group] / variance, group, count)
         t_new = np.where(gamma > 0, squares / np.where(gamma > 0, gamma, 1.0), t)
         variance_new = max((misfit + rest) / max(freedom - gamma.sum(), 1.0), 1e-12 * total / freedom)
@@ -88,8 +89,6 @@ def maximise_evidence(
             abs(math.log(variance_new / variance)),
         )
         t, variance = t_new, variance_new
-        if moved < _SETTLED:
-            break
     return Evidence(t, math.sqrt(variance), sizes, n_iter)
 
 

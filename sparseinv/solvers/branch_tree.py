@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from sparseinv.operators.matrix import ExplicitMatrix
 from sparseinv.penalties.balls import Ball
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
@@ -103,14 +104,18 @@ class BranchTree:
         products = np.asarray(operator.rmatmat(np.asfortranarray(columns)))
         return (products if self.n == products.shape[0] else products[self.index]).T
 
+    def _gram(self, index: Array) -> Array:
+        matrix = self.problem.operator.inner
+        assert isinstance(matrix, ExplicitMatrix)
+        return np.asarray(matrix.gram(index))
+
     def _rows(self) -> None:
         n, operator = self.n, self.problem.operator
         self.slot = np.full(n, -1, dtype=np.int64)
         self.whole = n <= _WHOLE
         if self.whole:
             if self._basis is None:
-                gram = operator.inner.gram(self.index)  # type: ignore[attr-defined]
-                self.rows = np.ascontiguousarray(gram)
+                self.rows = np.ascontiguousarray(self._gram(self.index))
                 operator.charge(adjoint=n)
             else:
                 self.rows = np.empty((n, n))
@@ -291,7 +296,7 @@ class BranchTree:
             top, bottom = self._reduced(self.problem.operator.columns(self.index[K]))
             H = top.T @ top + bottom.T @ bottom
         else:
-            H = np.asarray(self.problem.operator.inner.gram(self.index[K]))  # type: ignore[attr-defined]
+            H = self._gram(self.index[K])
         H[np.arange(K.size), np.arange(K.size)] += self.l2[K]
         found = shape(H, self.c[K], self.scale, self.lam[K], inside, float(self.numbers[branch.UPPER]))
         if found is not None:

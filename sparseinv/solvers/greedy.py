@@ -144,7 +144,7 @@ class _Greedy(Solver):
 
     def _scores(self, fit: Any, cost: Array) -> Array:
         """Return by how much every column is expected to lower the objective, -inf where it may not enter."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} must define _scores(fit, cost)")
 
     def _widen(self, problem: Problem, state: GreedyState) -> bool:
         """Extend every support by its best columns and keep the best of all, each support once."""

@@ -104,7 +104,7 @@ class _Thresholding(Solver):
 
     def _advance(self, problem: Problem, state: ThresholdingState) -> bool:
         """Iterate once; return False at the end."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} must define _advance(problem, state)")
 
     def _gradient(self, problem: Problem, state: ThresholdingState) -> Array:
         return np.asarray(-problem.gradient(state.left) * state.inverse)
