@@ -1,4 +1,4 @@
-"""The command line: ``sparseinv solve | demo | bench | info``. Names are turned into objects here only."""
+"""The command line: ``sparseinv solve | demo | problems | bench | info``. Here names become objects."""
 
 from __future__ import annotations
 
@@ -97,12 +97,22 @@ def _parser() -> argparse.ArgumentParser:
     solve.set_defaults(run=_solve)
 
     demo = commands.add_parser("demo", help="run a demo; without a name: list them")
-    demo.add_argument("name", nargs="?", help="name of a demo, or all")
+    demo.add_argument("name", nargs="?", help="name of a demo, number of a problem, or all (demos)")
     demo.add_argument("--out", type=Path, default=Path("demo-output"), help="folder for the figures")
     demo.add_argument("--data", type=Path, help="file or folder with field data")
     demo.add_argument("--size", choices=["s", "m"], default="m")
     demo.add_argument("--seed", type=int, default=0)
     demo.set_defaults(run=_demo)
+
+    problems = commands.add_parser("problems", help="the numbered problems; without arguments: list them")
+    problems.add_argument("action", nargs="?", choices=["list", "run"], default="list")
+    problems.add_argument("ids", nargs="*", metavar="ID", help="numbers of problems, or all")
+    problems.add_argument("--size", type=str.lower, choices=["s", "m", "l"], default="m")
+    problems.add_argument("--seed", type=int, default=0)
+    problems.add_argument("--data", type=Path, help="file or folder with field data")
+    problems.add_argument("--out", type=Path, help="folder for figures and numbers")
+    problems.add_argument("--table", type=Path, help="write the scoreboard here, as Markdown")
+    problems.set_defaults(run=_problems)
 
     bench = commands.add_parser("bench", help="time the solvers on three seeded problems")
     bench.add_argument("--size", choices=["s", "m"], default="m")
@@ -314,21 +324,50 @@ def _write(path: Path, x: Array) -> None:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from sparseinv.problems import DEMOS, run_demo
+    from sparseinv.problems import CATALOGUE, DEMOS, run_demo
 
     if options.name is None:
         for name, summary in DEMOS.items():
             print(f"{name:<10} {summary}")
         print("all        every one of them")
+        print("or the number of a problem: `sparseinv problems` lists them")
         return CERTIFIED
-    if options.name != "all" and options.name not in DEMOS:
-        raise BadInput(f"there is no demo {options.name!r}; choose from {', '.join(DEMOS)} or all")
+    if options.name != "all" and options.name not in DEMOS and options.name not in CATALOGUE:
+        raise BadInput(
+            f"there is no demo {options.name!r}; choose from {', '.join(DEMOS)} or all, or a number that "
+            "`sparseinv problems` lists"
+        )
     names = list(DEMOS) if options.name == "all" else [options.name]
     options.out.mkdir(parents=True, exist_ok=True)
     fine = True
     for name in names:
         fine &= run_demo(name, out=options.out, data=options.data, size=options.size, seed=options.seed)
     print(f"figures are in {options.out}")
+    return CERTIFIED if fine else NOT_CERTIFIED
+
+
+def _problems(options: argparse.Namespace) -> int:
+    from sparseinv.problems import CATALOGUE
+    from sparseinv.problems.scoreboard import run_scoreboard
+
+    if options.action == "list":
+        if options.ids:
+            raise BadInput("list takes no ID; `sparseinv problems run ID` runs one")
+        print(f"{'ID':<5} {'sizes':<6} {'needs':<28} what is recovered from what")
+        for id, entry in CATALOGUE.items():
+            print(f"{id:<5} {' '.join(entry.sizes.upper()):<6} {entry.needs or '-':<28} {entry.title}")
+        return CERTIFIED
+    if not options.ids:
+        raise BadInput("run needs the ID of one or more problems, or all; `sparseinv problems` lists them")
+    ids = list(CATALOGUE) if options.ids == ["all"] else options.ids
+    unknown = [id for id in ids if id not in CATALOGUE]
+    if unknown:
+        raise BadInput(f"there is no problem {unknown[0]!r}; `sparseinv problems` lists them")
+    if options.table is not None and not options.table.resolve().parent.is_dir():
+        raise BadInput(f"the folder of --table {options.table} does not exist")
+    fine = run_scoreboard(
+        ids, size=options.size, seed=options.seed, data=options.data, out=options.out, table=options.table
+    )
     return CERTIFIED if fine else NOT_CERTIFIED
 
 

@@ -1,4 +1,4 @@
-"""Problems with real or known truth, solved side by side: what ``sparseinv demo`` runs."""
+"""Problems with real or known truth, solved side by side: ``sparseinv demo`` and ``sparseinv problems``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from importlib import import_module
 from pathlib import Path
 
+from sparseinv.problems.catalogue import CATALOGUE, Case, Entry, load_problem, run_problem
 from sparseinv.problems.report import Demo, Missing, save
 
 #: name and summary of every demo
@@ -16,7 +17,7 @@ DEMOS = {
     "shots": "a real marine gather with 40 % of its shots missing, in plane waves",
 }
 
-__all__ = ["DEMOS", "run_demo", "solve_demo"]
+__all__ = ["CATALOGUE", "DEMOS", "Case", "Entry", "load_problem", "run_demo", "run_problem", "solve_demo"]
 
 
 def solve_demo(
@@ -27,7 +28,7 @@ def solve_demo(
     Parameters
     ----------
     name : str
-        A key of `DEMOS`.
+        A key of `DEMOS` or of `CATALOGUE`.
     data : Path, optional
         File or folder with field data; by default the folder named by the environment variable
         SPARSEINV_DATA, and where there is none the package index for what it offers.
@@ -43,8 +44,12 @@ def solve_demo(
     Missing
         The data or an optional package is not there; the text says which and what to do.
     """
+    if name in CATALOGUE:
+        return run_problem(name, size=size, seed=seed, data=data, echo=echo)
     if name not in DEMOS:
-        raise ValueError(f"there is no demo {name!r}; choose from {', '.join(DEMOS)}")
+        raise ValueError(
+            f"there is no demo {name!r}; choose from {', '.join(DEMOS)}, or a problem of the catalogue"
+        )
     import scipy.linalg  # noqa: F401  (only libraries that are loaded can be limited)
     from threadpoolctl import threadpool_limits
 
@@ -60,7 +65,7 @@ def run_demo(name: str, *, out: Path, data: Path | None = None, size: str = "m",
 
     A demo whose data are missing is skipped, says so, and counts as done.
     """
-    print(f"\n== {name}: {DEMOS[name]}", flush=True)
+    print(f"\n== {name}: {DEMOS.get(name) or CATALOGUE[name].title}", flush=True)
     if not _compiled():
         print("   compiling the loops, once on this machine: up to half a minute ...", flush=True)
     try:
@@ -68,6 +73,8 @@ def run_demo(name: str, *, out: Path, data: Path | None = None, size: str = "m",
     except Missing as missing:
         print(f"   SKIPPED: {missing}", flush=True)
         return True
+    for goal in demo.goals:
+        print(f"   {goal}", flush=True)
     for path in save(demo, out):
         print(f"   wrote {path}", flush=True)
     if not demo.certified:

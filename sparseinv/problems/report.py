@@ -136,9 +136,38 @@ class Table:
         return "\n".join([*lines, *map(_wrapped, self.notes)])
 
 
+@dataclass(frozen=True)
+class Goal:
+    """Compare a number that was reached with the one asked for.
+
+    Attributes
+    ----------
+    text : str
+        What is measured, with its unit.
+    reached, asked : float
+        The two numbers.
+    at_least : bool
+        Whether ``reached`` must not be less than ``asked``, or not more.
+    """
+
+    text: str
+    reached: float
+    asked: float
+    at_least: bool = True
+
+    @property
+    def met(self) -> bool:
+        """Whether the number asked for was reached; never for NaN."""
+        return self.reached >= self.asked if self.at_least else self.reached <= self.asked
+
+    def __str__(self) -> str:
+        verdict, word = "met" if self.met else "MISSED", "at least" if self.at_least else "at most"
+        return f"{verdict}: {self.text} {self.reached:.4g}, asked {word} {self.asked:.4g}"
+
+
 @dataclass(frozen=True, eq=False)
 class Demo:
-    """Hold what a demo computed.
+    """Hold what a demo or a numbered problem computed.
 
     Attributes
     ----------
@@ -148,11 +177,14 @@ class Demo:
         Methods side by side.
     figures : dict
         Name of each figure and a function that draws it and returns (figure, axes).
+    goals : tuple of Goal
+        What was asked for and what was reached; empty for a demo without numbers to reach.
     """
 
     name: str
     tables: tuple[Table, ...]
     figures: Mapping[str, Callable[[], Any]]
+    goals: tuple[Goal, ...] = ()
 
     @property
     def certified(self) -> bool:
@@ -163,10 +195,12 @@ class Demo:
 def save(demo: Demo, out: Path) -> list[Path]:
     """Write the figures of a demo as PNG and its numbers as JSON; return the files written."""
     out.mkdir(parents=True, exist_ok=True)
-    numbers = [
+    numbers: list[dict[str, Any]] = [
         {"title": table.title, "rows": [asdict(row) for row in table.rows], "notes": table.notes}
         for table in demo.tables
     ]
+    if demo.goals:
+        numbers.append({"goals": [asdict(goal) | {"met": goal.met} for goal in demo.goals]})
     record = out / f"{demo.name}.json"
     record.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
     written = [record]
