@@ -20,6 +20,7 @@ from sparseinv.operators import (
     Convolution,
     DenseMatrix,
     HStack,
+    NonstationaryConvolution,
     Operator,
     Restriction,
     Scaled,
@@ -112,6 +113,14 @@ CATALOGUE: dict[str, Callable[[], Operator]] = {
     "convolution-one-sample": lambda: Convolution(1, WAVELET, offset=5),
     "convolution-axis": lambda: Convolution((2, 8, 3), WAVELET, offset=1, axis=1),
     "convolution-complex": lambda: Convolution((8, 2), COMPLEX_WAVELET, offset=4, axis=0),
+    "convolution-two-axes": lambda: Convolution((2, 5, 6), draw((3, 4)), offset=(2, 0), axis=(1, 2)),
+    "convolution-swapped-axes": lambda: Convolution((4, 2, 5), draw((3, 9)), axis=(-1, 0)),
+    "convolution-two-axes-complex": lambda: Convolution((4, 3), draw((2, 3), dtype=complex), axis=(0, 1)),
+    "convolution-fft": lambda: Convolution((2, 300), draw(801)),
+    "nonstationary": lambda: NonstationaryConvolution(12, draw((12, 5))),
+    "nonstationary-knots": lambda: NonstationaryConvolution((2, 9), draw((3, 4)), [1.5, 4, 7], offset=0),
+    "nonstationary-axis": lambda: NonstationaryConvolution((2, 5, 3), draw((2, 9)), [0, 4], axis=1, offset=7),
+    "nonstationary-complex": lambda: NonstationaryConvolution((5, 2), draw((5, 4), dtype=complex), axis=0),
     "adjoint": lambda: Convolution(10, COMPLEX_WAVELET, offset=4).H,
     "composition": lambda: Restriction((4, 6), MASK, axis=None) @ FFT((4, 6), sizes=(5, 8)).H,
     "composition-deep": lambda: Restriction(16, [1, 5, 6]) @ Convolution(16, WAVELET) @ Wavelet(16, "haar").H,
@@ -197,10 +206,20 @@ def test_column_norms_are_exact(op: Operator) -> None:
 def test_simple_operators_know_their_column_norms() -> None:
     for name, make in CATALOGUE.items():
         if name.startswith(
-            ("restriction", "dct", "fft", "wavelet", "convolution", "hstack", "vstack", "block")
+            (
+                "restriction",
+                "dct",
+                "fft",
+                "wavelet",
+                "convolution",
+                "nonstationary",
+                "hstack",
+                "vstack",
+                "block",
+            )
         ):
             assert make().column_norms() is not None, name
-        if name.startswith(("restriction", "dct", "fft", "wavelet", "convolution")):
+        if name.startswith(("restriction", "dct", "fft", "wavelet", "convolution", "nonstationary")):
             assert make().H.column_norms() is not None, name
 
 

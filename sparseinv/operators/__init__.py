@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sparseinv.operators.convolution import Convolution
     from sparseinv.operators.fourier import DCT, FFT
     from sparseinv.operators.matrix import DenseMatrix, Diagonal, SparseMatrix
+    from sparseinv.operators.nonstationary import NonstationaryConvolution
     from sparseinv.operators.sampling import Restriction
     from sparseinv.operators.wavelet import Wavelet
 
@@ -33,6 +34,7 @@ __all__ = [
     "DenseMatrix",
     "Diagonal",
     "HStack",
+    "NonstationaryConvolution",
     "Operator",
     "Restriction",
     "Scaled",
@@ -55,6 +57,7 @@ _HOME = {
     "DenseMatrix": "matrix",
     "Diagonal": "matrix",
     "HStack": "algebra",
+    "NonstationaryConvolution": "nonstationary",
     "Operator": "base",
     "Restriction": "sampling",
     "Scaled": "algebra",
