@@ -39,7 +39,9 @@ class Entry:
 
 
 #: every numbered problem, in the order in which they are listed
-CATALOGUE: dict[str, Entry] = {}
+CATALOGUE: dict[str, Entry] = {
+    "Q1": Entry("reflectivity through a lossy medium, one lambda per coefficient", "depth", sizes="sml"),
+}
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sparseinv.seismic.attenuation import (
+        AttenuatedWavelets,
+        attenuated_wavelets,
+        attenuating_convolution,
+    )
     from sparseinv.seismic.field_data import mobil_gather
     from sparseinv.seismic.io import Gather, load_gather, read_su, write_su
     from sparseinv.seismic.metrics import (
@@ -23,8 +28,11 @@ if TYPE_CHECKING:
     from sparseinv.seismic.wavelets import klauder, ormsby, ricker
 
 __all__ = [
+    "AttenuatedWavelets",
     "Gather",
     "SpikeScore",
+    "attenuated_wavelets",
+    "attenuating_convolution",
     "gini",
     "hyperbolic_events",
     "klauder",
@@ -42,8 +50,11 @@ __all__ = [
 ]
 
 _HOME = {
+    "AttenuatedWavelets": "attenuation",
     "Gather": "io",
     "SpikeScore": "metrics",
+    "attenuated_wavelets": "attenuation",
+    "attenuating_convolution": "attenuation",
     "gini": "metrics",
     "hyperbolic_events": "reflectivity",
     "klauder": "wavelets",
