@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sparseinv.operators.convolution import Convolution
     from sparseinv.operators.fourier import DCT, FFT
     from sparseinv.operators.matrix import DenseMatrix, Diagonal, SparseMatrix
+    from sparseinv.operators.morlet import MorletBank
     from sparseinv.operators.nonstationary import NonstationaryConvolution
     from sparseinv.operators.sampling import Restriction
     from sparseinv.operators.wavelet import Wavelet
@@ -34,6 +35,7 @@ __all__ = [
     "DenseMatrix",
     "Diagonal",
     "HStack",
+    "MorletBank",
     "NonstationaryConvolution",
     "Operator",
     "Restriction",
@@ -57,6 +59,7 @@ _HOME = {
     "DenseMatrix": "matrix",
     "Diagonal": "matrix",
     "HStack": "algebra",
+    "MorletBank": "morlet",
     "NonstationaryConvolution": "nonstationary",
     "Operator": "base",
     "Restriction": "sampling",

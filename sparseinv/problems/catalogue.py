@@ -41,6 +41,7 @@ class Entry:
 #: every numbered problem, in the order in which they are listed
 CATALOGUE: dict[str, Entry] = {
     "Q1": Entry("reflectivity through a lossy medium, one lambda per coefficient", "depth", sizes="sml"),
+    "T1": Entry("two crossing chirps as the sum of few Morlet wavelets", "chirps"),
 }
 
 

@@ -25,12 +25,14 @@ if TYPE_CHECKING:
         parabolic_events,
         sparse_spikes,
     )
+    from sparseinv.seismic.time_frequency import TimeFrequency, time_frequency
     from sparseinv.seismic.wavelets import klauder, ormsby, ricker
 
 __all__ = [
     "AttenuatedWavelets",
     "Gather",
     "SpikeScore",
+    "TimeFrequency",
     "attenuated_wavelets",
     "attenuating_convolution",
     "gini",
@@ -46,6 +48,7 @@ __all__ = [
     "score_spikes",
     "snr_db",
     "sparse_spikes",
+    "time_frequency",
     "write_su",
 ]
 
@@ -53,6 +56,7 @@ _HOME = {
     "AttenuatedWavelets": "attenuation",
     "Gather": "io",
     "SpikeScore": "metrics",
+    "TimeFrequency": "time_frequency",
     "attenuated_wavelets": "attenuation",
     "attenuating_convolution": "attenuation",
     "gini": "metrics",
@@ -68,6 +72,7 @@ _HOME = {
     "score_spikes": "metrics",
     "snr_db": "metrics",
     "sparse_spikes": "reflectivity",
+    "time_frequency": "time_frequency",
     "write_su": "io",
 }
 
