@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sparseinv.seismic.field_data import mobil_gather
-    from sparseinv.seismic.io import Gather, load_gather, read_su, write_su
+    from sparseinv.seismic.gather import Gather
+    from sparseinv.seismic.io import load_gather, save_gather
     from sparseinv.seismic.metrics import (
         SpikeScore,
         gini,
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
         parabolic_events,
         sparse_spikes,
     )
+    from sparseinv.seismic.segy import read_segy, write_segy
+    from sparseinv.seismic.su import read_su, write_su
     from sparseinv.seismic.wavelets import klauder, ormsby, ricker
 
 __all__ = [
@@ -33,16 +36,19 @@ __all__ = [
     "mobil_gather",
     "ormsby",
     "parabolic_events",
+    "read_segy",
     "read_su",
     "ricker",
+    "save_gather",
     "score_spikes",
     "snr_db",
     "sparse_spikes",
+    "write_segy",
     "write_su",
 ]
 
 _HOME = {
-    "Gather": "io",
+    "Gather": "gather",
     "SpikeScore": "metrics",
     "gini": "metrics",
     "hyperbolic_events": "reflectivity",
@@ -52,12 +58,15 @@ _HOME = {
     "mobil_gather": "field_data",
     "ormsby": "wavelets",
     "parabolic_events": "reflectivity",
-    "read_su": "io",
+    "read_segy": "segy",
+    "read_su": "su",
     "ricker": "wavelets",
+    "save_gather": "io",
     "score_spikes": "metrics",
     "snr_db": "metrics",
     "sparse_spikes": "reflectivity",
-    "write_su": "io",
+    "write_segy": "segy",
+    "write_su": "su",
 }
 
 
