@@ -67,7 +67,7 @@ def add_seismic(commands: Any) -> None:
 def with_parameter_file(arguments: Sequence[str]) -> list[str]:
     """Return the arguments with those of ``--params FILE`` put before them, so that theirs give way.
 
-    The file is TOML: ``lam = "0.1max"`` stands for ``--lam 0.1max``, ``true`` for an option without a
+    The file is TOML: ``lam = 0.3`` stands for ``--lam 0.3``, ``true`` for an option without a
     value, a list for numbers separated by commas.
     """
     given = list(arguments)
@@ -98,7 +98,7 @@ def with_parameter_file(arguments: Sequence[str]) -> list[str]:
 
 def _common(task: argparse.ArgumentParser) -> None:
     task.add_argument("input", type=Path, metavar="IN", help=".sgy, .segy, .su, .npy or .npz")
-    task.add_argument("output", type=Path, metavar="OUT", help="likewise; SEG-Y and SU keep the headers of IN")
+    task.add_argument("output", type=Path, metavar="OUT", help="likewise; SEG-Y and SU keep all headers")
     task.add_argument("--params", type=Path, help="TOML file with options, name = value; options here win")
     task.add_argument("--report", type=Path, help="write a page about it: .html, or .png")
     task.add_argument("--dt", type=float, help="sampling interval [s] where the file states none")
@@ -175,10 +175,14 @@ def _report(options: argparse.Namespace, gather: Gather, outcome: Outcome, facts
 
 def _decon_options(task: argparse.ArgumentParser) -> None:
     shape = task.add_mutually_exclusive_group(required=True)
-    shape.add_argument("--wavelet", type=Path, help="file with the wavelet: .npy, .txt, or one trace in .su, .sgy")
+    shape.add_argument("--wavelet", type=Path, help="file with the wavelet: .npy, .txt, .su, .sgy")
     shape.add_argument("--ricker", type=float, metavar="F0", help="Ricker wavelet of this frequency [Hz]")
-    shape.add_argument("--ormsby", type=_numbers(4), metavar="F1,F2,F3,F4", help="Ormsby wavelet, corners [Hz]")
-    task.add_argument("--zero-time", type=int, help="sample of the wavelet's zero time; its middle by default")
+    shape.add_argument(
+        "--ormsby", type=_numbers(4), metavar="F,F,F,F", help="Ormsby wavelet, its corners [Hz]"
+    )
+    task.add_argument(
+        "--zero-time", type=int, help="sample of the wavelet's zero time; the middle by default"
+    )
     task.add_argument("--penalty", choices=["l1", "l0"], default="l1")
     task.add_argument("--coupled", action="store_true", help="reflectors at the same times in all traces")
     task.add_argument("--common", action="store_true", help="one level for all traces")
@@ -211,7 +215,8 @@ def _wavelet(options: argparse.Namespace, dt: float) -> tuple[Array, int | None]
         wavelet, _, center = ricker(options.ricker, dt)
         return wavelet, center if options.zero_time is None else options.zero_time
     if options.ormsby is not None:
-        wavelet, _, center = ormsby(*options.ormsby, dt)
+        f1, f2, f3, f4 = options.ormsby
+        wavelet, _, center = ormsby(f1, f2, f3, f4, dt)
         return wavelet, center if options.zero_time is None else options.zero_time
     path: Path = options.wavelet
     if path.suffix.lower() == ".txt":
@@ -220,7 +225,9 @@ def _wavelet(options: argparse.Namespace, dt: float) -> tuple[Array, int | None]
     if file.traces.shape[0] != 1:
         raise ValueError(f"{path.name} holds {file.traces.shape[0]} traces, but one wavelet is needed")
     if abs(file.dt - dt) > 1e-6 * dt:
-        raise ValueError(f"{path.name} is sampled at {file.dt:g} s, the traces at {dt:g} s; resample one of them")
+        raise ValueError(
+            f"{path.name} is sampled at {file.dt:g} s, the traces at {dt:g} s; resample one of them"
+        )
     return file.traces[0], options.zero_time
 
 

@@ -6,15 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sparseinv.seismic.deconvolution import Deconvolution, deconvolve
     from sparseinv.seismic.field_data import mobil_gather
     from sparseinv.seismic.gather import Gather
     from sparseinv.seismic.io import load_gather, save_gather
-    from sparseinv.seismic.metrics import (
-        SpikeScore,
-        gini,
-        score_spikes,
-        snr_db,
-    )
+    from sparseinv.seismic.metrics import SpikeScore, gini, score_spikes, snr_db
     from sparseinv.seismic.reflectivity import (
         hyperbolic_events,
         linear_events,
@@ -26,8 +22,10 @@ if TYPE_CHECKING:
     from sparseinv.seismic.wavelets import klauder, ormsby, ricker
 
 __all__ = [
+    "Deconvolution",
     "Gather",
     "SpikeScore",
+    "deconvolve",
     "gini",
     "hyperbolic_events",
     "klauder",
@@ -48,8 +46,10 @@ __all__ = [
 ]
 
 _HOME = {
+    "Deconvolution": "deconvolution",
     "Gather": "gather",
     "SpikeScore": "metrics",
+    "deconvolve": "deconvolution",
     "gini": "metrics",
     "hyperbolic_events": "reflectivity",
     "klauder": "wavelets",
