@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         score_spikes,
         snr_db,
     )
+    from sparseinv.seismic.noise import colored_noise
     from sparseinv.seismic.reflectivity import (
         hyperbolic_events,
         linear_events,
@@ -27,6 +28,7 @@ __all__ = [
     "Deconvolution",
     "Gather",
     "SpikeScore",
+    "colored_noise",
     "deconvolve",
     "gini",
     "hyperbolic_events",
@@ -48,6 +50,7 @@ _HOME = {
     "Deconvolution": "deconvolution",
     "Gather": "io",
     "SpikeScore": "metrics",
+    "colored_noise": "noise",
     "deconvolve": "deconvolution",
     "gini": "metrics",
     "hyperbolic_events": "reflectivity",
