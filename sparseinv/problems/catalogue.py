@@ -39,7 +39,9 @@ class Entry:
 
 
 #: every numbered problem, in the order in which they are listed
-CATALOGUE: dict[str, Entry] = {}
+CATALOGUE: dict[str, Entry] = {
+    "D5": Entry("layers in strong noise, with the traces of a gather coupled", "multichannel", "sml"),
+}
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sparseinv.seismic.gather import Gather
     from sparseinv.seismic.io import load_gather, save_gather
     from sparseinv.seismic.metrics import SpikeScore, gini, score_spikes, snr_db
+    from sparseinv.seismic.noise import colored_noise
     from sparseinv.seismic.reflectivity import (
         hyperbolic_events,
         linear_events,
@@ -25,6 +26,7 @@ __all__ = [
     "Deconvolution",
     "Gather",
     "SpikeScore",
+    "colored_noise",
     "deconvolve",
     "gini",
     "hyperbolic_events",
@@ -49,6 +51,7 @@ _HOME = {
     "Deconvolution": "deconvolution",
     "Gather": "gather",
     "SpikeScore": "metrics",
+    "colored_noise": "noise",
     "deconvolve": "deconvolution",
     "gini": "metrics",
     "hyperbolic_events": "reflectivity",

@@ -165,6 +165,8 @@ def deconvolve(
     Lambda from the data: L1 and groups take the pivotal level, half the median level that noise of the
     residual's size would reach; L0 sigma^2 log n with sigma estimated. Both assume white noise; noise with
     the spectrum of the wavelet passes for signal, there give lam, or select=Discrepancy(sigma=...).
+    These levels predict best and let some noise into the support. For few spikes, and for the refit, take
+    the full level, select=Pivotal(alpha=0.05), or L0, which is fitted without shrinkage.
     The refit keeps signs, because L1 marks a reflector by two or three neighbouring samples, between which
     unconstrained least squares would share it out with huge amplitudes of opposite sign.
     Cost: up to 3000 samples a trace the matrix of one trace is written down once for all traces; longer
