@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sparseinv.operators.convolution import Convolution
     from sparseinv.operators.fourier import DCT, FFT
     from sparseinv.operators.matrix import DenseMatrix, Diagonal, SparseMatrix
+    from sparseinv.operators.radon import Radon
     from sparseinv.operators.sampling import Restriction
     from sparseinv.operators.wavelet import Wavelet
 
@@ -34,6 +35,7 @@ __all__ = [
     "Diagonal",
     "HStack",
     "Operator",
+    "Radon",
     "Restriction",
     "Scaled",
     "SparseMatrix",
@@ -56,6 +58,7 @@ _HOME = {
     "Diagonal": "matrix",
     "HStack": "algebra",
     "Operator": "base",
+    "Radon": "radon",
     "Restriction": "sampling",
     "Scaled": "algebra",
     "SparseMatrix": "matrix",
