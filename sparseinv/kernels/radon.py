@@ -1,4 +1,4 @@
-"""Spreading and stacking along curves: straight lines and parabolas as shifts, hyperbolas sample by sample."""
+"""Spreading and stacking along curves: lines and parabolas as shifts, hyperbolas sample by sample."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def spread_hyperbolas(panel, start, squares, square_weights, out):
 
 @kernel()
 def stack_hyperbolas(data, start, squares, square_weights, out):
-    """Add to out[b, j, s] the sum over i of data[b, i] at the time sqrt((start + s)^2 + squares[i, j]) - start."""
+    """Add to out[b, j, s] the sum over i of data[b, i] at the same time: the adjoint of `spread_hyperbolas`."""
     batch, rows, length = data.shape
     for b in range(batch):
         for i in range(rows):
