@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from sparseinv.kernels.jit import kernel
 
 
@@ -35,46 +37,63 @@ def add_shifted(source, whole, near, far, out):
                     out[b, i, length + k] += v * source[b, j, length - 1]
 
 
-@kernel()
+@kernel(fastmath={"contract"})
+def hyperbola(start, square, length, whole, far):
+    """Write when the samples of a panel arrive, whole[s] + far[s] = sqrt((start + s)^2 + square) - start.
+
+    Returns how many of them arrive before sample ``length``: the first ones.
+    """
+    # first all times, without a branch, so that they are computed several at once
+    for s in range(length):
+        place = min(math.sqrt((start + s) * (start + s) + square) - start, float(length))
+        whole[s] = np.int32(place)
+        far[s] = place - np.int32(place)
+    inside = length
+    while inside > 0 and whole[inside - 1] >= length:
+        inside -= 1
+    return inside
+
+
+@kernel(fastmath={"contract"})
 def spread_hyperbolas(panel, start, squares, square_weights, out):
-    """Add panel[b, j, s] to out[b, i] at the time sqrt((start + s)^2 + squares[i, j]) - start, in samples."""
-    batch, rows, length = out.shape
-    for b in range(batch):
-        for i in range(rows):
-            for j in range(panel.shape[1]):
-                square = squares[i, j]
-                for s in range(length):
-                    place = math.sqrt((start + s) * (start + s) + square) - start
-                    if place >= length:
-                        break
-                    t = int(place)
-                    far = place - t
-                    near = 1.0 - far
+    """Add panel[b, j, s] to out[b, i] at the time sqrt((start + s)^2 + squares[i, j]) - start, in samples.
+
+    Traces of ``out`` are one sample longer than those of the panel: the last one takes what is cut off.
+    """
+    batch, curves, length = panel.shape
+    whole, far = np.empty(length, np.int32), np.empty(length, panel.dtype)
+    one = panel.dtype.type(1)
+    for i in range(out.shape[1]):
+        for j in range(curves):
+            inside = hyperbola(start, squares[i, j], length, whole, far)
+            for b in range(batch):
+                source, target = panel[b, j], out[b, i]
+                for s in range(inside):
+                    t, v = np.uint32(whole[s]), far[s]
+                    u = one - v
                     if square_weights:
-                        near, far = near * near, far * far
-                    out[b, i, t] += near * panel[b, j, s]
-                    if t + 1 < length:
-                        out[b, i, t + 1] += far * panel[b, j, s]
+                        u, v = u * u, v * v
+                    target[t] += u * source[s]
+                    target[t + np.uint32(1)] += v * source[s]
 
 
-@kernel()
+@kernel(fastmath={"contract"})
 def stack_hyperbolas(data, start, squares, square_weights, out):
-    """Add to out[b, j, s] the sum over i of data[b, i] at the same time: the adjoint of `spread_hyperbolas`."""
-    batch, rows, length = data.shape
-    for b in range(batch):
-        for i in range(rows):
-            for j in range(out.shape[1]):
-                square = squares[i, j]
-                for s in range(length):
-                    place = math.sqrt((start + s) * (start + s) + square) - start
-                    if place >= length:
-                        break
-                    t = int(place)
-                    far = place - t
-                    near = 1.0 - far
+    """Add to out[b, j, s] the sum over i of data[b, i] at the same times; the adjoint of the above.
+
+    Traces of ``data`` are one sample longer than those of the panel, with a zero there.
+    """
+    batch, curves, length = out.shape
+    whole, far = np.empty(length, np.int32), np.empty(length, data.dtype)
+    one = data.dtype.type(1)
+    for i in range(data.shape[1]):
+        for j in range(curves):
+            inside = hyperbola(start, squares[i, j], length, whole, far)
+            for b in range(batch):
+                source, target = data[b, i], out[b, j]
+                for s in range(inside):
+                    t, v = np.uint32(whole[s]), far[s]
+                    u = one - v
                     if square_weights:
-                        near, far = near * near, far * far
-                    total = near * data[b, i, t]
-                    if t + 1 < length:
-                        total += far * data[b, i, t + 1]
-                    out[b, j, s] += total
+                        u, v = u * u, v * v
+                    target[s] += u * source[t] + v * source[t + np.uint32(1)]

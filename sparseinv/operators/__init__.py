@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sparseinv.operators.base import Operator
     from sparseinv.operators.convolution import Convolution
     from sparseinv.operators.fourier import DCT, FFT
+    from sparseinv.operators.frequency_radon import FrequencyRadon
     from sparseinv.operators.matrix import DenseMatrix, Diagonal, SparseMatrix
     from sparseinv.operators.radon import Radon
     from sparseinv.operators.sampling import Restriction
@@ -33,6 +34,7 @@ __all__ = [
     "Convolution",
     "DenseMatrix",
     "Diagonal",
+    "FrequencyRadon",
     "HStack",
     "Operator",
     "Radon",
@@ -56,6 +58,7 @@ _HOME = {
     "Convolution": "convolution",
     "DenseMatrix": "matrix",
     "Diagonal": "matrix",
+    "FrequencyRadon": "frequency_radon",
     "HStack": "algebra",
     "Operator": "base",
     "Radon": "radon",

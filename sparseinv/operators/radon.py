@@ -138,13 +138,9 @@ class Radon(GridOperator):
             return np.asarray(parts[: len(v)] + 1j * parts[len(v) :])
         single = v.dtype == np.float32 or v.dtype == np.float16
         v = np.ascontiguousarray(v, dtype=np.float32 if single else np.float64)
-        out = np.zeros((v.shape[0], *shape), dtype=v.dtype)
         if self.curve == "hyperbolic":
-            from sparseinv.kernels.radon import spread_hyperbolas, stack_hyperbolas
-
-            run = stack_hyperbolas if back else spread_hyperbolas
-            run(v, self.t0 / self.dt, self._squares, squared, out)
-            return out
+            return self._along_hyperbolas(v, back, squared)
+        out = np.zeros((v.shape[0], *shape), dtype=v.dtype)
         from sparseinv.kernels.radon import add_shifted
 
         whole, near, far = self._whole, 1.0 - self._far, self._far
@@ -156,6 +152,19 @@ class Radon(GridOperator):
         near, far = (np.ascontiguousarray(w, dtype=v.dtype) for w in (near, far))
         add_shifted(v, np.ascontiguousarray(whole), near, far, out)
         return out
+
+    def _along_hyperbolas(self, v: Array, back: bool, squared: bool) -> Array:
+        from sparseinv.kernels.radon import spread_hyperbolas, stack_hyperbolas
+
+        length = self.dims[1]
+        longer = np.zeros((v.shape[0], self.dimsd[0], length + 1), dtype=v.dtype)
+        if back:
+            longer[..., :length] = v
+            out = np.zeros((v.shape[0], *self.dims), dtype=v.dtype)
+            stack_hyperbolas(longer, self.t0 / self.dt, self._squares, squared, out)
+            return out
+        spread_hyperbolas(v, self.t0 / self.dt, self._squares, squared, longer)
+        return np.ascontiguousarray(longer[..., :length])
 
     def columns(self, index: Array) -> Array:
         """Return two entries a trace for each entry of the panel; no products."""
