@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from sparseinv.operators.base import Operator
     from sparseinv.operators.convolution import Convolution
     from sparseinv.operators.fourier import DCT, FFT
+    from sparseinv.operators.frequency_radon import FrequencyRadon
     from sparseinv.operators.matrix import DenseMatrix, Diagonal, SparseMatrix
+    from sparseinv.operators.radon import Radon
     from sparseinv.operators.sampling import Restriction
     from sparseinv.operators.wavelet import Wavelet
 
@@ -32,8 +34,10 @@ __all__ = [
     "Convolution",
     "DenseMatrix",
     "Diagonal",
+    "FrequencyRadon",
     "HStack",
     "Operator",
+    "Radon",
     "Restriction",
     "Scaled",
     "SparseMatrix",
@@ -54,8 +58,10 @@ _HOME = {
     "Convolution": "convolution",
     "DenseMatrix": "matrix",
     "Diagonal": "matrix",
+    "FrequencyRadon": "frequency_radon",
     "HStack": "algebra",
     "Operator": "base",
+    "Radon": "radon",
     "Restriction": "sampling",
     "Scaled": "algebra",
     "SparseMatrix": "matrix",
