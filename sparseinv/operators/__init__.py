@@ -17,18 +17,22 @@ if TYPE_CHECKING:
         VStack,
     )
     from sparseinv.operators.base import Operator
+    from sparseinv.operators.blending import Blending
     from sparseinv.operators.convolution import Convolution
     from sparseinv.operators.fourier import DCT, FFT
     from sparseinv.operators.frequency_radon import FrequencyRadon
     from sparseinv.operators.matrix import DenseMatrix, Diagonal, SparseMatrix
     from sparseinv.operators.radon import Radon
+    from sparseinv.operators.real_fourier import RealFFT
     from sparseinv.operators.sampling import Restriction
     from sparseinv.operators.wavelet import Wavelet
+    from sparseinv.operators.windows import Windows
 
 __all__ = [
     "DCT",
     "FFT",
     "Adjoint",
+    "Blending",
     "BlockDiagonal",
     "Composition",
     "Convolution",
@@ -38,12 +42,14 @@ __all__ = [
     "HStack",
     "Operator",
     "Radon",
+    "RealFFT",
     "Restriction",
     "Scaled",
     "SparseMatrix",
     "Sum",
     "VStack",
     "Wavelet",
+    "Windows",
     "adjoint_test",
     "as_operator",
     "norm_bound",
@@ -53,6 +59,7 @@ _HOME = {
     "DCT": "fourier",
     "FFT": "fourier",
     "Adjoint": "algebra",
+    "Blending": "blending",
     "BlockDiagonal": "algebra",
     "Composition": "algebra",
     "Convolution": "convolution",
@@ -62,12 +69,14 @@ _HOME = {
     "HStack": "algebra",
     "Operator": "base",
     "Radon": "radon",
+    "RealFFT": "real_fourier",
     "Restriction": "sampling",
     "Scaled": "algebra",
     "SparseMatrix": "matrix",
     "Sum": "algebra",
     "VStack": "algebra",
     "Wavelet": "wavelet",
+    "Windows": "windows",
     "adjoint_test": "adapt",
     "as_operator": "adapt",
     "norm_bound": "adapt",

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sparseinv.seismic.deblending import Deblended, deblend, local_plane_waves
     from sparseinv.seismic.field_data import mobil_gather
     from sparseinv.seismic.io import Gather, load_gather, read_su, write_su
     from sparseinv.seismic.metrics import (
@@ -23,13 +24,16 @@ if TYPE_CHECKING:
     from sparseinv.seismic.wavelets import klauder, ormsby, ricker
 
 __all__ = [
+    "Deblended",
     "Gather",
     "SpikeScore",
+    "deblend",
     "gini",
     "hyperbolic_events",
     "klauder",
     "linear_events",
     "load_gather",
+    "local_plane_waves",
     "mobil_gather",
     "ormsby",
     "parabolic_events",
@@ -42,13 +46,16 @@ __all__ = [
 ]
 
 _HOME = {
+    "Deblended": "deblending",
     "Gather": "io",
     "SpikeScore": "metrics",
+    "deblend": "deblending",
     "gini": "metrics",
     "hyperbolic_events": "reflectivity",
     "klauder": "wavelets",
     "linear_events": "reflectivity",
     "load_gather": "io",
+    "local_plane_waves": "deblending",
     "mobil_gather": "field_data",
     "ormsby": "wavelets",
     "parabolic_events": "reflectivity",
