@@ -19,8 +19,10 @@ from sparseinv.operators import (
     Composition,
     Convolution,
     DenseMatrix,
+    FrequencyRadon,
     HStack,
     Operator,
+    Radon,
     Restriction,
     Scaled,
     Sum,
@@ -112,6 +114,15 @@ CATALOGUE: dict[str, Callable[[], Operator]] = {
     "convolution-one-sample": lambda: Convolution(1, WAVELET, offset=5),
     "convolution-axis": lambda: Convolution((2, 8, 3), WAVELET, offset=1, axis=1),
     "convolution-complex": lambda: Convolution((8, 2), COMPLEX_WAVELET, offset=4, axis=0),
+    "radon-lines": lambda: Radon((4, 8), [-20.0, 0.0, 5.0, 30.0], 0.004, [-3e-4, 0.0, 5e-4], "linear"),
+    "radon-parabolas": lambda: Radon((3, 9), [0.0, 50.0, 70.0], 0.004, [-0.01, 0.013], "parabolic"),
+    "radon-hyperbolas": lambda: Radon(
+        (3, 9), [0.0, 15.0, 40.0], 0.004, [1500.0, 2600.0], "hyperbolic", t0=0.01
+    ),
+    "frequency-radon": lambda: FrequencyRadon((3, 10), [0.0, 50.0, 70.0], 0.004, [-0.01, 0.013]),
+    "frequency-radon-lines": lambda: FrequencyRadon(
+        (4, 9), [-20.0, 0.0, 5.0, 30.0], 0.004, [-3e-4, 0.0, 5e-4], "linear", band=(5.0, 70.0)
+    ),
     "adjoint": lambda: Convolution(10, COMPLEX_WAVELET, offset=4).H,
     "composition": lambda: Restriction((4, 6), MASK, axis=None) @ FFT((4, 6), sizes=(5, 8)).H,
     "composition-deep": lambda: Restriction(16, [1, 5, 6]) @ Convolution(16, WAVELET) @ Wavelet(16, "haar").H,

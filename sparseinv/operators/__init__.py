@@ -17,29 +17,39 @@ if TYPE_CHECKING:
         VStack,
     )
     from sparseinv.operators.base import Operator
+    from sparseinv.operators.blending import Blending
     from sparseinv.operators.convolution import Convolution
     from sparseinv.operators.fourier import DCT, FFT
+    from sparseinv.operators.frequency_radon import FrequencyRadon
     from sparseinv.operators.matrix import DenseMatrix, Diagonal, SparseMatrix
+    from sparseinv.operators.radon import Radon
+    from sparseinv.operators.real_fourier import RealFFT
     from sparseinv.operators.sampling import Restriction
     from sparseinv.operators.wavelet import Wavelet
+    from sparseinv.operators.windows import Windows
 
 __all__ = [
     "DCT",
     "FFT",
     "Adjoint",
+    "Blending",
     "BlockDiagonal",
     "Composition",
     "Convolution",
     "DenseMatrix",
     "Diagonal",
+    "FrequencyRadon",
     "HStack",
     "Operator",
+    "Radon",
+    "RealFFT",
     "Restriction",
     "Scaled",
     "SparseMatrix",
     "Sum",
     "VStack",
     "Wavelet",
+    "Windows",
     "adjoint_test",
     "as_operator",
     "norm_bound",
@@ -49,19 +59,24 @@ _HOME = {
     "DCT": "fourier",
     "FFT": "fourier",
     "Adjoint": "algebra",
+    "Blending": "blending",
     "BlockDiagonal": "algebra",
     "Composition": "algebra",
     "Convolution": "convolution",
     "DenseMatrix": "matrix",
     "Diagonal": "matrix",
+    "FrequencyRadon": "frequency_radon",
     "HStack": "algebra",
     "Operator": "base",
+    "Radon": "radon",
+    "RealFFT": "real_fourier",
     "Restriction": "sampling",
     "Scaled": "algebra",
     "SparseMatrix": "matrix",
     "Sum": "algebra",
     "VStack": "algebra",
     "Wavelet": "wavelet",
+    "Windows": "windows",
     "adjoint_test": "adapt",
     "as_operator": "adapt",
     "norm_bound": "adapt",

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sparseinv.seismic.deblending import Deblended, deblend, local_plane_waves
     from sparseinv.seismic.deconvolution import Deconvolution, deconvolve
     from sparseinv.seismic.field_data import mobil_gather
     from sparseinv.seismic.gather import Gather
@@ -23,16 +24,19 @@ if TYPE_CHECKING:
     from sparseinv.seismic.wavelets import klauder, ormsby, ricker
 
 __all__ = [
+    "Deblended",
     "Deconvolution",
     "Gather",
     "SpikeScore",
     "colored_noise",
+    "deblend",
     "deconvolve",
     "gini",
     "hyperbolic_events",
     "klauder",
     "linear_events",
     "load_gather",
+    "local_plane_waves",
     "mobil_gather",
     "ormsby",
     "parabolic_events",
@@ -48,16 +52,19 @@ __all__ = [
 ]
 
 _HOME = {
+    "Deblended": "deblending",
     "Deconvolution": "deconvolution",
     "Gather": "gather",
     "SpikeScore": "metrics",
     "colored_noise": "noise",
+    "deblend": "deblending",
     "deconvolve": "deconvolution",
     "gini": "metrics",
     "hyperbolic_events": "reflectivity",
     "klauder": "wavelets",
     "linear_events": "reflectivity",
     "load_gather": "io",
+    "local_plane_waves": "deblending",
     "mobil_gather": "field_data",
     "ormsby": "wavelets",
     "parabolic_events": "reflectivity",
