@@ -19,13 +19,16 @@ if TYPE_CHECKING:
     from sparseinv.operators.base import Operator
     from sparseinv.operators.convolution import Convolution
     from sparseinv.operators.fourier import DCT, FFT
+    from sparseinv.operators.interpolation import Interpolation
     from sparseinv.operators.matrix import DenseMatrix, Diagonal, SparseMatrix
+    from sparseinv.operators.nufft import NUFFT
     from sparseinv.operators.sampling import Restriction
     from sparseinv.operators.wavelet import Wavelet
 
 __all__ = [
     "DCT",
     "FFT",
+    "NUFFT",
     "Adjoint",
     "BlockDiagonal",
     "Composition",
@@ -33,6 +36,7 @@ __all__ = [
     "DenseMatrix",
     "Diagonal",
     "HStack",
+    "Interpolation",
     "Operator",
     "Restriction",
     "Scaled",
@@ -55,6 +59,8 @@ _HOME = {
     "DenseMatrix": "matrix",
     "Diagonal": "matrix",
     "HStack": "algebra",
+    "Interpolation": "interpolation",
+    "NUFFT": "nufft",
     "Operator": "base",
     "Restriction": "sampling",
     "Scaled": "algebra",
