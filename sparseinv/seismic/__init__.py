@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         score_spikes,
         snr_db,
     )
+    from sparseinv.seismic.off_grid import Tones, off_grid_tones
     from sparseinv.seismic.reflectivity import (
         hyperbolic_events,
         linear_events,
@@ -25,12 +26,14 @@ if TYPE_CHECKING:
 __all__ = [
     "Gather",
     "SpikeScore",
+    "Tones",
     "gini",
     "hyperbolic_events",
     "klauder",
     "linear_events",
     "load_gather",
     "mobil_gather",
+    "off_grid_tones",
     "ormsby",
     "parabolic_events",
     "read_su",
@@ -44,12 +47,14 @@ __all__ = [
 _HOME = {
     "Gather": "io",
     "SpikeScore": "metrics",
+    "Tones": "off_grid",
     "gini": "metrics",
     "hyperbolic_events": "reflectivity",
     "klauder": "wavelets",
     "linear_events": "reflectivity",
     "load_gather": "io",
     "mobil_gather": "field_data",
+    "off_grid_tones": "off_grid",
     "ormsby": "wavelets",
     "parabolic_events": "reflectivity",
     "read_su": "io",
