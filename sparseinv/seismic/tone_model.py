@@ -1,4 +1,4 @@
-"""A sum of tones with any frequencies: its derivatives, its least squares, and what one tone more would bring."""
+"""A sum of tones with any frequencies: its derivatives, its least squares, and what one more would bring."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which tones belong to the data: additions, removals and exchanges, judged by what noise alone would bring."""
+"""Which tones belong to the data: additions, removals, exchanges, judged by what noise alone would bring."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Alarm:
         self.least = self._threshold(lambda g: self._passed(math.exp(-g), math.sqrt(g)), 700.0)
 
     def chance(self, gain: float, before: float, freedom: int) -> float:
-        """Return the probability of a decrease of ||r||^2 as large as gain, from ``before``.
+        """Return the probability of a decrease of ||r||^2 by gain or more, from ``before``.
 
-        freedom : real numbers in the data less the parameters fitted before.
+        ``freedom`` is the number of real numbers in the data less that of the parameters fitted before.
         """
         if gain <= 0.0 or before <= 0.0:
             return 1.0
@@ -60,9 +60,7 @@ class Alarm:
         """Return by how much twice the log likelihood must rise for one tone more to pass at the level."""
         freedom = numbers - 3 * tones
         if self.variance is not None:
-            return 2.0 * self._threshold(
-                lambda gain: self.chance(2.0 * self.variance * gain, 1.0, freedom), 700.0
-            )
+            return 2.0 * self.least
         if freedom < 4:
             return math.inf
         share = self._threshold(lambda gain: self.chance(gain, 1.0, freedom), 1.0)
