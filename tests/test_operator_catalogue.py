@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 from sparseinv.operators import (
     DCT,
     FFT,
+    NUFFT,
     BlockDiagonal,
     Composition,
     Convolution,
     DenseMatrix,
     FrequencyRadon,
     HStack,
+    Interpolation,
     Operator,
     Radon,
     Restriction,
@@ -123,6 +125,16 @@ CATALOGUE: dict[str, Callable[[], Operator]] = {
     "frequency-radon-lines": lambda: FrequencyRadon(
         (4, 9), [-20.0, 0.0, 5.0, 30.0], 0.004, [-3e-4, 0.0, 5e-4], "linear", band=(5.0, 70.0)
     ),
+    "interpolation-nearest": lambda: Interpolation(6, [0.2, 4.9, 5.0, 2.5], kind="nearest"),
+    "interpolation-linear": lambda: Interpolation((2, 5, 3), [3.9, 0.3, 0.3], axis=1),
+    "interpolation-sinc": lambda: Interpolation(
+        (12, 2), [0.0, 3.3, 7.9, 10.6], axis=0, kind="sinc", half_width=3
+    ),
+    "nufft": lambda: NUFFT([0.1, 0.35, -0.2, 7.33], 6),
+    "nufft-2d": lambda: NUFFT(draw((5, 2)), (3, 4), period=(2.0, 3.5)),
+    "nufft-3d": lambda: NUFFT(draw((4, 3)), (2, 3, 2)),
+    "nufft-leading": lambda: NUFFT([0.0, 0.4, 0.9], 5, leading=2),
+    "nufft-on-grid": lambda: NUFFT(np.array([0, 3, 3, 4]) / 5, 5),
     "adjoint": lambda: Convolution(10, COMPLEX_WAVELET, offset=4).H,
     "composition": lambda: Restriction((4, 6), MASK, axis=None) @ FFT((4, 6), sizes=(5, 8)).H,
     "composition-deep": lambda: Restriction(16, [1, 5, 6]) @ Convolution(16, WAVELET) @ Wavelet(16, "haar").H,
@@ -208,10 +220,21 @@ def test_column_norms_are_exact(op: Operator) -> None:
 def test_simple_operators_know_their_column_norms() -> None:
     for name, make in CATALOGUE.items():
         if name.startswith(
-            ("restriction", "dct", "fft", "wavelet", "convolution", "hstack", "vstack", "block")
+            (
+                "restriction",
+                "dct",
+                "fft",
+                "wavelet",
+                "convolution",
+                "interpolation",
+                "nufft",
+                "hstack",
+                "vstack",
+                "block",
+            )
         ):
             assert make().column_norms() is not None, name
-        if name.startswith(("restriction", "dct", "fft", "wavelet", "convolution")):
+        if name.startswith(("restriction", "dct", "fft", "wavelet", "convolution", "interpolation", "nufft")):
             assert make().H.column_norms() is not None, name
 
 

@@ -7,21 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sparseinv.operators.adapt import adjoint_test, as_operator, norm_bound
-    from sparseinv.operators.algebra import (
-        Adjoint,
-        BlockDiagonal,
-        Composition,
-        HStack,
-        Scaled,
-        Sum,
-        VStack,
-    )
+    from sparseinv.operators.algebra import Adjoint, BlockDiagonal, Composition, HStack, Scaled, Sum, VStack
     from sparseinv.operators.base import Operator
     from sparseinv.operators.blending import Blending
     from sparseinv.operators.convolution import Convolution
     from sparseinv.operators.fourier import DCT, FFT
     from sparseinv.operators.frequency_radon import FrequencyRadon
+    from sparseinv.operators.interpolation import Interpolation
     from sparseinv.operators.matrix import DenseMatrix, Diagonal, SparseMatrix
+    from sparseinv.operators.nufft import NUFFT
     from sparseinv.operators.radon import Radon
     from sparseinv.operators.real_fourier import RealFFT
     from sparseinv.operators.sampling import Restriction
@@ -31,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DCT",
     "FFT",
+    "NUFFT",
     "Adjoint",
     "Blending",
     "BlockDiagonal",
@@ -40,6 +35,7 @@ __all__ = [
     "Diagonal",
     "FrequencyRadon",
     "HStack",
+    "Interpolation",
     "Operator",
     "Radon",
     "RealFFT",
@@ -58,6 +54,7 @@ __all__ = [
 _HOME = {
     "DCT": "fourier",
     "FFT": "fourier",
+    "NUFFT": "nufft",
     "Adjoint": "algebra",
     "Blending": "blending",
     "BlockDiagonal": "algebra",
@@ -67,6 +64,7 @@ _HOME = {
     "Diagonal": "matrix",
     "FrequencyRadon": "frequency_radon",
     "HStack": "algebra",
+    "Interpolation": "interpolation",
     "Operator": "base",
     "Radon": "radon",
     "RealFFT": "real_fourier",

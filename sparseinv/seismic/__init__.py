@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sparseinv.seismic.io import load_gather, save_gather
     from sparseinv.seismic.metrics import SpikeScore, gini, score_spikes, snr_db
     from sparseinv.seismic.noise import colored_noise
+    from sparseinv.seismic.off_grid import Tones, off_grid_tones
     from sparseinv.seismic.reflectivity import (
         hyperbolic_events,
         linear_events,
@@ -28,6 +29,7 @@ __all__ = [
     "Deconvolution",
     "Gather",
     "SpikeScore",
+    "Tones",
     "colored_noise",
     "deblend",
     "deconvolve",
@@ -38,6 +40,7 @@ __all__ = [
     "load_gather",
     "local_plane_waves",
     "mobil_gather",
+    "off_grid_tones",
     "ormsby",
     "parabolic_events",
     "read_segy",
@@ -56,6 +59,7 @@ _HOME = {
     "Deconvolution": "deconvolution",
     "Gather": "gather",
     "SpikeScore": "metrics",
+    "Tones": "off_grid",
     "colored_noise": "noise",
     "deblend": "deblending",
     "deconvolve": "deconvolution",
@@ -66,6 +70,7 @@ _HOME = {
     "load_gather": "io",
     "local_plane_waves": "deblending",
     "mobil_gather": "field_data",
+    "off_grid_tones": "off_grid",
     "ormsby": "wavelets",
     "parabolic_events": "reflectivity",
     "read_segy": "segy",
