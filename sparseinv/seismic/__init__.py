@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sparseinv.seismic.convex_projections import POCSResult, pocs
     from sparseinv.seismic.field_data import mobil_gather
     from sparseinv.seismic.io import Gather, load_gather, read_su, write_su
     from sparseinv.seismic.metrics import (
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Gather",
+    "POCSResult",
     "SpikeScore",
     "gini",
     "hyperbolic_events",
@@ -33,6 +35,7 @@ __all__ = [
     "mobil_gather",
     "ormsby",
     "parabolic_events",
+    "pocs",
     "read_su",
     "ricker",
     "score_spikes",
@@ -43,6 +46,7 @@ __all__ = [
 
 _HOME = {
     "Gather": "io",
+    "POCSResult": "convex_projections",
     "SpikeScore": "metrics",
     "gini": "metrics",
     "hyperbolic_events": "reflectivity",
@@ -52,6 +56,7 @@ _HOME = {
     "mobil_gather": "field_data",
     "ormsby": "wavelets",
     "parabolic_events": "reflectivity",
+    "pocs": "convex_projections",
     "read_su": "io",
     "ricker": "wavelets",
     "score_spikes": "metrics",
