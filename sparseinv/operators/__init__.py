@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sparseinv.operators.base import Operator
     from sparseinv.operators.blending import Blending
     from sparseinv.operators.convolution import Convolution
+    from sparseinv.operators.curvelet import Curvelet
     from sparseinv.operators.fourier import DCT, FFT
     from sparseinv.operators.frequency_radon import FrequencyRadon
     from sparseinv.operators.interpolation import Interpolation
@@ -31,6 +32,7 @@ __all__ = [
     "BlockDiagonal",
     "Composition",
     "Convolution",
+    "Curvelet",
     "DenseMatrix",
     "Diagonal",
     "FrequencyRadon",
@@ -60,6 +62,7 @@ _HOME = {
     "BlockDiagonal": "algebra",
     "Composition": "algebra",
     "Convolution": "convolution",
+    "Curvelet": "curvelet",
     "DenseMatrix": "matrix",
     "Diagonal": "matrix",
     "FrequencyRadon": "frequency_radon",

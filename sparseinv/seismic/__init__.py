@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sparseinv.seismic.convex_projections import POCSResult, pocs
     from sparseinv.seismic.deblending import Deblended, deblend, local_plane_waves
     from sparseinv.seismic.deconvolution import Deconvolution, deconvolve
     from sparseinv.seismic.field_data import mobil_gather
@@ -28,6 +29,7 @@ __all__ = [
     "Deblended",
     "Deconvolution",
     "Gather",
+    "POCSResult",
     "SpikeScore",
     "Tones",
     "colored_noise",
@@ -43,6 +45,7 @@ __all__ = [
     "off_grid_tones",
     "ormsby",
     "parabolic_events",
+    "pocs",
     "read_segy",
     "read_su",
     "ricker",
@@ -58,6 +61,7 @@ _HOME = {
     "Deblended": "deblending",
     "Deconvolution": "deconvolution",
     "Gather": "gather",
+    "POCSResult": "convex_projections",
     "SpikeScore": "metrics",
     "Tones": "off_grid",
     "colored_noise": "noise",
@@ -73,6 +77,7 @@ _HOME = {
     "off_grid_tones": "off_grid",
     "ormsby": "wavelets",
     "parabolic_events": "reflectivity",
+    "pocs": "convex_projections",
     "read_segy": "segy",
     "read_su": "su",
     "ricker": "wavelets",
