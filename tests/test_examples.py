@@ -48,6 +48,15 @@ def test_weights_matter() -> None:
     assert scores["lam_j ~ ||a_j||"] > scores["one lambda"]
 
 
+def test_depth_weights(tmp_path) -> None:
+    """Through a lossy medium one lambda finds nothing deep, one per coefficient everything."""
+    pytest.importorskip("matplotlib").use("Agg")
+    scores = load("depth_weights").main(size=240, save=str(tmp_path / "figures" / "depth.png"))
+    assert scores["one lambda"] < 0.5
+    assert min(scores["lam_j ~ ||a_j||"], scores["lam_j ~ 1/depth"]) > 0.9
+    assert (tmp_path / "figures" / "depth.png").stat().st_size > 10_000
+
+
 def test_own_penalty() -> None:
     assert load("own_penalty").main(size=120) > 0.97
 
@@ -77,6 +86,7 @@ def test_layers(tmp_path, capsys) -> None:
 
 def test_every_example_is_tested() -> None:
     assert set(NAMES) == {
+        "depth_weights",
         "layers",
         "own_penalty",
         "rescaling",

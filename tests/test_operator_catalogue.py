@@ -23,6 +23,7 @@ from sparseinv.operators import (
     FrequencyRadon,
     HStack,
     Interpolation,
+    NonstationaryConvolution,
     Operator,
     Radon,
     Restriction,
@@ -135,6 +136,14 @@ CATALOGUE: dict[str, Callable[[], Operator]] = {
     "nufft-3d": lambda: NUFFT(draw((4, 3)), (2, 3, 2)),
     "nufft-leading": lambda: NUFFT([0.0, 0.4, 0.9], 5, leading=2),
     "nufft-on-grid": lambda: NUFFT(np.array([0, 3, 3, 4]) / 5, 5),
+    "convolution-two-axes": lambda: Convolution((2, 5, 6), draw((3, 4)), offset=(2, 0), axis=(1, 2)),
+    "convolution-swapped-axes": lambda: Convolution((4, 2, 5), draw((3, 9)), axis=(-1, 0)),
+    "convolution-two-axes-complex": lambda: Convolution((4, 3), draw((2, 3), dtype=complex), axis=(0, 1)),
+    "convolution-fft": lambda: Convolution((2, 300), draw(801)),
+    "nonstationary": lambda: NonstationaryConvolution(12, draw((12, 5))),
+    "nonstationary-knots": lambda: NonstationaryConvolution((2, 9), draw((3, 4)), [1.5, 4, 7], offset=0),
+    "nonstationary-axis": lambda: NonstationaryConvolution((2, 5, 3), draw((2, 9)), [0, 4], axis=1, offset=7),
+    "nonstationary-complex": lambda: NonstationaryConvolution((5, 2), draw((5, 4), dtype=complex), axis=0),
     "adjoint": lambda: Convolution(10, COMPLEX_WAVELET, offset=4).H,
     "composition": lambda: Restriction((4, 6), MASK, axis=None) @ FFT((4, 6), sizes=(5, 8)).H,
     "composition-deep": lambda: Restriction(16, [1, 5, 6]) @ Convolution(16, WAVELET) @ Wavelet(16, "haar").H,
@@ -228,6 +237,7 @@ def test_simple_operators_know_their_column_norms() -> None:
                 "convolution",
                 "interpolation",
                 "nufft",
+                "nonstationary",
                 "hstack",
                 "vstack",
                 "block",
@@ -235,6 +245,7 @@ def test_simple_operators_know_their_column_norms() -> None:
         ):
             assert make().column_norms() is not None, name
         if name.startswith(("restriction", "dct", "fft", "wavelet", "convolution", "interpolation", "nufft")):
+        if name.startswith(("restriction", "dct", "fft", "wavelet", "convolution", "nonstationary")):
             assert make().H.column_norms() is not None, name
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sparseinv.operators.frequency_radon import FrequencyRadon
     from sparseinv.operators.interpolation import Interpolation
     from sparseinv.operators.matrix import DenseMatrix, Diagonal, SparseMatrix
+    from sparseinv.operators.nonstationary import NonstationaryConvolution
     from sparseinv.operators.nufft import NUFFT
     from sparseinv.operators.radon import Radon
     from sparseinv.operators.real_fourier import RealFFT
@@ -38,6 +39,7 @@ __all__ = [
     "FrequencyRadon",
     "HStack",
     "Interpolation",
+    "NonstationaryConvolution",
     "Operator",
     "Radon",
     "RealFFT",
@@ -68,6 +70,7 @@ _HOME = {
     "FrequencyRadon": "frequency_radon",
     "HStack": "algebra",
     "Interpolation": "interpolation",
+    "NonstationaryConvolution": "nonstationary",
     "Operator": "base",
     "Radon": "radon",
     "RealFFT": "real_fourier",

@@ -41,6 +41,7 @@ class Entry:
 #: every numbered problem, in the order in which they are listed
 CATALOGUE: dict[str, Entry] = {
     "D5": Entry("layers in strong noise, with the traces of a gather coupled", "multichannel", "sml"),
+    "Q1": Entry("reflectivity through a lossy medium, one lambda per coefficient", "depth", sizes="sml"),
 }
 
 

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sparseinv.seismic.attenuation import AttenuatedWavelets, attenuated_wavelets, attenuating_convolution
     from sparseinv.seismic.convex_projections import POCSResult, pocs
     from sparseinv.seismic.deblending import Deblended, deblend, local_plane_waves
     from sparseinv.seismic.deconvolution import Deconvolution, deconvolve
@@ -26,12 +27,15 @@ if TYPE_CHECKING:
     from sparseinv.seismic.wavelets import klauder, ormsby, ricker
 
 __all__ = [
+    "AttenuatedWavelets",
     "Deblended",
     "Deconvolution",
     "Gather",
     "POCSResult",
     "SpikeScore",
     "Tones",
+    "attenuated_wavelets",
+    "attenuating_convolution",
     "colored_noise",
     "deblend",
     "deconvolve",
@@ -58,12 +62,15 @@ __all__ = [
 ]
 
 _HOME = {
+    "AttenuatedWavelets": "attenuation",
     "Deblended": "deblending",
     "Deconvolution": "deconvolution",
     "Gather": "gather",
     "POCSResult": "convex_projections",
     "SpikeScore": "metrics",
     "Tones": "off_grid",
+    "attenuated_wavelets": "attenuation",
+    "attenuating_convolution": "attenuation",
     "colored_noise": "noise",
     "deblend": "deblending",
     "deconvolve": "deconvolution",
