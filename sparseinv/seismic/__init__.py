@@ -14,6 +14,8 @@ if TYPE_CHECKING:
         score_spikes,
         snr_db,
     )
+    from sparseinv.seismic.moveout import normal_moveout
+    from sparseinv.seismic.radon_filter import Demultiple, RadonPanel, demultiple, radon_panel
     from sparseinv.seismic.reflectivity import (
         hyperbolic_events,
         linear_events,
@@ -23,16 +25,21 @@ if TYPE_CHECKING:
     from sparseinv.seismic.wavelets import klauder, ormsby, ricker
 
 __all__ = [
+    "Demultiple",
     "Gather",
+    "RadonPanel",
     "SpikeScore",
+    "demultiple",
     "gini",
     "hyperbolic_events",
     "klauder",
     "linear_events",
     "load_gather",
     "mobil_gather",
+    "normal_moveout",
     "ormsby",
     "parabolic_events",
+    "radon_panel",
     "read_su",
     "ricker",
     "score_spikes",
@@ -42,16 +49,21 @@ __all__ = [
 ]
 
 _HOME = {
+    "Demultiple": "radon_filter",
     "Gather": "io",
+    "RadonPanel": "radon_filter",
     "SpikeScore": "metrics",
+    "demultiple": "radon_filter",
     "gini": "metrics",
     "hyperbolic_events": "reflectivity",
     "klauder": "wavelets",
     "linear_events": "reflectivity",
     "load_gather": "io",
     "mobil_gather": "field_data",
+    "normal_moveout": "moveout",
     "ormsby": "wavelets",
     "parabolic_events": "reflectivity",
+    "radon_panel": "radon_filter",
     "read_su": "io",
     "ricker": "wavelets",
     "score_spikes": "metrics",
