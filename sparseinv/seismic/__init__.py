@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from sparseinv.seismic.gather import Gather
     from sparseinv.seismic.io import load_gather, save_gather
     from sparseinv.seismic.metrics import SpikeScore, gini, score_spikes, snr_db
+    from sparseinv.seismic.moveout import normal_moveout
     from sparseinv.seismic.noise import colored_noise
     from sparseinv.seismic.off_grid import Tones, off_grid_tones
+    from sparseinv.seismic.radon_filter import Demultiple, RadonPanel, demultiple, radon_panel
     from sparseinv.seismic.reflectivity import (
         hyperbolic_events,
         linear_events,
@@ -30,8 +32,10 @@ __all__ = [
     "AttenuatedWavelets",
     "Deblended",
     "Deconvolution",
+    "Demultiple",
     "Gather",
     "POCSResult",
+    "RadonPanel",
     "SpikeScore",
     "Tones",
     "attenuated_wavelets",
@@ -39,6 +43,7 @@ __all__ = [
     "colored_noise",
     "deblend",
     "deconvolve",
+    "demultiple",
     "gini",
     "hyperbolic_events",
     "klauder",
@@ -46,10 +51,12 @@ __all__ = [
     "load_gather",
     "local_plane_waves",
     "mobil_gather",
+    "normal_moveout",
     "off_grid_tones",
     "ormsby",
     "parabolic_events",
     "pocs",
+    "radon_panel",
     "read_segy",
     "read_su",
     "ricker",
@@ -65,8 +72,10 @@ _HOME = {
     "AttenuatedWavelets": "attenuation",
     "Deblended": "deblending",
     "Deconvolution": "deconvolution",
+    "Demultiple": "radon_filter",
     "Gather": "gather",
     "POCSResult": "convex_projections",
+    "RadonPanel": "radon_filter",
     "SpikeScore": "metrics",
     "Tones": "off_grid",
     "attenuated_wavelets": "attenuation",
@@ -74,6 +83,7 @@ _HOME = {
     "colored_noise": "noise",
     "deblend": "deblending",
     "deconvolve": "deconvolution",
+    "demultiple": "radon_filter",
     "gini": "metrics",
     "hyperbolic_events": "reflectivity",
     "klauder": "wavelets",
@@ -81,10 +91,12 @@ _HOME = {
     "load_gather": "io",
     "local_plane_waves": "deblending",
     "mobil_gather": "field_data",
+    "normal_moveout": "moveout",
     "off_grid_tones": "off_grid",
     "ormsby": "wavelets",
     "parabolic_events": "reflectivity",
     "pocs": "convex_projections",
+    "radon_panel": "radon_filter",
     "read_segy": "segy",
     "read_su": "su",
     "ricker": "wavelets",
