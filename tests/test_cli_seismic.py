@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 
 from sparseinv.cli import BAD_INPUT, CERTIFIED, NOT_CERTIFIED, main
-from sparseinv.seismic import Gather, load_gather, ricker, save_gather, sparse_spikes
+from sparseinv.operators import Blending
+from sparseinv.seismic import (
+    Gather,
+    hyperbolic_events,
+    linear_events,
+    load_gather,
+    ricker,
+    save_gather,
+    snr_db,
+    sparse_spikes,
+)
 
 Array = np.ndarray[Any, Any]
 
@@ -137,3 +147,80 @@ def test_a_damaged_file_leaves_no_output(
     assert main(["seismic", "decon", str(path), str(tmp_path / "out.su"), "--ricker", "30"]) == BAD_INPUT
     assert "it ends inside trace 3" in capsys.readouterr().err
     assert not (tmp_path / "out.su").exists()
+
+
+def test_multiples_go_and_primaries_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Hyperbolas of two velocities: after moveout correction with the slower one's the other stays flat."""
+    offsets = np.arange(50.0, 800.0, 50.0)
+    options = {"samples": 200, "dt": 0.004, "offsets": offsets, "f0": 20.0}
+    flat = hyperbolic(options, 0.45, 2500.0)
+    bent = hyperbolic(options, 0.40, 1500.0)
+    path, out, model = (tmp_path / name for name in ("in.su", "out.su", "model.su"))
+    save_gather(path, Gather((flat + bent).astype(np.float32), 0.004, offsets))
+    arguments = [
+        "--moveouts=-0.1,0.3,41", "--cut", "0.08", "--band", "2,60", "--velocities", "0.3,2500,0.6,2500",
+    ]  # fmt: skip
+    assert main(["seismic", "radon", str(path), str(out), *arguments]) == CERTIFIED
+    near = slice(20, 180)  # what leaves the record at its end is not described by whole curves
+    primaries = load_gather(out).traces
+    assert np.linalg.norm((primaries - flat)[:, near]) < 0.35 * np.linalg.norm(bent[:, near])
+    assert main(["seismic", "radon", str(path), str(model), *arguments, "--write", "multiples"]) == CERTIFIED
+    known = load_gather(path).traces != 0.0
+    total = primaries + load_gather(model).traces
+    np.testing.assert_allclose(total[known], (flat + bent)[known], atol=1e-4)
+    np.testing.assert_array_equal(load_gather(out).offsets, offsets)
+    assert "moveout over 0.08" in capsys.readouterr().out
+
+
+def hyperbolic(options: dict[str, Any], time: float, velocity: float) -> Array:
+    return hyperbolic_events(
+        options["samples"], options["dt"], options["offsets"], times=[time], velocities=[velocity],
+        amplitudes=[1.0], f0=options["f0"],
+    )  # fmt: skip
+
+
+def test_shots_that_overlap_are_separated(tmp_path: Path) -> None:
+    shots = linear_events(100, 0.004, np.arange(8.0), times=[0.1], slopes=[0.0], amplitudes=[1.0], f0=25.0)
+    fired = 0.08 + 0.2 * np.arange(8) + np.random.default_rng(0).uniform(-0.08, 0.08, 8)
+    record = Blending((8, 100), fired, 0.004) @ shots.ravel()
+    source, times, out = tmp_path / "record.npy", tmp_path / "times.txt", tmp_path / "shots.sgy"
+    np.save(source, record)
+    np.savetxt(times, fired)
+    arguments = [
+        "seismic", "deblend", str(source), str(out), "--dt", "0.004", "--times", str(times), "--samples",
+        "100", "--window", "8,50", "--lam", "0.01", "--report", str(tmp_path / "page.png"),
+    ]  # fmt: skip
+    assert main(arguments) == CERTIFIED
+    assert snr_db(shots, load_gather(out).traces) > 20
+    assert (tmp_path / "page.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+TASK_REFUSALS: list[tuple[list[str], str]] = [
+    (["radon", "IN", "out.su", "--moveouts", "0,1,2.5", "--cut", "0.1"], "a whole number from 2 on"),
+    (["radon", "IN", "out.su", "--moveouts", "0,1,10", "--cut", "2"], "must lie on both sides"),
+    (["radon", "IN", "out.su", "--moveouts", "0,1,10", "--cut", "0.1", "--velocities", "1,2,3"], "pairs"),
+    (
+        ["deblend", "IN", "out.su", "--times", "TIMES", "--samples", "10"],
+        "holds 4 traces, but the continuous",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), TASK_REFUSALS)
+def test_tasks_refuse(
+    section: tuple[Array, Path], tmp_path: Path, arguments: list[str], sentence: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    _, path = section
+    np.savetxt(tmp_path / "times.txt", np.arange(3.0))
+    named = {"IN": str(path), "TIMES": str(tmp_path / "times.txt"), "out.su": str(tmp_path / "out.su")}
+    assert main(["seismic", *(named.get(word, word) for word in arguments)]) == BAD_INPUT
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "out.su").exists()
+
+
+def test_offsets_are_needed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "in.npy", np.zeros((4, 20)))
+    arguments = ["seismic", "radon", str(tmp_path / "in.npy"), str(tmp_path / "out.npy"), "--dt", "0.004"]
+    assert main([*arguments, "--moveouts", "0,1,10", "--cut", "0.1"]) == BAD_INPUT
+    assert "states no offsets; pass --offsets" in capsys.readouterr().err

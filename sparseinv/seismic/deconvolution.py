@@ -261,7 +261,8 @@ def refit_signs(A: Convolution, data: Array, x: Array) -> Array:
         Traces and a sparse estimate.
     """
     out = np.zeros_like(x)
-    before, after = A.offset, A.wavelet.size - 1 - A.offset
+    before = A.offset[0]
+    after = A.wavelet.size - 1 - before
     for trace, estimate, answer in zip(data, x, out, strict=True):
         support = np.flatnonzero(estimate)
         # spikes further apart than the wavelet is long do not meet
