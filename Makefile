@@ -140,7 +140,7 @@ $(PEERS_READY):
 	 } >$(PEERS)/install.log 2>&1 || { \
 	   echo 'The installation failed. The end of $(PEERS)/install.log:' >&2; \
 	   grep -v 'WARNING: Location .* is ignored' $(PEERS)/install.log | tail -n 30 >&2; exit 1; }
-	@for peer in '--no-deps celer' '--no-deps skglm' '--no-deps adelie' sigpy cvxpy; do \
+	@for peer in '--no-deps celer' '--no-deps skglm' '--no-deps adelie' '--no-deps sparho' sigpy cvxpy; do \
 	  $(RUN) -m pip install -c benchmarks/constraints.txt --only-binary :all: $$peer \
 	    >>$(PEERS)/install.log 2>&1 || echo "  $${peer#--no-deps } could not be installed: it will be reported as absent"; \
 	done

@@ -1,4 +1,4 @@
-"""The command line: ``sparseinv solve | demo | problems | bench | info``. Here names become objects."""
+"""The command line: ``sparseinv solve | demo | problems | seismic | bench | info``."""
 
 from __future__ import annotations
 
@@ -47,11 +47,13 @@ class BadInput(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status: 0 certified, 1 not certified, 2 bad input, 130 interrupted."""
+    from sparseinv.cli_seismic import with_parameter_file
+
     parser = _parser()
-    options = parser.parse_args(arguments)
     try:
+        options = parser.parse_args(with_parameter_file(sys.argv[1:] if arguments is None else arguments))
         return int(options.run(options))
-    except (BadInput, ValueError, TypeError) as error:
+    except (BadInput, ImportError, ValueError, TypeError) as error:
         print(f"sparseinv: {error}", file=sys.stderr)
         return BAD_INPUT
     except FileNotFoundError as error:
@@ -66,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from sparseinv.cli_seismic import add_seismic
+
     parser = argparse.ArgumentParser(
         prog="sparseinv",
         description="Recover sparse signals, with certificates. Exit status 0 only when certified.",
@@ -113,6 +117,8 @@ def _parser() -> argparse.ArgumentParser:
     problems.add_argument("--out", type=Path, help="folder for figures and numbers")
     problems.add_argument("--table", type=Path, help="write the scoreboard here, as Markdown")
     problems.set_defaults(run=_problems)
+
+    add_seismic(commands)
 
     bench = commands.add_parser("bench", help="time the solvers on three seeded problems")
     bench.add_argument("--size", choices=["s", "m"], default="m")

@@ -20,6 +20,7 @@ Array = np.ndarray[Any, Any]
 
 _REFIT_WORK = 20.0  # a refit may cost this many passes over A during a run
 _STALL = 200  # certificates without any progress after which a run has reached its floor
+_LATE, _LATER = 0.05, 0.05  # seconds, and share of the time so far, to make the most of a run cut off
 _ORDINARY = 200  # exponents of x's unit down to minus this take no entry that matters below 2^-1022
 _LARGE = 1e30  # norm of a start from which on it is judged before a solver sees it
 _WORSE = 1.0 / float(np.finfo(np.float64).eps)  # times the objective at zero: a start beyond is no help
@@ -277,6 +278,27 @@ class Run:
             return False
         return problem.units.objective(value) < best.certificate.objective
 
+    def _salvaged(self, status: Status) -> bool:
+        """Let the solver make the most of a run that was cut off; tell whether there is another point."""
+        state, cut = self.state, (Status.MAX_TIME, Status.INTERRUPTED)
+        if (
+            state is None
+            or state.settled
+            or status not in (*cut, Status.MAX_ITER, Status.STOPPED_BY_CALLBACK)
+        ):
+            return False
+        operator = self.problem.operator
+        if status in cut:  # somebody waits
+            operator.deadline = (
+                time.perf_counter() + _LATE + _LATER * min(self.stopping.max_time, self.seconds)
+            )
+        try:
+            return self.solver.salvage(self.problem, state)
+        except OperatorFailure:
+            return False
+        finally:
+            operator.deadline = math.inf
+
     def finish(
         self,
         *,
@@ -317,6 +339,7 @@ class Run:
         status, best = self.status or Status.INTERRUPTED, self._best
         problem.operator.phase, problem.operator.deadline = "certificate", math.inf
         hurried = status in (Status.MAX_TIME, Status.INTERRUPTED)
+        hurried = self._salvaged(status) or hurried
         x = best.x if best is not None else start_point(problem, self._x0)
         if state is not None and (status is Status.CONVERGED or (hurried and self._is_better(state))):
             x = state.x

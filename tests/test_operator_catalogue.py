@@ -15,13 +15,17 @@ from hypothesis import strategies as st
 from sparseinv.operators import (
     DCT,
     FFT,
+    NUFFT,
     BlockDiagonal,
     Composition,
     Convolution,
     DenseMatrix,
+    FrequencyRadon,
     HStack,
+    Interpolation,
     NonstationaryConvolution,
     Operator,
+    Radon,
     Restriction,
     Scaled,
     Sum,
@@ -113,6 +117,25 @@ CATALOGUE: dict[str, Callable[[], Operator]] = {
     "convolution-one-sample": lambda: Convolution(1, WAVELET, offset=5),
     "convolution-axis": lambda: Convolution((2, 8, 3), WAVELET, offset=1, axis=1),
     "convolution-complex": lambda: Convolution((8, 2), COMPLEX_WAVELET, offset=4, axis=0),
+    "radon-lines": lambda: Radon((4, 8), [-20.0, 0.0, 5.0, 30.0], 0.004, [-3e-4, 0.0, 5e-4], "linear"),
+    "radon-parabolas": lambda: Radon((3, 9), [0.0, 50.0, 70.0], 0.004, [-0.01, 0.013], "parabolic"),
+    "radon-hyperbolas": lambda: Radon(
+        (3, 9), [0.0, 15.0, 40.0], 0.004, [1500.0, 2600.0], "hyperbolic", t0=0.01
+    ),
+    "frequency-radon": lambda: FrequencyRadon((3, 10), [0.0, 50.0, 70.0], 0.004, [-0.01, 0.013]),
+    "frequency-radon-lines": lambda: FrequencyRadon(
+        (4, 9), [-20.0, 0.0, 5.0, 30.0], 0.004, [-3e-4, 0.0, 5e-4], "linear", band=(5.0, 70.0)
+    ),
+    "interpolation-nearest": lambda: Interpolation(6, [0.2, 4.9, 5.0, 2.5], kind="nearest"),
+    "interpolation-linear": lambda: Interpolation((2, 5, 3), [3.9, 0.3, 0.3], axis=1),
+    "interpolation-sinc": lambda: Interpolation(
+        (12, 2), [0.0, 3.3, 7.9, 10.6], axis=0, kind="sinc", half_width=3
+    ),
+    "nufft": lambda: NUFFT([0.1, 0.35, -0.2, 7.33], 6),
+    "nufft-2d": lambda: NUFFT(draw((5, 2)), (3, 4), period=(2.0, 3.5)),
+    "nufft-3d": lambda: NUFFT(draw((4, 3)), (2, 3, 2)),
+    "nufft-leading": lambda: NUFFT([0.0, 0.4, 0.9], 5, leading=2),
+    "nufft-on-grid": lambda: NUFFT(np.array([0, 3, 3, 4]) / 5, 5),
     "convolution-two-axes": lambda: Convolution((2, 5, 6), draw((3, 4)), offset=(2, 0), axis=(1, 2)),
     "convolution-swapped-axes": lambda: Convolution((4, 2, 5), draw((3, 9)), axis=(-1, 0)),
     "convolution-two-axes-complex": lambda: Convolution((4, 3), draw((2, 3), dtype=complex), axis=(0, 1)),
@@ -212,6 +235,8 @@ def test_simple_operators_know_their_column_norms() -> None:
                 "fft",
                 "wavelet",
                 "convolution",
+                "interpolation",
+                "nufft",
                 "nonstationary",
                 "hstack",
                 "vstack",
@@ -219,6 +244,7 @@ def test_simple_operators_know_their_column_norms() -> None:
             )
         ):
             assert make().column_norms() is not None, name
+        if name.startswith(("restriction", "dct", "fft", "wavelet", "convolution", "interpolation", "nufft")):
         if name.startswith(("restriction", "dct", "fft", "wavelet", "convolution", "nonstationary")):
             assert make().H.column_norms() is not None, name
 

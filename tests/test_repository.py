@@ -44,6 +44,8 @@ driver
 selection, batch, columns, gram_batch, greedy_batch
 entry
 seismic, problems, plotting
+cli_seismic_tasks
+cli_seismic
 cli
 """
 

@@ -451,7 +451,7 @@ def test_arrays_load_as_gathers(tmp_path: Path) -> None:
         ("e.npz", {"dt": 1}, "e.npz holds 3 offsets for 5 traces"),
         ("f.npy", {"dt": 1}, r"f.npy holds an array of shape \(2, 2, 2\)"),
         ("a.npy", {"dt": -1}, "dt is -1.0"),
-        ("a.sgy", {}, "a.sgy ends with '.sgy', but .su, .npy or .npz is needed"),
+        ("a.txt", {}, "a.txt ends with '.txt', but one of .su, .sgy, .segy, .npy, .npz is needed"),
     ):
         with pytest.raises(ValueError, match=sentence):
             load_gather(tmp_path / name, **options)

@@ -6,13 +6,14 @@ import json
 import math
 import os
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sparseinv.counted_operator import Products
 from sparseinv.result import Result
 
 Array = np.ndarray[Any, Any]
@@ -228,6 +229,15 @@ def data_folder(data: Path | None) -> Path | None:
         return data
     named = os.environ.get("SPARSEINV_DATA")
     return Path(named) if named else None
+
+
+def together(results: Sequence[Result]) -> Result:
+    """Return one result for the row of several: the worst certificate, products and seconds of all."""
+    worst = max(results, key=lambda result: (not result.success, result.certificate.relative))
+    each = [result.products for result in results]
+    names = [part.name for part in fields(Products)]
+    products = Products(**{name: sum(getattr(one, name) for one in each) for name in names})
+    return replace(worst, products=products, seconds=sum(result.seconds for result in results))
 
 
 def _wrapped(note: str) -> str:

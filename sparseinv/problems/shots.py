@@ -18,7 +18,7 @@ from sparseinv.penalties import L0, L1, L2
 from sparseinv.problems.report import Demo, Missing, Table, best_level
 from sparseinv.result import Result
 from sparseinv.seismic.field_data import mobil_gather
-from sparseinv.seismic.io import Gather
+from sparseinv.seismic.gather import Gather
 from sparseinv.seismic.metrics import snr_db
 from sparseinv.selection.theory import lam_max
 from sparseinv.solvers.proximal_gradient import ISTA

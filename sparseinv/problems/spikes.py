@@ -14,8 +14,8 @@ from sparseinv.operators.convolution import Convolution
 from sparseinv.penalties import L0, L1, L2
 from sparseinv.problems.report import Demo, Table, data_folder
 from sparseinv.result import Result
-from sparseinv.seismic.io import read_su
 from sparseinv.seismic.metrics import score_spikes, snr_db
+from sparseinv.seismic.su import read_su
 from sparseinv.seismic.wavelets import ricker
 from sparseinv.solvers.coordinate_descent import CoordinateDescent
 from sparseinv.solvers.reweighted_least_squares import IRLS

@@ -6,74 +6,111 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sparseinv.seismic.attenuation import (
-        AttenuatedWavelets,
-        attenuated_wavelets,
-        attenuating_convolution,
-    )
+    from sparseinv.seismic.attenuation import AttenuatedWavelets, attenuated_wavelets, attenuating_convolution
+    from sparseinv.seismic.convex_projections import POCSResult, pocs
+    from sparseinv.seismic.deblending import Deblended, deblend, local_plane_waves
+    from sparseinv.seismic.deconvolution import Deconvolution, deconvolve
     from sparseinv.seismic.field_data import mobil_gather
-    from sparseinv.seismic.io import Gather, load_gather, read_su, write_su
-    from sparseinv.seismic.metrics import (
-        SpikeScore,
-        gini,
-        score_spikes,
-        snr_db,
-    )
+    from sparseinv.seismic.gather import Gather
+    from sparseinv.seismic.io import load_gather, save_gather
+    from sparseinv.seismic.metrics import SpikeScore, gini, score_spikes, snr_db
+    from sparseinv.seismic.moveout import normal_moveout
+    from sparseinv.seismic.noise import colored_noise
+    from sparseinv.seismic.off_grid import Tones, off_grid_tones
+    from sparseinv.seismic.radon_filter import Demultiple, RadonPanel, demultiple, radon_panel
     from sparseinv.seismic.reflectivity import (
         hyperbolic_events,
         linear_events,
         parabolic_events,
         sparse_spikes,
     )
+    from sparseinv.seismic.segy import read_segy, write_segy
+    from sparseinv.seismic.su import read_su, write_su
     from sparseinv.seismic.time_frequency import TimeFrequency, time_frequency
     from sparseinv.seismic.wavelets import klauder, ormsby, ricker
 
 __all__ = [
     "AttenuatedWavelets",
+    "Deblended",
+    "Deconvolution",
+    "Demultiple",
     "Gather",
+    "POCSResult",
+    "RadonPanel",
     "SpikeScore",
     "TimeFrequency",
+    "Tones",
     "attenuated_wavelets",
     "attenuating_convolution",
+    "colored_noise",
+    "deblend",
+    "deconvolve",
+    "demultiple",
     "gini",
     "hyperbolic_events",
     "klauder",
     "linear_events",
     "load_gather",
+    "local_plane_waves",
     "mobil_gather",
+    "normal_moveout",
+    "off_grid_tones",
     "ormsby",
     "parabolic_events",
+    "pocs",
+    "radon_panel",
+    "read_segy",
     "read_su",
     "ricker",
+    "save_gather",
     "score_spikes",
     "snr_db",
     "sparse_spikes",
     "time_frequency",
+    "write_segy",
     "write_su",
 ]
 
 _HOME = {
     "AttenuatedWavelets": "attenuation",
-    "Gather": "io",
+    "Deblended": "deblending",
+    "Deconvolution": "deconvolution",
+    "Demultiple": "radon_filter",
+    "Gather": "gather",
+    "POCSResult": "convex_projections",
+    "RadonPanel": "radon_filter",
     "SpikeScore": "metrics",
     "TimeFrequency": "time_frequency",
+    "Tones": "off_grid",
     "attenuated_wavelets": "attenuation",
     "attenuating_convolution": "attenuation",
+    "colored_noise": "noise",
+    "deblend": "deblending",
+    "deconvolve": "deconvolution",
+    "demultiple": "radon_filter",
     "gini": "metrics",
     "hyperbolic_events": "reflectivity",
     "klauder": "wavelets",
     "linear_events": "reflectivity",
     "load_gather": "io",
+    "local_plane_waves": "deblending",
     "mobil_gather": "field_data",
+    "normal_moveout": "moveout",
+    "off_grid_tones": "off_grid",
     "ormsby": "wavelets",
     "parabolic_events": "reflectivity",
-    "read_su": "io",
+    "pocs": "convex_projections",
+    "radon_panel": "radon_filter",
+    "read_segy": "segy",
+    "read_su": "su",
     "ricker": "wavelets",
+    "save_gather": "io",
     "score_spikes": "metrics",
     "snr_db": "metrics",
     "sparse_spikes": "reflectivity",
     "time_frequency": "time_frequency",
-    "write_su": "io",
+    "write_segy": "segy",
+    "write_su": "su",
 }
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sparseinv.seismic.io import Gather
+from sparseinv.seismic.gather import Gather
 
 _FILE = "mobil.npy"
 _SHA256 = "93124c87d7b907e53df05e02fca07a9aeb040aa5e4a0c797b3c002ae5ba9311d"

@@ -1,170 +1,27 @@
-"""Gathers from and to files: Seismic Unix (SU), npy and npz."""
+"""Gathers from and to files of any format that is known: SU, SEG-Y, npy and npz."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sparseinv import validation
+from sparseinv.seismic.gather import Gather
+from sparseinv.seismic.segy import read_segy, write_segy
+from sparseinv.seismic.su import read_su, write_su
+from sparseinv.seismic.whole_file import whole_file
 
 Array = np.ndarray[Any, Any]
 
-_HEADER = 240
-# name, type and position of the fields read and written here; the others are skipped, or written as zero
-_FIELDS = [
-    ("tracl", ">i4", 0),
-    ("tracr", ">i4", 4),
-    ("trid", ">i2", 28),
-    ("offset", ">i4", 36),
-    ("ns", ">u2", 114),
-    ("dt", ">u2", 116),
-]
-
-
-@dataclass(frozen=True, eq=False)
-class Gather:
-    """Hold traces that share one sampling interval.
-
-    Attributes
-    ----------
-    traces : ndarray, shape (n_traces, n_samples)
-        Samples; time runs along the last axis.
-    dt : float
-        Sampling interval [s].
-    offsets : ndarray of shape (n_traces,), or None
-        Source-receiver offset of each trace [m], as the file states it; None if it does not.
-    """
-
-    traces: Array
-    dt: float
-    offsets: Array | None = None
-
-    @property
-    def t(self) -> Array:
-        """Time of each sample [s], from 0."""
-        return np.arange(self.traces.shape[1]) * self.dt
-
-
-def read_su(path: str | Path) -> Gather:
-    """Read a Seismic Unix file.
-
-    Parameters
-    ----------
-    path : str or Path
-        Big-endian traces without a textual header: 240 bytes of trace header (number of samples at
-        byte 114, interval in microseconds at 116, offset at 36), then float32 samples.
-
-    Returns
-    -------
-    Gather
-        Traces as native float32, dt [s], offsets [m].
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such file.
-    ValueError
-        The file is truncated, has traces of different lengths or intervals, states no interval, or
-        is in another byte order or format.
-
-    Examples
-    --------
-    >>> import numpy as np, tempfile, pathlib
-    >>> path = pathlib.Path(tempfile.mkdtemp()) / "gather.su"
-    >>> write_su(path, Gather(np.ones((2, 50), dtype=np.float32), 0.004, np.array([100, 200])))
-    >>> gather = read_su(path)
-    >>> gather.traces.shape, gather.dt, gather.offsets
-    ((2, 50), 0.004, array([100., 200.]))
-    """
-    raw = Path(path).read_bytes()
-    name = Path(path).name
-    if len(raw) < _HEADER:
-        raise ValueError(f"{name} has {len(raw)} bytes, fewer than one trace header of {_HEADER}")
-    first = np.frombuffer(raw[:_HEADER], dtype=_trace(0))[0]
-    ns, step = int(first["ns"]), int(first["dt"])
-    size = _HEADER + 4 * ns
-    if ns == 0 or size > len(raw):
-        raise ValueError(
-            f"{name} announces {ns} samples a trace at byte 114, but holds {len(raw)} bytes; it is "
-            "truncated, or no big-endian SU file (SEG-Y files have a textual header and are read with segyio)"
-        )
-    if len(raw) % size:
-        raise ValueError(
-            f"{name} holds {len(raw)} bytes, not a multiple of the {size} bytes of a trace of {ns} samples; "
-            f"it ends inside trace {len(raw) // size} (from 0) or has traces of different lengths"
-        )
-    data = np.frombuffer(raw, dtype=_trace(ns))
-    for key, what in (("ns", "numbers of samples"), ("dt", "sampling intervals")):
-        different = np.flatnonzero(data[key] != data[key][0])
-        if different.size:
-            k = int(different[0])
-            raise ValueError(
-                f"{name} has traces of different {what}: {data[key][0]} in trace 0, but {data[key][k]} in "
-                f"trace {k}"
-            )
-    if step == 0:
-        raise ValueError(f"{name} states no sampling interval (0 microseconds at byte 116)")
-    return Gather(data["samples"].astype(np.float32), step / 1e6, data["offset"].astype(np.float64))
-
-
-def write_su(path: str | Path, gather: Gather) -> None:
-    """Write a Seismic Unix file that `read_su` and Seismic Unix read.
-
-    Parameters
-    ----------
-    path : str or Path
-        File to write; an existing one is replaced.
-    gather : Gather
-        Real traces of at most 65535 samples, stored as float32; dt a whole number of microseconds up
-        to 65535; offsets whole metres, or None for zeros.
-
-    Raises
-    ------
-    ValueError, TypeError
-        The format cannot hold the gather; nothing is written.
-
-    Notes
-    -----
-    Seismic Unix itself reads the number of samples and the interval as unsigned 16-bit numbers;
-    some programs take them as signed and stop at 32767.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> write_su("gather.su", Gather(np.zeros((2, 50)), 1 / 300))
-    Traceback (most recent call last):
-    ValueError: dt is 0.00333333 s, but SU stores whole microseconds from 1 to 65535; resample the traces
-    """
-    traces = validation.numeric(gather.traces, "traces")
-    if traces.dtype.kind == "c":
-        raise TypeError("traces is complex, but SU stores real samples; write real and imaginary parts apart")
-    if traces.ndim != 2 or not 0 < traces.shape[1] <= 65535 or traces.shape[0] == 0:
-        raise ValueError(f"traces has shape {traces.shape}, but (n_traces, 1 to 65535 samples) is needed")
-    if np.abs(traces).max() > np.finfo(np.float32).max:
-        raise ValueError("traces exceeds the range of float32, in which SU stores samples; scale it")
-    step = validation.positive(gather.dt, "dt") * 1e6
-    if abs(step - round(step)) > 1e-6 * step or not 1 <= round(step) <= 65535:
-        raise ValueError(
-            f"dt is {gather.dt:g} s, but SU stores whole microseconds from 1 to 65535; resample the traces"
-        )
-    n = traces.shape[0]
-    offsets = validation.numeric(np.zeros(n) if gather.offsets is None else gather.offsets, "offsets")
-    if offsets.shape != (n,):
-        raise ValueError(f"offsets has shape {offsets.shape}, but there are {n} traces")
-    if not (np.rint(offsets) == offsets).all() or np.abs(offsets).max() >= 2**31:
-        raise ValueError("offsets must be whole metres, as SU stores them; pass numpy.rint(offsets) to round")
-    data = np.zeros(n, dtype=_trace(traces.shape[1]))
-    data["tracl"] = data["tracr"] = np.arange(1, n + 1)
-    data["trid"], data["ns"], data["dt"] = 1, traces.shape[1], round(step)
-    data["offset"], data["samples"] = offsets, traces
-    Path(path).write_bytes(data.tobytes())
+_SEGY = (".sgy", ".segy")
+_KNOWN = ".su, .sgy, .segy, .npy, .npz"
 
 
 def load_gather(path: str | Path, *, dt: float | None = None, key: str | None = None) -> Gather:
-    """Read a gather from a .su, .npy or .npz file.
+    """Read a gather from a .su, .sgy, .segy, .npy or .npz file.
 
     Parameters
     ----------
@@ -198,9 +55,11 @@ def load_gather(path: str | Path, *, dt: float | None = None, key: str | None = 
     path = Path(path)
     ending = path.suffix.lower()
     offsets: Array | None = None
+    if ending in _SEGY:
+        return read_segy(path, dt=dt)
     if ending == ".su":
         gather = read_su(path)
-        return gather if dt is None else Gather(gather.traces, validation.positive(dt, "dt"), gather.offsets)
+        return gather if dt is None else replace(gather, dt=validation.positive(dt, "dt"))
     if ending == ".npy":
         traces = np.load(path, allow_pickle=False)
     elif ending == ".npz":
@@ -210,7 +69,7 @@ def load_gather(path: str | Path, *, dt: float | None = None, key: str | None = 
                 dt = float(archive["dt"])
             offsets = archive["offsets"] if "offsets" in archive.files else None
     else:
-        raise ValueError(f"{path.name} ends with {ending!r}, but .su, .npy or .npz is needed")
+        raise ValueError(f"{path.name} ends with {ending!r}, but one of {_KNOWN} is needed")
     if dt is None:
         raise ValueError(f"{path.name} states no sampling interval; pass dt= in seconds")
     if traces.dtype.kind not in "iufc" or traces.ndim not in (1, 2):
@@ -224,11 +83,52 @@ def load_gather(path: str | Path, *, dt: float | None = None, key: str | None = 
     return Gather(traces, validation.positive(dt, "dt"), offsets)
 
 
-def _trace(ns: int) -> np.dtype[Any]:
-    """Describe one trace of ns samples on disk."""
-    fields: list[tuple[str, Any, int]] = [*_FIELDS, ("samples", (">f4", (ns,)), _HEADER)]
-    names, formats, offsets = (list(column) for column in zip(*fields, strict=True))
-    return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": _HEADER + 4 * ns})
+def save_gather(path: str | Path, gather: Gather) -> None:
+    """Write a gather to a .su, .sgy, .segy, .npy or .npz file; the ending decides.
+
+    Parameters
+    ----------
+    path : str or Path
+        File to write; an existing one is replaced once the new one is complete.
+    gather : Gather
+        SU and SEG-Y keep the trace headers it carries (see `write_su`, `write_segy`); npz keeps traces,
+        dt and offsets; npy the traces only.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Unknown ending, or the format cannot hold the gather; nothing is written.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "gather.npz"
+    >>> save_gather(path, Gather(np.zeros((3, 10)), 0.002))
+    >>> load_gather(path).dt
+    0.002
+    """
+    check_ending(path)
+    ending = Path(path).suffix.lower()
+    if ending in _SEGY:
+        write_segy(path, gather)
+    elif ending == ".su":
+        write_su(path, gather)
+    else:
+        arrays: dict[str, Any] = {"traces": gather.traces, "dt": gather.dt}
+        if gather.offsets is not None:
+            arrays["offsets"] = gather.offsets
+        with whole_file(path) as place, place.open("wb") as file:
+            if ending == ".npy":
+                np.save(file, gather.traces, allow_pickle=False)
+            else:
+                np.savez(file, **arrays)
+
+
+def check_ending(path: str | Path) -> None:
+    """Raise ValueError unless the name of a file says in which of the known formats it is."""
+    ending = Path(path).suffix.lower()
+    if ending not in (".su", ".npy", ".npz", *_SEGY):
+        raise ValueError(f"{Path(path).name} ends with {ending!r}, but one of {_KNOWN} is needed")
 
 
 def _traces_key(names: list[str], key: str | None, file: str) -> str:

@@ -139,6 +139,7 @@ def select_lam(
     intercept: bool = False,
     check_operator: bool = True,
     rng: Any = None,
+    path: bool = True,
 ) -> Selection:
     """Choose lambda from the data by a rule, and solve for all lambdas tried.
 
@@ -154,6 +155,9 @@ def select_lam(
         Most seconds for everything; the rule leaves a share to the path on all rows.
     n_threads : int, optional
         Most threads that the rule may use; as many as there are cores if None.
+    path : bool
+        False: return the choice alone, without the solutions on all rows (``path`` and ``result`` are
+        then None, unless the rule itself needs them). For large problems.
 
     Returns
     -------
@@ -192,7 +196,9 @@ def select_lam(
         check_operator=check_operator, rng=rng,
     )  # fmt: skip
     with added.unwrapping():
-        return added.selection(_chosen(selector, task, single, began))
+        if path or not selector.on_grid:
+            return added.selection(_chosen(selector, task, single, began))
+        return added.selection(selector.choose(task))
 
 
 def _chosen(selector: Selector, task: Task, single: bool, began: float) -> Selection:

@@ -102,6 +102,13 @@ class Solver:
         """Move state.x; return after about a tenth of a second of work at most."""
         raise TypeError(f"{type(self).__name__} must define step(problem, state, budget)")
 
+    def salvage(self, problem: Problem, state: Any) -> bool:
+        """Make of a run that was cut off what little work can; tell whether state.x was replaced.
+
+        For methods whose points on the way are not yet of the kind that was asked for: dense ones, say.
+        """
+        return False
+
     def __repr__(self) -> str:
         """Name the method and the hyper-parameters that differ from their defaults."""
         fields: tuple[Any, ...] = dataclasses.fields(self) if dataclasses.is_dataclass(self) else ()

@@ -173,7 +173,7 @@ class SparseBayesian(Smoothed):
 
     def step(self, problem: Problem, state: SparseBayesianState, budget: Budget) -> Outcome:
         """Take iterations of the method at work; go over to the next one, or polish, once it has ended."""
-        if state.polisher is not None:
+        if state.polishing:
             return self._polish_step(problem, state, budget)
         learner, done = state.learner, False
         for _ in range(max(1, min(int(_WORK / (learner.work + 1.0)), 50, int(min(budget.iterations, 50))))):

@@ -28,20 +28,47 @@ def is_direct(problem: Problem) -> bool:
 class DirectSystem:
     """Solve by Cholesky: n x n if n <= m, else m x m in the dual form.
 
+    ``index`` lists the columns that may have a part in the solution, all of them by default; those that
+    ``known``, another system, holds are not formed anew. The weights of all others are taken for infinite.
+
     Unpenalised columns are projected out first and their coefficients fitted last, by least squares of
     minimum norm, so that rank-deficient sets of them do no harm. Iterative refinement with the true
     residual removes what squaring the condition number cost.
     """
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(
+        self, problem: Problem, index: Array | None = None, known: DirectSystem | None = None
+    ) -> None:
         self.problem = problem
-        self.matrix = problem.operator.columns(np.arange(problem.n))
+        self.index = np.arange(problem.n) if index is None else index
+        self.whole = self.index.size == problem.n
+        self.matrix = self._columns(known)
+        self.work = 0.0  # multiplications of factorisations so far
         self._gram: Array | None = None
+
+    def _columns(self, known: DirectSystem | None) -> Array:
+        if known is None:
+            return self.problem.operator.columns(self.index)
+        place = np.full(self.problem.n, -1)
+        place[known.index] = np.arange(known.index.size)
+        at = place[self.index]
+        matrix = np.empty((self.problem.m, self.index.size), dtype=known.matrix.dtype, order="F")
+        matrix[:, at >= 0] = known.matrix[:, at[at >= 0]]
+        if (at < 0).any():
+            matrix[:, at < 0] = self.problem.operator.columns(self.index[at < 0])
+        return matrix
+
+    def residual(self, x: Array) -> Array:
+        """Return A x - b for an x that is zero but for the columns held."""
+        if self.whole:
+            return self.problem.residual(x)
+        return np.asarray(self.matrix @ x[self.index] - self.problem.b)
 
     def solve(self, w: Array, b: Array | None = None) -> Array:
         """Return the minimiser for the weights w, shape (n,); b may hold one right-hand side a column."""
         b = self.problem.b if b is None else b
-        x = np.zeros((self.problem.n, *b.shape[1:]), dtype=self.problem.dtype)
+        x = np.zeros((self.index.size, *b.shape[1:]), dtype=self.problem.dtype)
+        w = w if self.whole else w[self.index]
         weighted, loose = np.flatnonzero((w > 0) & np.isfinite(w)), np.flatnonzero(w == 0)
         basis = orthonormal(self.matrix[:, loose]) if loose.size else None
         if weighted.size:
@@ -51,15 +78,22 @@ class DirectSystem:
 
             rest = b - self.matrix[:, weighted] @ x[weighted]
             x[loose] = lstsq(self.matrix[:, loose], rest, check_finite=False)[0]
-        return x
+        if self.whole:
+            return x
+        full = np.zeros((self.problem.n, *b.shape[1:]), dtype=self.problem.dtype)
+        full[self.index] = x
+        return full
 
     def _penalised(self, index: Array, w: Array, b: Array, basis: Array | None) -> Array:
-        everything = index.size == self.problem.n
+        everything = index.size == self.index.size
         A = self.matrix if everything else self.matrix[:, index]
         if basis is not None:
             A = A - basis @ (basis.conj().T @ A)
             b = b - basis @ (basis.conj().T @ b)
         tall = A.shape[1] <= A.shape[0]
+        small, large = sorted(A.shape)
+        again = tall and everything and basis is None and self._gram is not None
+        self.work += small**3 / 3.0 + (0.0 if again else float(small) ** 2 * large)
         per_row = (-1,) + (1,) * (b.ndim - 1)
         weights = w.reshape(per_row)
         if tall:

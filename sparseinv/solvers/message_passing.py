@@ -258,7 +258,7 @@ class MessagePassing(Smoothed):
 
     def step(self, problem: Problem, state: MessagePassingState, budget: Budget) -> Outcome:
         """Pass messages for a tenth of a second; go over to the next prior, or polish, once they agree."""
-        if state.polisher is not None:
+        if state.polishing:
             return self._polish_step(problem, state, budget)
         passing, done = state.passing, False
         for _ in range(max(1, min(int(_WORK / (passing.work + 1.0)), 50, budget.iterations))):

@@ -135,7 +135,7 @@ class IRL1(Smoothed):
     def step(self, problem: Problem, state: IRL1State, budget: Budget) -> Outcome:
         """Take one step of the inner solver; reweight once its problem is solved."""
         assert self.inner is not None
-        if state.polisher is not None:
+        if state.polishing:
             return self._polish_step(problem, state, budget)
         before = state.inner.n_iter
         outcome = self.inner.step(state.surrogate, state.inner, budget)

@@ -22,6 +22,11 @@ _LAST_EPS = 1e-9  # smoothing of |x|^2, relative to the mean square of the start
 _CG_STEPS = 40
 _PATIENCE = 100  # iterations on one smoothing at most: inexact products may never let x settle
 _SETTLED = 0.01  # movement at which eps falls, relative to sqrt(eps n) size
+_SHRINKING = 1e-4  # smoothing from which on coefficients far below its size are left out
+_NEGLIGIBLE = 0.3  # modulus that is far below, relative to eps^(1/2) size
+_WANTED = 0.5  # modulus, in the same unit, that the next step would give one to let it come back
+_RETURNS = 3  # how often the end may be put off for them; the last time all come back
+_WRITTEN = 400  # columns of a matrix-free A that are written down to do without products
 _ANNEALED = 1e-4  # smoothing at which p has come down from 1 to its value
 
 
@@ -32,8 +37,11 @@ class IRLSState(SmoothedState):
     size: float  # typical modulus of a coefficient
     mean_square: float  # mean squared column norm, for the preconditioner
     system: DirectSystem | None  # None where conjugate gradients are used
+    alive: Array  # mask of the coefficients that the weighted problems hold
     eps: float = 1.0  # smoothing, relative to size^2
     waited: int = 0  # iterations with this smoothing
+    returns: int = 0  # times that smoothing had to go on because coefficients wanted to come back
+    work: float = 0.0  # multiplications of the factorisations that are over
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,7 +65,10 @@ class IRLS(Smoothed):
     settles (schedule of [1]_). A sparse penalty ends with thresholding, refit, elimination of what does
     not pay, and coordinate descent (dense, CSC) or proximal steps (matrix-free) on the objective that was
     asked for; the certificate is that of this objective. Cost per iteration: one Cholesky of order
-    min(m, n), or up to 40 conjugate-gradient steps for operators.
+    min(m, n), or up to 40 conjugate-gradient steps for operators. Once eps is 1e-4, coefficients below 0.3
+    eps^(1/2) are left out, so that systems shrink to the order of what is left; each time eps falls, and at
+    the end, the gradient tells whether one of them wants to come back. Where no more than 400 are left their
+    columns are written down, and operators make no products any more but for that.
 
     Data without noise, A x = b: pass an L0 level far below what the smallest coefficient is worth,
     ``L0(1e-8 * norm(b)**2 / n)`` for example; the steps are then those of the constrained problem.
@@ -113,28 +124,34 @@ class IRLS(Smoothed):
         size = float(np.sqrt(squared(x) / max(problem.n, 1))) or 1.0
         r, settled = problem.residual(x), problem.penalty.convex
         given = None if x0 is None else start_point(problem, x0)
-        return IRLSState(x, r, settled=settled, given=given, size=size, mean_square=average, system=system)
+        return IRLSState(
+            x, r, settled=settled, given=given, size=size, mean_square=average, system=system,
+            alive=np.ones(problem.n, dtype=bool),
+        )  # fmt: skip
 
     def step(self, problem: Problem, state: IRLSState, budget: Budget) -> Outcome:
         """Solve one weighted problem, or polish once smoothing is over."""
-        if state.polisher is not None:
+        if state.polishing:
             return self._polish_step(problem, state, budget)
         state.n_iter += 1
         if problem.penalty.quadratic:
             state.eps = _LAST_EPS
-        w = self.weights(problem, state)
+        w = np.where(state.alive, self.weights(problem, state), np.inf)
         old = state.x
         if state.system is not None:
             state.x = state.system.solve(w)
-            problem.operator.charge(forward=1, adjoint=1)
+            if problem.explicit:
+                problem.operator.charge(forward=1, adjoint=1)
+            state.r = state.system.residual(state.x)
         else:
             tol = 0.1 * np.sqrt(state.eps)
             state.x = _iterate(problem, w, old, state.mean_square, _CG_STEPS, float(np.clip(tol, 1e-8, 1e-2)))
-        state.r = problem.residual(state.x)
+            state.r = problem.residual(state.x)
         moved = np.sqrt(squared(state.x - old))
         state.waited += 1
         settled = moved < _SETTLED * np.sqrt(state.eps) * state.size * np.sqrt(problem.n)
         if settled or state.waited >= _PATIENCE:
+            self._shrink(problem, state)
             state.eps *= 0.1
             state.waited = 0
         if state.eps < _LAST_EPS * (1 - 1e-9):
@@ -142,6 +159,53 @@ class IRLS(Smoothed):
                 return Outcome.EXHAUSTED
             self._begin_polish(problem, state)
         return Outcome.MOVED
+
+    def _shrink(self, problem: Problem, state: IRLSState) -> None:
+        """Leave out what has become negligible at this smoothing, let in what wants to come back.
+
+        x is zero where a coefficient was left out; from there the next step would take it to about |g_j| / w_j.
+        At the last smoothing nothing is left out any more, and what comes back puts off the end.
+        """
+        penalty = problem.penalty
+        if penalty.quadratic or state.eps > _SHRINKING * (1 + 1e-9):
+            return
+        unit, alive = math.sqrt(state.eps) * state.size, state.alive
+        fixed = np.asarray(penalty.unpenalised) | np.asarray(penalty.excluded)
+        back = np.zeros_like(alive)
+        if not alive.all():
+            g, w = problem.gradient(state.r), self.weights(problem, state)
+            back = ~alive & ~fixed & (np.abs(g) > _WANTED * unit * w)
+        last = 0.1 * state.eps < _LAST_EPS * (1 - 1e-9)
+        if last:
+            if not back.any():
+                return
+            state.returns += 1
+            if state.returns >= _RETURNS:
+                back = ~alive
+            alive = alive | back
+            state.eps *= 10.0  # the smoothing stays
+        else:
+            alive = (alive & (fixed | (np.abs(state.x) > _NEGLIGIBLE * unit))) | back
+        if state.returns >= _RETURNS:
+            alive[:] = True
+        if np.array_equal(alive, state.alive):
+            return
+        state.alive = alive
+        self._narrow(problem, state)
+
+    @staticmethod
+    def _narrow(problem: Problem, state: IRLSState) -> None:
+        """Go over to systems of the columns that are left, where these lie in memory or are few."""
+        index, system = np.flatnonzero(state.alive & ~np.asarray(problem.penalty.excluded)), state.system
+        state.x = np.where(state.alive, state.x, 0.0)
+        if system is not None:
+            state.work += system.work
+        if is_direct(problem):
+            state.system = DirectSystem(problem, index)
+        elif index.size <= min(_WRITTEN, problem.m):
+            state.system = DirectSystem(problem, index, system)
+        else:
+            state.system = None
 
     def weights(self, problem: Problem, state: IRLSState) -> Array:
         """Return w of the quadratic sum w_j |x_j|^2 / 2 that touches the smoothed penalty from above at x.

@@ -19,6 +19,7 @@ Array = np.ndarray[Any, Any]
 
 _FIRST, _LAST = 2.0, 1e-4  # widths at the start and at the end, relative to the largest coefficient
 _KEPT = 0.25  # the last width, relative to the smallest coefficient that L0 keeps
+_INDEPENDENT = 1e-6  # smallest over largest diagonal entry of a factor from which rows are independent
 _RANK = 1e-12  # singular values below this, relative to the largest, count as zero
 _DAMPING = 1e-12  # of a projection by products, relative to the mean squared column norm
 _CG_STEPS = 100
@@ -65,7 +66,7 @@ class SL0(Smoothed):
     judged as one of the L0 problem. Levels lam_j enter the count as relative factors; lam = 0 leaves a
     coefficient out of the count. All of b is fitted on the way, noise included, so that this is a method
     for data with little noise; with m >= n there is one least-squares solution, and nothing to look for.
-    Cost: one singular value decomposition of order min(m, n) and two products with its basis per step; for
+    Cost: one QR factorisation (of dependent rows a singular value decomposition) and two products with its basis per step; for
     operators a projection is up to 100 steps of conjugate gradients, and the width falls twice as fast.
 
     References
@@ -125,7 +126,7 @@ class SL0(Smoothed):
 
     def step(self, problem: Problem, state: SL0State, budget: Budget) -> Outcome:
         """Take the steps of one width, or polish once the last width is done."""
-        if state.polisher is not None:
+        if state.polishing:
             return self._polish_step(problem, state, budget)
         state.n_iter += 1
         if state.width > state.last:
@@ -152,11 +153,19 @@ class SL0(Smoothed):
 
 def _row_space(problem: Problem, free: Array) -> tuple[Array, Array]:
     """Return (orthonormal basis of the row space of the free columns, least-squares solution in it)."""
-    from scipy.linalg import svd
+    from scipy.linalg import qr, solve_triangular, svd
 
     index = np.flatnonzero(free)
-    u, s, vh = svd(problem.operator.columns(index), full_matrices=False, check_finite=False)
+    columns = problem.operator.columns(index)
     problem.operator.charge(forward=min(problem.m, problem.n), adjoint=1)
+    if 0 < columns.shape[0] <= columns.shape[1]:  # independent rows, most of the time: a fifth of the price
+        q, upper = qr(columns.conj().T, mode="economic", check_finite=False)
+        diagonal = np.abs(np.diag(upper))
+        if diagonal.min() > _INDEPENDENT * diagonal.max():
+            rows = np.zeros((problem.n, columns.shape[0]), dtype=problem.dtype)
+            rows[index] = q
+            return rows, rows @ solve_triangular(upper, problem.b, trans="C", check_finite=False)
+    u, s, vh = svd(columns, full_matrices=False, check_finite=False)
     rank = int((s > _RANK * max(problem.m, problem.n) * s.max(initial=0.0)).sum())
     rows = np.zeros((problem.n, rank), dtype=problem.dtype)
     rows[index] = vh[:rank].conj().T

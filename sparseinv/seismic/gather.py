@@ -1,0 +1,114 @@
+"""What a file of seismic traces holds: samples, sampling interval, offsets and trace headers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from sparseinv import validation
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Gather:
+    """Hold traces that share one sampling interval.
+
+    Attributes
+    ----------
+    traces : ndarray, shape (n_traces, n_samples)
+        Samples; time runs along the last axis.
+    dt : float
+        Sampling interval [s].
+    offsets : ndarray of shape (n_traces,), or None
+        Source-receiver offset of each trace [m], as the file states it; None if it does not.
+    headers : ndarray of uint8, shape (n_traces, 240), or None
+        Trace headers, byte for byte as in the file; None where it has none (npy, npz).
+    preamble : bytes
+        What a SEG-Y file holds before its first trace: textual, binary and extended headers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> gather = Gather(np.zeros((3, 5)), 0.004, offsets=np.array([100.0, 200.0, 300.0]))
+    >>> gather.with_traces(np.ones((3, 5))).offsets
+    array([100., 200., 300.])
+    """
+
+    traces: Array
+    dt: float
+    offsets: Array | None = None
+    headers: Array | None = None
+    preamble: bytes = b""
+
+    @property
+    def t(self) -> Array:
+        """Time of each sample [s], from 0."""
+        return np.arange(self.traces.shape[1]) * self.dt
+
+    def with_traces(self, traces: Any) -> Gather:
+        """Return other samples in the same geometry: headers, offsets and dt are kept.
+
+        Parameters
+        ----------
+        traces : array_like, shape (n_traces, n_samples)
+            The shape of the traces that it replaces.
+
+        Raises
+        ------
+        ValueError
+            The shape differs.
+        """
+        new = validation.numeric(traces, "traces")
+        if new.shape != self.traces.shape:
+            raise ValueError(f"traces has shape {new.shape}, but the gather has {self.traces.shape}")
+        return replace(self, traces=new)
+
+    @classmethod
+    def from_xarray(cls, array: Any) -> Gather:
+        """Take traces, sampling interval and offsets from an xarray.DataArray.
+
+        Parameters
+        ----------
+        array : xarray.DataArray
+            Two dimensions, one of them named ``time``, ``t``, ``twt`` or ``z``, with an evenly spaced
+            coordinate: in seconds, or in milliseconds where its attribute ``units`` is "ms". A
+            coordinate ``offset`` or ``offsets`` along the other dimension becomes offsets [m].
+
+        Raises
+        ------
+        ValueError, TypeError
+            This is no such array.
+        """
+        if not hasattr(array, "dims") or not hasattr(array, "coords"):
+            raise TypeError(f"array is {type(array).__name__}, but an xarray.DataArray is needed")
+        names = [name for name in array.dims if name in ("time", "t", "twt", "z")]
+        if array.ndim != 2 or len(names) != 1:
+            raise ValueError(
+                f"array has dimensions {tuple(array.dims)}, but two are needed, one of them named time, t, "
+                "twt or z"
+            )
+        (time,) = names
+        if time not in array.coords or array.sizes[time] < 2:
+            raise ValueError(f"array states no sampling interval: dimension {time!r} needs a coordinate")
+        steps = np.diff(np.asarray(array.coords[time], dtype=float))
+        dt = float(steps.mean()) * (1e-3 if array.coords[time].attrs.get("units") == "ms" else 1.0)
+        if not (steps > 0).all() or np.ptp(steps) > 1e-6 * abs(float(steps.mean())):
+            raise ValueError(f"coordinate {time!r} is not evenly spaced and increasing")
+        other = next(name for name in array.dims if name != time)
+        found = [name for name in ("offset", "offsets") if name in array.coords]
+        offsets = np.asarray(array.coords[found[0]], dtype=float) if found else None
+        if offsets is not None and offsets.shape != (array.sizes[other],):
+            raise ValueError(f"coordinate {found[0]!r} does not run along dimension {other!r}")
+        return cls(np.asarray(array.transpose(other, time)), dt, offsets)
+
+    def to_xarray(self) -> Any:
+        """Return an xarray.DataArray with dimensions trace and time [s], and offset [m] where known."""
+        import xarray
+
+        coords: dict[str, Any] = {"time": ("time", self.t, {"units": "s"})}
+        if self.offsets is not None:
+            coords["offset"] = ("trace", self.offsets, {"units": "m"})
+        return xarray.DataArray(self.traces, dims=("trace", "time"), coords=coords)

@@ -1,0 +1,226 @@
+"""``sparseinv seismic``: from file to file, with headers, reports, parameter files and clear refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sparseinv.cli import BAD_INPUT, CERTIFIED, NOT_CERTIFIED, main
+from sparseinv.operators import Blending
+from sparseinv.seismic import (
+    Gather,
+    hyperbolic_events,
+    linear_events,
+    load_gather,
+    ricker,
+    save_gather,
+    snr_db,
+    sparse_spikes,
+)
+
+Array = np.ndarray[Any, Any]
+
+
+def blurred(traces: int = 4, samples: int = 120) -> tuple[Array, Array]:
+    """Return reflectivity and the traces under a Ricker wavelet of 30 Hz at 4 ms."""
+    wavelet, _, center = ricker(30.0, 0.004)
+    truth = np.stack([sparse_spikes(samples, 4, min_gap=10, rng=k) for k in range(traces)])
+    clean = np.stack([np.convolve(trace, wavelet)[center : center + samples] for trace in truth])
+    return truth, clean + 0.01 * np.random.default_rng(9).standard_normal(clean.shape)
+
+
+@pytest.fixture
+def section(tmp_path: Path) -> tuple[Array, Path]:
+    truth, traces = blurred()
+    path = tmp_path / "in.su"
+    save_gather(path, Gather(traces.astype(np.float32), 0.004, np.arange(4) * 100.0))
+    return truth, path
+
+
+def test_decon_finds_the_spikes_and_keeps_headers(
+    section: tuple[Array, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth, path = section
+    out, page = tmp_path / "out.su", tmp_path / "page.html"
+    raw = bytearray(path.read_bytes())
+    raw[200:204] = b"keep"  # a field of the first header that the library does not know
+    path.write_bytes(raw)
+    assert (
+        main(["seismic", "decon", str(path), str(out), "--ricker", "30", "--report", str(page)]) == CERTIFIED
+    )
+    found = load_gather(out)
+    assert np.linalg.norm(found.traces - truth) < 0.3 * np.linalg.norm(truth)
+    written = out.read_bytes()
+    for k in range(4):
+        at = k * (240 + 4 * 120)
+        assert written[at : at + 240] == raw[at : at + 240]
+    said = capsys.readouterr().out
+    assert "4 of 4 solves converged" in said
+    assert "pivotal" in said
+    text = page.read_text(encoding="utf-8")
+    assert text.count("data:image/png;base64,") == 1
+    assert "http" not in text.replace("https://www.w3.org", "")
+    assert "pivotal" in text
+
+
+def test_segy_in_segy_out(tmp_path: Path) -> None:
+    pytest.importorskip("segyio", reason="SEG-Y needs segyio")
+    _, traces = blurred(2)
+    path, out = tmp_path / "in.sgy", tmp_path / "out.sgy"
+    save_gather(path, Gather(traces.astype(np.float32), 0.004, np.array([5.0, 10.0])))
+    assert main(["seismic", "decon", str(path), str(out), "--ricker", "30"]) == CERTIFIED
+    before, after = path.read_bytes(), out.read_bytes()
+    assert before != after
+    assert before[:3840] == after[:3840]
+    np.testing.assert_array_equal(load_gather(out).offsets, [5.0, 10.0])
+
+
+def test_parameters_come_from_a_file_and_give_way(
+    section: tuple[Array, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, path = section
+    settings = tmp_path / "settings.toml"
+    settings.write_text("ricker = 30\nlam = 0.5\ncommon = false\nmax_time = 60\n", encoding="utf-8")
+    out = tmp_path / "out.npz"
+    assert main(["seismic", "decon", str(path), str(out), "--params", str(settings)]) == CERTIFIED
+    assert "0.5: given" in capsys.readouterr().out
+    arguments = ["seismic", "decon", str(path), str(out), "--params", str(settings), "--lam", "0.25"]
+    assert main(arguments) == CERTIFIED
+    assert "0.25: given" in capsys.readouterr().out
+    settings.write_text("[section]\nlam = 1\n", encoding="utf-8")
+    assert main(arguments) == BAD_INPUT
+    assert "holds a table [section]" in capsys.readouterr().err
+    settings.write_text("lam = = 1\n", encoding="utf-8")
+    assert main(arguments) == BAD_INPUT
+    assert "is no TOML file" in capsys.readouterr().err
+    settings.write_text("lamb = 1\n", encoding="utf-8")
+    with pytest.raises(SystemExit):
+        main(arguments)
+
+
+def test_what_did_not_converge_is_written_and_says_so(
+    section: tuple[Array, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, path = section
+    out = tmp_path / "out.npy"
+    arguments = ["seismic", "decon", str(path), str(out), "--ricker", "30", "--lam", "1e-3", "--coupled"]
+    assert main([*arguments, "--max-time", "1e-9"]) == NOT_CERTIFIED
+    assert "MAX_TIME" in capsys.readouterr().out
+    assert np.load(out).shape == (4, 120)
+
+
+REFUSALS: list[tuple[list[str], str]] = [
+    (["IN", "out.txt", "--ricker", "30"], "out.txt ends with '.txt'"),
+    (["IN", "absent/out.su", "--ricker", "30"], "the folder of OUT"),
+    (["IN", "in.su", "--ricker", "30"], "OUT is IN"),
+    (["IN", "out.su", "--ricker", "30", "--report", "page.pdf"], "must end with .png or .html"),
+    (["absent.su", "out.su", "--ricker", "30"], "absent.su does not exist"),
+    (["IN", "out.su", "--ricker", "200"], "f0 is 200"),
+    (["IN", "out.su", "--wavelet", "IN"], "holds 4 traces, but one wavelet is needed"),
+    (["IN", "out.su", "--ricker", "30", "--lam", "-1"], "lam"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), REFUSALS)
+def test_refusals_come_before_any_output(
+    section: tuple[Array, Path], tmp_path: Path, arguments: list[str], sentence: str,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    _, path = section
+    monkeypatch.chdir(tmp_path)
+    before = path.read_bytes()
+    words = [str(path) if word == "IN" else word for word in arguments]
+    assert main(["seismic", "decon", *words]) == BAD_INPUT
+    assert sentence in capsys.readouterr().err
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["in.su"]
+
+
+def test_a_damaged_file_leaves_no_output(
+    section: tuple[Array, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, path = section
+    path.write_bytes(path.read_bytes()[:-10])
+    assert main(["seismic", "decon", str(path), str(tmp_path / "out.su"), "--ricker", "30"]) == BAD_INPUT
+    assert "it ends inside trace 3" in capsys.readouterr().err
+    assert not (tmp_path / "out.su").exists()
+
+
+def test_multiples_go_and_primaries_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Hyperbolas of two velocities: after moveout correction with the slower one's the other stays flat."""
+    offsets = np.arange(50.0, 800.0, 50.0)
+    options = {"samples": 200, "dt": 0.004, "offsets": offsets, "f0": 20.0}
+    flat = hyperbolic(options, 0.45, 2500.0)
+    bent = hyperbolic(options, 0.40, 1500.0)
+    path, out, model = (tmp_path / name for name in ("in.su", "out.su", "model.su"))
+    save_gather(path, Gather((flat + bent).astype(np.float32), 0.004, offsets))
+    arguments = [
+        "--moveouts=-0.1,0.3,41", "--cut", "0.08", "--band", "2,60", "--velocities", "0.3,2500,0.6,2500",
+    ]  # fmt: skip
+    assert main(["seismic", "radon", str(path), str(out), *arguments]) == CERTIFIED
+    near = slice(20, 180)  # what leaves the record at its end is not described by whole curves
+    primaries = load_gather(out).traces
+    assert np.linalg.norm((primaries - flat)[:, near]) < 0.35 * np.linalg.norm(bent[:, near])
+    assert main(["seismic", "radon", str(path), str(model), *arguments, "--write", "multiples"]) == CERTIFIED
+    known = load_gather(path).traces != 0.0
+    total = primaries + load_gather(model).traces
+    np.testing.assert_allclose(total[known], (flat + bent)[known], atol=1e-4)
+    np.testing.assert_array_equal(load_gather(out).offsets, offsets)
+    assert "moveout over 0.08" in capsys.readouterr().out
+
+
+def hyperbolic(options: dict[str, Any], time: float, velocity: float) -> Array:
+    return hyperbolic_events(
+        options["samples"], options["dt"], options["offsets"], times=[time], velocities=[velocity],
+        amplitudes=[1.0], f0=options["f0"],
+    )  # fmt: skip
+
+
+def test_shots_that_overlap_are_separated(tmp_path: Path) -> None:
+    shots = linear_events(100, 0.004, np.arange(8.0), times=[0.1], slopes=[0.0], amplitudes=[1.0], f0=25.0)
+    fired = 0.08 + 0.2 * np.arange(8) + np.random.default_rng(0).uniform(-0.08, 0.08, 8)
+    record = Blending((8, 100), fired, 0.004) @ shots.ravel()
+    source, times, out = tmp_path / "record.npy", tmp_path / "times.txt", tmp_path / "shots.sgy"
+    np.save(source, record)
+    np.savetxt(times, fired)
+    arguments = [
+        "seismic", "deblend", str(source), str(out), "--dt", "0.004", "--times", str(times), "--samples",
+        "100", "--window", "8,50", "--lam", "0.01", "--report", str(tmp_path / "page.png"),
+    ]  # fmt: skip
+    assert main(arguments) == CERTIFIED
+    assert snr_db(shots, load_gather(out).traces) > 20
+    assert (tmp_path / "page.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+TASK_REFUSALS: list[tuple[list[str], str]] = [
+    (["radon", "IN", "out.su", "--moveouts", "0,1,2.5", "--cut", "0.1"], "a whole number from 2 on"),
+    (["radon", "IN", "out.su", "--moveouts", "0,1,10", "--cut", "2"], "must lie on both sides"),
+    (["radon", "IN", "out.su", "--moveouts", "0,1,10", "--cut", "0.1", "--velocities", "1,2,3"], "pairs"),
+    (
+        ["deblend", "IN", "out.su", "--times", "TIMES", "--samples", "10"],
+        "holds 4 traces, but the continuous",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), TASK_REFUSALS)
+def test_tasks_refuse(
+    section: tuple[Array, Path], tmp_path: Path, arguments: list[str], sentence: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    _, path = section
+    np.savetxt(tmp_path / "times.txt", np.arange(3.0))
+    named = {"IN": str(path), "TIMES": str(tmp_path / "times.txt"), "out.su": str(tmp_path / "out.su")}
+    assert main(["seismic", *(named.get(word, word) for word in arguments)]) == BAD_INPUT
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "out.su").exists()
+
+
+def test_offsets_are_needed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "in.npy", np.zeros((4, 20)))
+    arguments = ["seismic", "radon", str(tmp_path / "in.npy"), str(tmp_path / "out.npy"), "--dt", "0.004"]
+    assert main([*arguments, "--moveouts", "0,1,10", "--cut", "0.1"]) == BAD_INPUT
+    assert "states no offsets; pass --offsets" in capsys.readouterr().err

@@ -1,0 +1,232 @@
+"""SEG-Y and SU files: headers survive byte for byte, damaged files are named, nothing is half written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sparseinv.seismic import (
+    Gather,
+    load_gather,
+    read_segy,
+    read_su,
+    save_gather,
+    write_segy,
+    write_su,
+)
+
+segyio = pytest.importorskip("segyio", reason="SEG-Y needs segyio")
+Array = np.ndarray[Any, Any]
+
+
+def write_with_segyio(path: Path, code: int, traces: Array, extended: int = 0) -> None:
+    """Write a file as other programs do, with headers that this library does not know."""
+    spec = segyio.spec()
+    spec.format, spec.samples, spec.tracecount = code, np.arange(traces.shape[1]) * 4.0, traces.shape[0]
+    spec.ext_headers = extended
+    with segyio.create(str(path), spec) as file:
+        file.text[0] = segyio.tools.create_text_header({1: "LINE 12", 3: "MUTED"})
+        for k in range(extended):
+            file.text[1 + k] = segyio.tools.create_text_header({1: f"EXTENDED {k}"})
+        file.bin.update({segyio.BinField.Interval: 4000, segyio.BinField.JobID: 77})
+        for k, trace in enumerate(traces):
+            file.header[k] = {
+                segyio.TraceField.offset: 100 - 25 * k,
+                segyio.TraceField.TRACE_SAMPLE_COUNT: traces.shape[1],
+                segyio.TraceField.TRACE_SAMPLE_INTERVAL: 4000,
+                segyio.TraceField.CDP_X: -123456 + k,
+                segyio.TraceField.SourceGroupScalar: -100,
+                segyio.TraceField.UnassignedInt1: 7 * k,
+            }
+            file.trace[k] = trace
+
+
+def make(n: int = 6, ns: int = 40, kind: Any = np.float32) -> Array:
+    rng = np.random.default_rng(3)
+    traces = rng.standard_normal((n, ns)) * 100
+    return traces.astype(kind)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [(1, np.float32), (5, np.float32), (2, np.int32), (3, np.int16), (8, np.int8)]
+)
+@pytest.mark.parametrize("extended", [0, 2])
+def test_a_file_of_segyio_comes_back(tmp_path: Path, code: int, kind: Any, extended: int) -> None:
+    path = tmp_path / "in.sgy"
+    write_with_segyio(path, code, make(kind=kind), extended)
+    with segyio.open(str(path), ignore_geometry=True) as file:
+        expected = file.trace.raw[:].astype(np.float32)
+    gather = read_segy(path)
+    np.testing.assert_array_equal(gather.traces, expected)
+    assert gather.traces.dtype == np.float32
+    assert gather.dt == 0.004
+    np.testing.assert_array_equal(gather.offsets, 100 - 25 * np.arange(6))
+    write_segy(tmp_path / "out.sgy", gather)
+    before, after = path.read_bytes(), (tmp_path / "out.sgy").read_bytes()
+    if code in (1, 5):
+        assert after == before
+    else:
+        np.testing.assert_array_equal(read_segy(tmp_path / "out.sgy").traces, expected)
+        changed = [at for at in range(3600) if before[at] != after[at]]
+        assert changed == [3225]  # the sample format, in the second byte of its word
+        assert after[3600 : 3600 + 3200 * extended] == before[3600 : 3600 + 3200 * extended]
+
+
+@pytest.mark.parametrize("code", [1, 5])
+def test_other_samples_keep_every_header(tmp_path: Path, code: int) -> None:
+    path, out = tmp_path / "in.sgy", tmp_path / "out.sgy"
+    write_with_segyio(path, code, make())
+    gather = load_gather(path)
+    save_gather(out, gather.with_traces(2 * gather.traces))
+    before, after = path.read_bytes(), out.read_bytes()
+    assert len(before) == len(after)
+    size = 240 + 4 * 40
+    assert after[:3600] == before[:3600]
+    for k in range(6):
+        at = 3600 + k * size
+        assert after[at : at + 240] == before[at : at + 240]
+    with segyio.open(str(out), ignore_geometry=True) as file:
+        np.testing.assert_allclose(file.trace.raw[:], 2 * gather.traces, rtol=1e-6)
+        assert file.header[2][segyio.TraceField.CDP_X] == -123454
+        assert file.bin[segyio.BinField.JobID] == 77
+
+
+def test_segyio_reads_a_file_that_is_new(tmp_path: Path) -> None:
+    path = tmp_path / "new.segy"
+    gather = Gather(make(), 0.002, np.arange(6) * 50.0)
+    save_gather(path, gather)
+    with segyio.open(str(path), ignore_geometry=True) as file:
+        np.testing.assert_array_equal(file.trace.raw[:], gather.traces)
+        assert segyio.tools.dt(file) == 2000
+        assert b"SPARSEINV" in file.text[0]
+        assert [header[segyio.TraceField.offset] for header in file.header] == [0, 50, 100, 150, 200, 250]
+
+
+def test_su_and_segy_share_headers(tmp_path: Path) -> None:
+    """From SEG-Y to SU and back: the trace headers are the same bytes."""
+    write_with_segyio(tmp_path / "a.sgy", 5, make())
+    gather = read_segy(tmp_path / "a.sgy")
+    write_su(tmp_path / "a.su", gather)
+    back = read_su(tmp_path / "a.su")
+    np.testing.assert_array_equal(back.headers, gather.headers)
+    raw = (tmp_path / "a.su").read_bytes()
+    write_su(tmp_path / "b.su", back)
+    assert (tmp_path / "b.su").read_bytes() == raw
+
+
+def damaged(whole: bytes) -> dict[str, tuple[bytes, str]]:
+    def word(at: int, value: int) -> bytes:
+        return whole[:at] + value.to_bytes(2, "big") + whole[at + 2 :]
+
+    trace = 240 + 160
+    return {
+        "empty": (b"", "has 0 bytes, fewer than the 3600"),
+        "headers only": (whole[:3600], "holds no traces: 3600 bytes"),
+        "truncated": (whole[:-50], "is truncated .* it ends inside trace 5"),
+        "first trace cut": (whole[: 3600 + 100], "it ends inside trace 0"),
+        "unknown format": (word(3224, 4), "has sample format 4, but one of 1 .IBM float"),
+        "wrong format": (word(3224, 3), "is truncated or has traces of different lengths"),
+        "little-endian": (
+            whole[:3224] + (5).to_bytes(2, "little") + whole[3226:],
+            "seems to be little-endian",
+        ),
+        "no samples": (word(3220, 0), "announces 0 samples"),
+        "text only": (b"C" * 4000, "has sample format"),
+        "extended headers missing": (word(3504, 3), "truncated|holds no traces"),
+        "variable extended headers": (word(3504, 65535), "variable number of extended"),
+        "other length": (
+            word(3600 + trace + 114, 39),
+            "traces of different lengths: trace 1 .from 0. states 39",
+        ),
+        "no interval": (
+            b"".join(
+                [
+                    whole[:3216], b"\0\0", whole[3218:3600],
+                    *(
+                        whole[at : at + 116] + b"\0\0" + whole[at + 118 : at + trace]
+                        for at in range(3600, len(whole), trace)
+                    ),
+                ]
+            ),
+            "states no sampling interval",
+        ),
+        "two intervals": (word(3600 + trace + 116, 2000), "different sampling intervals: 2000 to 4000"),
+        "not finite": (
+            whole[: 3600 + trace + 240] + b"\x7f\xc0\x00\x00" + whole[3600 + trace + 244 :],
+            "not finite in trace 1",
+        ),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("case", damaged(bytes(3600 + 6 * 400)))
+def test_damaged_files_are_named(tmp_path: Path, case: str) -> None:
+    path = tmp_path / "a.sgy"
+    write_with_segyio(path, 5, make())
+    content, sentence = damaged(path.read_bytes())[case]
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=sentence):
+        read_segy(path)
+
+
+def test_an_interval_can_be_given(tmp_path: Path) -> None:
+    path = tmp_path / "a.sgy"
+    write_with_segyio(path, 5, make())
+    path.write_bytes(damaged(path.read_bytes())["no interval"][0])
+    assert load_gather(path, dt=0.001).dt == 0.001
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.sgy"
+    write_with_segyio(path, 1, make())
+    gather = read_segy(path)
+    before = path.read_bytes()
+
+    def failing(*_: Any, **__: Any) -> Any:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(segyio, "open", failing)
+    with pytest.raises(OSError, match="disk full"):
+        write_segy(path, gather.with_traces(2 * gather.traces))
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["a.sgy"]
+    with pytest.raises(ValueError, match="headers has shape"):
+        write_segy(path, Gather(gather.traces, 0.004, headers=gather.headers[:2]))
+    with pytest.raises(ValueError, match="ends with"):
+        save_gather(tmp_path / "a.segd", gather)
+    with pytest.raises(FileNotFoundError, match="folder"):
+        save_gather(tmp_path / "absent" / "a.su", gather)
+    assert path.read_bytes() == before
+
+
+def test_arrays_are_saved_whole(tmp_path: Path) -> None:
+    gather = Gather(make(), 0.002, np.arange(6.0))
+    for name in ("a.npy", "a.npz"):
+        save_gather(tmp_path / name, gather)
+        back = load_gather(tmp_path / name, dt=0.002)
+        np.testing.assert_array_equal(back.traces, gather.traces)
+    np.testing.assert_array_equal(load_gather(tmp_path / "a.npz").offsets, gather.offsets)
+
+
+def test_xarray_comes_and_goes() -> None:
+    xarray = pytest.importorskip("xarray", reason="xarray is optional")
+    gather = Gather(make(), 0.002, np.arange(6.0))
+    array = gather.to_xarray()
+    back = Gather.from_xarray(array.T)
+    np.testing.assert_array_equal(back.traces, gather.traces)
+    np.testing.assert_array_equal(back.offsets, gather.offsets)
+    assert back.dt == pytest.approx(0.002)
+    milliseconds = array.assign_coords(time=("time", 2.0 * np.arange(40), {"units": "ms"}))
+    assert Gather.from_xarray(milliseconds).dt == pytest.approx(0.002)
+    for wrong, sentence in (
+        (array.rename(time="depth"), "one of them named time"),
+        (array.drop_vars("time"), "states no sampling interval"),
+        (array.assign_coords(time=np.r_[0.0, 1:40] ** 2), "not evenly spaced"),
+        (xarray.DataArray(np.zeros(3), dims="time"), "two are needed"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            Gather.from_xarray(wrong)
+    with pytest.raises(TypeError, match=r"ndarray, but an xarray.DataArray is needed"):
+        Gather.from_xarray(np.zeros((2, 3)))
