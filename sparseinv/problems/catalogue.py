@@ -41,7 +41,6 @@ class Entry:
 #: every numbered problem, in the order in which they are listed
 CATALOGUE: dict[str, Entry] = {
     "D5": Entry("layers in strong noise, with the traces of a gather coupled", "multichannel", "sml"),
-    "Q1": Entry("reflectivity through a lossy medium, one lambda per coefficient", "depth", sizes="sml"),
     "001": Entry("a sine and two jumps in waves plus steps", "sparco"),
     "002": Entry("blocks in the Haar basis", "sparco"),
     "003": Entry("cosines plus 120 spikes", "sparco"),
@@ -54,6 +53,7 @@ CATALOGUE: dict[str, Entry] = {
     "010": Entry("jumps of a blocky signal in normalised steps", "sparco"),
     "011": Entry("normal spikes from Gaussian mixtures", "sparco"),
     "012": Entry("spikes of high dynamic range from cosine coefficients", "sparco"),
+    "Q1": Entry("reflectivity through a lossy medium, one lambda per coefficient", "depth", sizes="sml"),
     "T1": Entry("two crossing chirps as the sum of few Morlet wavelets", "chirps"),
 }
 
