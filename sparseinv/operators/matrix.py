@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sparseinv.operators.base import Operator
+from sparseinv.operators.grid import column_index, matrix_argument
 
 Array = np.ndarray[Any, Any]
 
@@ -373,6 +374,10 @@ class Diagonal(Operator):
     ----------
     diagonal : array_like, shape (n,)
         Real or complex.
+
+    Notes
+    -----
+    Single precision is kept: what is multiplied by x in single precision is d rounded to it.
     """
 
     closed_columns = True
@@ -381,16 +386,34 @@ class Diagonal(Operator):
     def __init__(self, diagonal: Array) -> None:
         self.diagonal = np.asarray(diagonal)
         super().__init__((self.diagonal.size, self.diagonal.size), self.diagonal.dtype)
+        self._rounded: Array | None = None
+
+    def _factors(self, x: Array) -> Array:
+        if x.dtype.char not in "fF" or self.dtype.kind not in "fc":
+            return self.diagonal
+        if self._rounded is None:
+            self._rounded = self.diagonal.astype(np.complex64 if self.dtype.kind == "c" else np.float32)
+        return self._rounded
 
     def _matvec(self, x: Array) -> Array:
-        return np.asarray(self.diagonal * x)
+        return np.asarray(self._factors(x) * x)
 
     def _rmatvec(self, y: Array) -> Array:
-        return np.asarray(self.diagonal.conj() * y)
+        return np.asarray(self._factors(y).conj() * y)
+
+    def matmat(self, X: Array) -> Array:
+        """Return A X."""
+        X = matrix_argument(X, self.shape[1], "X", self)
+        return np.asarray(self._factors(X)[:, None] * X)
+
+    def rmatmat(self, Y: Array) -> Array:
+        """Return A^H Y."""
+        Y = matrix_argument(Y, self.shape[0], "Y", self)
+        return np.asarray(self._factors(Y).conj()[:, None] * Y)
 
     def columns(self, index: Array) -> Array:
         """Return multiples of unit vectors."""
-        j = np.asarray(index)
+        j = column_index(index, self.shape[1])
         out = np.zeros((self.shape[0], j.size), dtype=np.result_type(self.dtype, float), order="F")
         out[j, np.arange(j.size)] = self.diagonal[j]
         return out
@@ -400,5 +423,9 @@ class Diagonal(Operator):
         return float(np.abs(self.diagonal).max(initial=0.0))
 
     def column_norms(self) -> Array:
+        """Return the moduli."""
+        return np.abs(self.diagonal)
+
+    def row_norms(self) -> Array:
         """Return the moduli."""
         return np.abs(self.diagonal)
