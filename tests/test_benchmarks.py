@@ -22,6 +22,33 @@ def _benchmarks(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
 
 
+# --- operators ----------------------------------------------------------------------------------------
+
+
+def test_every_operator_is_in_the_benchmark():
+    from operator_pairs import PAIRS
+
+    from sparseinv import operators
+
+    classes = {name for name in operators.__all__ if isinstance(getattr(operators, name), type)}
+    listed = {name.split(",")[0].split(" ")[0] for name in PAIRS}
+    assert listed == classes - {"Operator"}
+
+
+@pytest.mark.parametrize("name", ["Diagonal", "MorletBank", "Convolution, trace"])
+def test_operators_are_judged(name):
+    import operators
+    from operator_pairs import PAIRS, Pair
+
+    row = operators.judge(name, Pair(PAIRS[name].ours), repeats=2)
+    for kind, limit in (("float64", 1e-12), ("complex128", 1e-12), ("float32", 1e-5), ("complex64", 1e-5)):
+        assert row[f"kept {kind}"]
+        assert row[f"dot {kind}"] <= limit
+    assert 1.0 - 1e-6 <= row["bound / norm"] < 1.05
+    assert row["ours [us]"] > 0.0
+    assert row["operator"] in operators.table([row])
+
+
 # --- problems -----------------------------------------------------------------------------------------
 
 
