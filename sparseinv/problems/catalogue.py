@@ -39,7 +39,9 @@ class Entry:
 
 
 #: every numbered problem, in the order in which they are listed
-CATALOGUE: dict[str, Entry] = {}
+CATALOGUE: dict[str, Entry] = {
+    "R1": Entry("multiples removed by a sparse parabolic Radon transform", "parabolic_radon", "sml"),
+}
 
 
 @dataclass(frozen=True, eq=False)
