@@ -53,7 +53,7 @@ def test_panel_is_the_minimiser_it_claims_to_be() -> None:
     y = r * min(1.0, 0.3 / np.abs(g).max())
     gap = 0.5 * r @ r + 0.3 * np.abs(x).sum() - (y @ b - 0.5 * y @ y)
     # the library proves 1e-6 by a better dual point than this one
-    assert gap <= 1e-5 * 0.5 * float(b @ b)
+    assert gap <= 2e-5 * 0.5 * float(b @ b)
     np.testing.assert_allclose(found.gather().ravel(), A @ x)
     assert found.lam == 0.3
     assert found.rule == "given"
@@ -161,7 +161,7 @@ def test_moveout_flattens_and_bends_back() -> None:
     np.testing.assert_allclose(normal_moveout(d[:1], [0.0], DT, [0.0], [2000.0]), d[:1], atol=1e-12)
 
 
-@pytest.mark.parametrize("id", ["R1"])
+@pytest.mark.parametrize("id", ["R1", "R2"])
 def test_numbered_problems_reach_their_goals(id: str) -> None:
     demo = run_problem(id, size="s")
     assert all(goal.met for goal in demo.goals), [str(goal) for goal in demo.goals]

@@ -41,6 +41,9 @@ class Entry:
 #: every numbered problem, in the order in which they are listed
 CATALOGUE: dict[str, Entry] = {
     "R1": Entry("multiples removed by a sparse parabolic Radon transform", "parabolic_radon", "sml"),
+    "R2": Entry(
+        "reflections focused on their velocities by a sparse hyperbolic Radon transform", "hyperbolic_radon"
+    ),
 }
 
 
