@@ -42,7 +42,7 @@ class Entry:
 CATALOGUE: dict[str, Entry] = {
     "R1": Entry("multiples removed by a sparse parabolic Radon transform", "parabolic_radon", "sml"),
     "R2": Entry(
-        "reflections focused on their velocities by a sparse hyperbolic Radon transform", "hyperbolic_radon"
+        "reflections focused on their velocities by a hyperbolic Radon transform", "hyperbolic_radon"
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Velocity panels of a gather: reflections focused on their velocities by a sparse hyperbolic Radon transform."""
+"""Velocity panels: a sparse hyperbolic Radon transform focuses reflections on their velocities."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ class Model:
         self.wavelet: Array = ricker(_F0, _DT)[0]
 
     def focus(self, panel: Array) -> tuple[float, float]:
-        """Return how far the energy near an event lies from its velocity (rms), and its peak: the worst event.
+        """Return how far the energy near an event lies from its velocity (rms), and its peak.
 
-        In cells of the velocity grid; the neighbourhood is 3 samples of time either side, all velocities.
+        Both of the worst event, in cells of the velocity grid; near is 3 samples of time either side.
         """
         rms, peaks = [], []
         for time, velocity in zip(self.times, self.true, strict=True):
@@ -114,7 +114,8 @@ def run(id: str, *, size: str, seed: int, data: Path | None, echo: bool) -> Demo
     traces, samples = model.data.shape
     table = Table(
         f"hyperbolic Radon: {traces} traces of {samples} samples, {model.velocities.size} velocities "
-        f"{model.cell:.0f} m/s apart, {model.true.size} reflections off the grid, noise {_NOISE:.0%} of the rms",
+        f"{model.cell:.0f} m/s apart, {model.true.size} reflections off the grid, noise {_NOISE:.0%} of the "
+        "rms",
         _SCORES,
         echo,
     )
@@ -137,16 +138,16 @@ def run(id: str, *, size: str, seed: int, data: Path | None, echo: bool) -> Demo
     charge = (chosen.lam / largest_column(chosen.operator)) ** 2 / 2.0
     add("L0, wavelet", wavelet=model.wavelet, penalty=L0(charge))
     table.note(
-        f"lambda: {chosen.rule}, for each method by itself; reweighting and L0 take over the level of L1 with "
-        "the wavelet. Focus is the rms distance of the energy near an event from its true velocity, peak the "
-        "distance of the strongest velocity; both of the worst event."
+        f"lambda: {chosen.rule}, for each method by itself; reweighting and L0 take over the level of L1 "
+        "with the wavelet. Focus is the rms distance of the energy near an event from its true velocity, "
+        "peak the distance of the strongest velocity; both of the worst event."
     )
+    blur, sharpest = (table.score(method, "focus [cells]") for method in ("L2", "reweighted L1"))
     table.note(
-        "A stack or damped least squares smear a reflection along neighbouring velocities, the more the later "
-        f"it arrives ({table.score('L2', 'focus [cells]'):.1f} cells with L2). With the wavelet in the operator "
-        "the panel holds spikes, and reweighted L1 gathers them within "
-        f"{table.score('reweighted L1', 'focus [cells]'):.2f} cells, half a cell being what the grid itself "
-        "leaves. Peaks alone are found by all methods in this noise: it is the resolution that differs."
+        "A stack or damped least squares smear a reflection along neighbouring velocities, the more the "
+        f"later it arrives ({blur:.1f} cells with L2). With the wavelet in the operator the panel holds "
+        f"spikes, and reweighted L1 gathers them within {sharpest:.2f} cells, half a cell being what the grid "
+        "itself leaves. Peaks alone are found by all methods in this noise: it is the resolution that differs."
     )
     goals = (
         Goal(

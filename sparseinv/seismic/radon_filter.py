@@ -217,14 +217,15 @@ def radon_panel(
     alive = _live(d, live)
     fit = _Fit(A, d, alive, tol, max_time)
     if select is None and kind.lam is None:
-        lam, rule = _by_traces(fit, L2() if isinstance(kind, L2) else L1())
+        lam, rule, x0 = _by_traces(fit, L2() if isinstance(kind, L2) else L1())
         if isinstance(kind, L0):
             rule = f"charge lam^2 / (2 max ||a||^2) of L1 at lam = {lam:.3g}, that by {rule}"
             lam = (lam / largest_column(A)) ** 2 / 2.0
+            x0 = None
         kind = dataclasses.replace(kind, lam=lam)
     else:
-        rule = "given"
-    result = fit.solve(kind, select=select)
+        rule, x0 = "given", None
+    result = fit.solve(kind, select=select, x0=x0)
     if result.selection is not None:
         rule = result.selection.rule
     lam = float(np.max(result.lam))
@@ -346,8 +347,8 @@ class _Fit:
         return self.solve(L2(lam), loose=0.1)
 
 
-def _by_traces(fit: _Fit, penalty: Any) -> tuple[float, str]:
-    """Return the level whose panel of four fifths of the traces predicts the other fifth best."""
+def _by_traces(fit: _Fit, penalty: Any) -> tuple[float, str, Array | None]:
+    """Return the level whose panel of four fifths of the traces predicts the rest best, rule and panel."""
     traces = np.flatnonzero(fit.alive.any(axis=1))
     if traces.size < 4:
         raise ValueError(
@@ -362,13 +363,15 @@ def _by_traces(fit: _Fit, penalty: Any) -> tuple[float, str]:
     else:
         top, levels = float(lam_max(*fit.equations(learned), penalty)), _SPARSE
     if top == 0.0:
-        return 0.0, "given"
+        return 0.0, "zero: the other traces hold nothing", None
     errors: list[float] = []
-    x0 = None
+    x0 = chosen = None
     for share in levels:
         x0 = fit.solve(dataclasses.replace(penalty, lam=top * share), x0=x0, samples=learned, loose=3.0).x
         miss = (fit.A @ x0).reshape(fit.d.shape)[judged] - fit.d[judged]
         errors.append(float(np.linalg.norm(miss)))
+        if errors[-1] == min(errors):
+            chosen = x0
         if len(errors) - 1 - int(np.argmin(errors)) >= _PATIENCE:
             break
     best = int(np.argmin(errors))
@@ -378,7 +381,7 @@ def _by_traces(fit: _Fit, penalty: Any) -> tuple[float, str]:
         f"least error ({errors[best] / whole:.2f} of their norm) in predicting {int(test.sum())} traces from "
         f"the other ones{edge}"
     )
-    return float(top * levels[best]), rule
+    return float(top * levels[best]), rule, chosen
 
 
 def largest_column(A: Operator) -> float:
