@@ -54,6 +54,10 @@ CATALOGUE: dict[str, Entry] = {
     "010": Entry("jumps of a blocky signal in normalised steps", "sparco"),
     "011": Entry("normal spikes from Gaussian mixtures", "sparco"),
     "012": Entry("spikes of high dynamic range from cosine coefficients", "sparco"),
+    "R1": Entry("multiples removed by a sparse parabolic Radon transform", "parabolic_radon", "sml"),
+    "R2": Entry(
+        "reflections focused on their velocities by a hyperbolic Radon transform", "hyperbolic_radon"
+    ),
 }
 
 
