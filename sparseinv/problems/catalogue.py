@@ -39,7 +39,10 @@ class Entry:
 
 
 #: every numbered problem, in the order in which they are listed
-CATALOGUE: dict[str, Entry] = {}
+CATALOGUE: dict[str, Entry] = {
+    "B1": Entry("deblending a marine gather", "blended_shots", needs="mobil.npy"),
+    "B2": Entry("deblending two sources", "blended_shots"),
+}
 
 
 @dataclass(frozen=True, eq=False)
