@@ -42,6 +42,7 @@ class Entry:
 CATALOGUE: dict[str, Entry] = {
     "B1": Entry("deblending a marine gather", "blended_shots", needs="mobil.npy"),
     "B2": Entry("deblending two sources", "blended_shots"),
+    "I6": Entry("half of the traces of a shot with curved events", "curved_events"),
 }
 
 

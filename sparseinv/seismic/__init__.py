@@ -21,14 +21,18 @@ if TYPE_CHECKING:
         parabolic_events,
         sparse_spikes,
     )
+    from sparseinv.seismic.trace_filling import FilledTraces, fill_traces, held_traces
     from sparseinv.seismic.wavelets import klauder, ormsby, ricker
 
 __all__ = [
     "Deblended",
+    "FilledTraces",
     "Gather",
     "SpikeScore",
     "deblend",
+    "fill_traces",
     "gini",
+    "held_traces",
     "hyperbolic_events",
     "klauder",
     "linear_events",
@@ -47,10 +51,13 @@ __all__ = [
 
 _HOME = {
     "Deblended": "deblending",
+    "FilledTraces": "trace_filling",
     "Gather": "io",
     "SpikeScore": "metrics",
     "deblend": "deblending",
+    "fill_traces": "trace_filling",
     "gini": "metrics",
+    "held_traces": "trace_filling",
     "hyperbolic_events": "reflectivity",
     "klauder": "wavelets",
     "linear_events": "reflectivity",

@@ -29,7 +29,7 @@ Array = np.ndarray[Any, Any]
 _HELD = 0.15  # share of the record that is held out to choose lambda
 _BLOCK = 0.05  # [s] held out at a time: a wavelet, so that neighbours in time do not tell
 _LEVELS = (0.1, 1e-3, 7)  # first and last level over lam_max, and how many
-_TRIAL = 50  # iterations on each of these levels; far fewer flatter low levels, which are not reached
+_TRIAL = 50  # iterations on each level; with far fewer, low levels are not reached and look good
 
 
 @dataclass(frozen=True, eq=False)
