@@ -173,10 +173,10 @@ def run(id: str, *, size: str, seed: int, data: Path | None, echo: bool) -> Demo
     share = found.lam / float(np.abs(A.rmatvec(b)).max())
     assert found.selection is not None
     table.note(
-        f"lambda {found.lam:.3g}, {share:.2g} of lam_max, by predicting blocks of 0.05 s of the record "
-        f"that were held out ({found.selection.n_products} products; {found.rule}). Nothing is noise here "
-        "but what local plane waves do not explain, so small levels predict best and differ little. L2 shares the "
-        "energy of the record out among the shots that overlap and separates nothing."
+        f"lambda {found.lam:.3g}, {share:.2g} of lam_max, by predicting blocks of 0.05 s of the record that "
+        f"were held out ({found.selection.n_products} products; {found.rule}). Nothing is noise here but "
+        "what local plane waves do not explain, so small levels predict best and differ little. L2 shares "
+        "the energy of the record out among the shots that overlap and separates nothing."
     )
     if id == "B1" and size == "m":
         _published(table, held, share)
@@ -199,8 +199,8 @@ def _published(table: Table, held: Survey, share: float) -> None:
     table.note(
         f"Padded: windows transformed on 128 x 128 points as in the published example, {A.shape[1]} "
         "unknowns, at the same share of lam_max. Falling levels: the same windows with the schedule of that "
-        "example, 2.5 (exp(-0.05 k) + 0.2) / 1.2, in 12 steps of 5 iterations of FISTA that start "
-        "anew; it ends before any level is solved, so no certificate belongs to it. PyLops 2.8, whose momentum "
+        "example, 2.5 (exp(-0.05 k) + 0.2) / 1.2, in 12 steps of 5 iterations of FISTA that start anew; "
+        "it ends before any level is solved, so no certificate belongs to it. PyLops 2.8, whose momentum "
         f"goes on while levels fall, reaches {_REFERENCE:.2f} dB with it."
     )
 

@@ -23,7 +23,7 @@ Array = np.ndarray[Any, Any]
 
 _EVERY = 5  # one live trace of so many is held out to choose lambda
 _LEVELS = (0.1, 1e-3, 7)  # first and last level over lam_max, and how many
-_TRIAL = 100  # iterations on each of these levels
+_TRIAL = 60  # iterations on each of these levels
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +105,7 @@ def fill_traces(
 
     Notes
     -----
-    The levels are tried with at most 100 iterations each, from the largest down. Cost: two products with
+    The levels are tried with at most 60 iterations each, from the largest down. Cost: two products with
     M S an iteration.
 
     Examples
@@ -149,6 +149,8 @@ def fill_traces(
         penalty = penalty.replace(lam=selection.lam)
     result = solve(A, kept.ravel(), penalty, solver=solver, tol=tol, max_iter=max_iter)
     predicted = (S @ result.x).real.reshape(data.shape)
+    if validation.is_single(section):
+        predicted = predicted.astype(np.float32)
     assert isinstance(penalty, Leveled)
     level = result.lam if selection is None else selection.lam
     return FilledTraces(
