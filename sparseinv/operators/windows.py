@@ -181,7 +181,9 @@ def _one_each(values: int | Sequence[int], name: str, axes: tuple[int, ...]) -> 
     if np.ndim(values) == 0:
         return numbers * len(axes)
     if len(numbers) != len(axes):
-        raise ValueError(f"{name} has {len(numbers)} entries, but {len(axes)} axes are cut; pass one for each")
+        raise ValueError(
+            f"{name} has {len(numbers)} entries, but {len(axes)} axes are cut; pass one for each"
+        )
     return numbers
 
 

@@ -58,6 +58,9 @@ CATALOGUE: dict[str, Entry] = {
     "R2": Entry(
         "reflections focused on their velocities by a hyperbolic Radon transform", "hyperbolic_radon"
     ),
+    "B1": Entry("deblending a marine gather", "blended_shots", needs="mobil.npy"),
+    "B2": Entry("deblending two sources", "blended_shots"),
+    "I6": Entry("half of the traces of a shot with curved events", "curved_events"),
 }
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
     from sparseinv.seismic.segy import read_segy, write_segy
     from sparseinv.seismic.su import read_su, write_su
+    from sparseinv.seismic.trace_filling import FilledTraces, fill_traces, held_traces
     from sparseinv.seismic.wavelets import klauder, ormsby, ricker
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Deblended",
     "Deconvolution",
     "Demultiple",
+    "FilledTraces",
     "Gather",
     "POCSResult",
     "RadonPanel",
@@ -44,7 +46,9 @@ __all__ = [
     "deblend",
     "deconvolve",
     "demultiple",
+    "fill_traces",
     "gini",
+    "held_traces",
     "hyperbolic_events",
     "klauder",
     "linear_events",
@@ -73,6 +77,7 @@ _HOME = {
     "Deblended": "deblending",
     "Deconvolution": "deconvolution",
     "Demultiple": "radon_filter",
+    "FilledTraces": "trace_filling",
     "Gather": "gather",
     "POCSResult": "convex_projections",
     "RadonPanel": "radon_filter",
@@ -84,7 +89,9 @@ _HOME = {
     "deblend": "deblending",
     "deconvolve": "deconvolution",
     "demultiple": "radon_filter",
+    "fill_traces": "trace_filling",
     "gini": "metrics",
+    "held_traces": "trace_filling",
     "hyperbolic_events": "reflectivity",
     "klauder": "wavelets",
     "linear_events": "reflectivity",
