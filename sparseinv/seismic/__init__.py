@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sparseinv.seismic.convex_projections import POCSResult, pocs
     from sparseinv.seismic.field_data import mobil_gather
+    from sparseinv.seismic.interpolation import Interpolation, interpolate_traces
     from sparseinv.seismic.io import Gather, load_gather, read_su, write_su
     from sparseinv.seismic.metrics import (
         SpikeScore,
@@ -25,10 +26,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Gather",
+    "Interpolation",
     "POCSResult",
     "SpikeScore",
     "gini",
     "hyperbolic_events",
+    "interpolate_traces",
     "klauder",
     "linear_events",
     "load_gather",
@@ -46,10 +49,12 @@ __all__ = [
 
 _HOME = {
     "Gather": "io",
+    "Interpolation": "interpolation",
     "POCSResult": "convex_projections",
     "SpikeScore": "metrics",
     "gini": "metrics",
     "hyperbolic_events": "reflectivity",
+    "interpolate_traces": "interpolation",
     "klauder": "wavelets",
     "linear_events": "reflectivity",
     "load_gather": "io",
