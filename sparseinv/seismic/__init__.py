@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sparseinv.seismic.deconvolution import Deconvolution, deconvolve
     from sparseinv.seismic.field_data import mobil_gather
     from sparseinv.seismic.gather import Gather
+    from sparseinv.seismic.interpolation import Interpolation, interpolate_traces
     from sparseinv.seismic.io import load_gather, save_gather
     from sparseinv.seismic.metrics import SpikeScore, gini, score_spikes, snr_db
     from sparseinv.seismic.moveout import normal_moveout
@@ -36,6 +37,7 @@ __all__ = [
     "Demultiple",
     "FilledTraces",
     "Gather",
+    "Interpolation",
     "POCSResult",
     "RadonPanel",
     "SpikeScore",
@@ -50,6 +52,7 @@ __all__ = [
     "gini",
     "held_traces",
     "hyperbolic_events",
+    "interpolate_traces",
     "klauder",
     "linear_events",
     "load_gather",
@@ -79,6 +82,7 @@ _HOME = {
     "Demultiple": "radon_filter",
     "FilledTraces": "trace_filling",
     "Gather": "gather",
+    "Interpolation": "interpolation",
     "POCSResult": "convex_projections",
     "RadonPanel": "radon_filter",
     "SpikeScore": "metrics",
@@ -93,6 +97,7 @@ _HOME = {
     "gini": "metrics",
     "held_traces": "trace_filling",
     "hyperbolic_events": "reflectivity",
+    "interpolate_traces": "interpolation",
     "klauder": "wavelets",
     "linear_events": "reflectivity",
     "load_gather": "io",
