@@ -52,6 +52,8 @@ CATALOGUE: dict[str, Entry] = {
     "010": Entry("jumps of a blocky signal in normalised steps", "sparco"),
     "011": Entry("normal spikes from Gaussian mixtures", "sparco"),
     "012": Entry("spikes of high dynamic range from cosine coefficients", "sparco"),
+    "902": Entry("three cosines from every fifth sample, jittered, random or regular", "jitter"),
+    "903": Entry("spikes behind a long one-sided wavelet, a matrix of condition 1e18", "spike_train", "sml"),
 }
 
 

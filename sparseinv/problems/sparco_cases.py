@@ -161,7 +161,7 @@ def cosines_and_spikes(
         A, truth, {waves: n, "spikes": n}, union, np.repeat([dear, 1.0], n),
         f"lambda of {waves} {dear:.2f} times that of the spikes, which is what spikes with random signs send "
         f"into the largest of n {waves}",
-        recommended=m is None and waves == "cosines",
+        recommended=m is None,
     )  # fmt: skip
 
 

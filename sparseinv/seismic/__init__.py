@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         parabolic_events,
         sparse_spikes,
     )
+    from sparseinv.seismic.sampling import undersample
     from sparseinv.seismic.wavelets import klauder, ormsby, ricker
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "score_spikes",
     "snr_db",
     "sparse_spikes",
+    "undersample",
     "write_su",
 ]
 
@@ -57,6 +59,7 @@ _HOME = {
     "score_spikes": "metrics",
     "snr_db": "metrics",
     "sparse_spikes": "reflectivity",
+    "undersample": "sampling",
     "write_su": "io",
 }
 
