@@ -53,7 +53,17 @@ def load(id: str, *, size: str, seed: int, data: Path | None) -> Case:
     lam = 1e-6 * lam_max(A, b, L1())
     rule = "1e-6 of lam_max, close to basis pursuit: there is no noise"
     return Case(
-        id, size, seed, A, b, L1(lam), rule, 0.0, lambda x: {"SNR [dB]": snr_db(truth, x)}, truth, (truth.size,)
+        id,
+        size,
+        seed,
+        A,
+        b,
+        L1(lam),
+        rule,
+        0.0,
+        lambda x: {"SNR [dB]": snr_db(truth, x)},
+        truth,
+        (truth.size,),
     )
 
 
@@ -65,10 +75,11 @@ def run(id: str, *, size: str, seed: int, data: Path | None, echo: bool) -> Demo
         tables.append(table)
         drawn[scheme] = shown
     tables[-1].note(
-        "No noise, so no level to choose: L1 is basis pursuit, OMP adds cosines until nothing is left, L2 is the "
-        "shortest x, which is zero between the samples. With equal steps each cosine equals others at the "
-        "samples, and no method can know which was meant; chance positions tell them apart. Purely random "
-        "positions are as good here, where a cosine fills the whole trace; jittered ones also bound the gaps."
+        "No noise, so no level to choose: L1 is basis pursuit, OMP adds cosines until nothing is left, L2 "
+        "is the shortest x, which is zero between the samples. With equal steps each cosine equals others "
+        "at the samples, and no method can know which was meant; chance positions tell them apart. Purely "
+        "random positions are as good here, where a cosine fills the whole trace; jittered ones also bound "
+        "the gaps."
     )
     rates, curve = _sweep(size, seed, echo)
     tables.append(curve)
@@ -102,7 +113,7 @@ def _compare(scheme: str, seed: int, echo: bool) -> tuple[Table, tuple[Array, Ar
         ("OMP", L0(1e-10 * energy / _N), {"solver": OMP()}),
         ("L1", L1(), {"select": Discrepancy(0.0)}),
     ):
-        result = solve_problem(A, b, penalty, **options)  # type: ignore[arg-type]
+        result = solve_problem(A, b, penalty, **options)
         last = result.x
         seen = int((np.abs(last) > 1e-6 * np.abs(last).max()).sum())
         table.solved(method, result, snr_db(truth, last), nonzeros=seen)
@@ -148,7 +159,9 @@ def _draw(drawn: dict[str, tuple[Array, Array, Array, Array]], scores: dict[str,
         row[0].set_ylabel("cosine coefficient")
         place = np.arange(window.start, window.stop)
         row[1].plot(place, signal[window], color="black", linewidth=1.8, label="signal")
-        row[1].plot(place, np.asarray(DCT(x.size).H @ x)[window], "--", color="tab:blue", linewidth=1.2, label="L1")
+        row[1].plot(
+            place, np.asarray(DCT(x.size).H @ x)[window], "--", color="tab:blue", linewidth=1.2, label="L1"
+        )
         seen = kept[(kept >= window.start) & (kept < window.stop)]
         row[1].plot(seen, signal[seen], "o", color="tab:orange", markersize=4, label="samples")
         row[1].set_ylabel("amplitude")

@@ -80,8 +80,8 @@ def _success(
 def _verdict(id: str, helps: float) -> str:
     if helps > 0.0:
         return (
-            "Where spikes fill half of the samples, cheap waves are used to imitate them; made dear, they are "
-            "used for what only they can do."
+            "Where spikes fill half of the samples, cheap waves are used to imitate them; made dear, they "
+            "are used for what only they can do."
         )
     if id == "005":
         return (
@@ -128,9 +128,7 @@ def _noise(id: str, make: Any, size: str, seed: int, echo: bool) -> Table:
     return table
 
 
-def _draw(
-    id: str, shares: tuple[float, ...], rates: dict[str, Array], n: int, trials: int
-) -> Any:
+def _draw(id: str, shares: tuple[float, ...], rates: dict[str, Array], n: int, trials: int) -> Any:
     from sparseinv.plotting import figure
 
     drawing, axes = figure(1, 1, size=(5.6, 3.8))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,7 @@ def cubic_pieces(n: int, pieces: int, rng: np.random.Generator) -> Array:
     inner = n // 16 + np.sort(rng.choice(n - (pieces + 1) * (n // 16), pieces - 1, replace=False))
     bounds = [0, *(inner + (n // 16) * np.arange(pieces - 1)).tolist(), n]
     out = np.zeros(n)
-    for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+    for first, last in pairwise(bounds):
         out[first:last] = np.polyval(rng.standard_normal(4), np.linspace(-1.0, 1.0, last - first))
     return out
 

@@ -57,7 +57,17 @@ def load(id: str, *, size: str, seed: int, data: Path | None) -> Case:
     lam = 1e-6 * lam_max(A, b, L1())
     rule = "1e-6 of lam_max, close to basis pursuit: there is no noise"
     return Case(
-        id, size, seed, A, b, L1(lam), rule, 0.0, lambda x: {"SNR [dB]": snr_db(truth, x)}, truth, (truth.size,)
+        id,
+        size,
+        seed,
+        A,
+        b,
+        L1(lam),
+        rule,
+        0.0,
+        lambda x: {"SNR [dB]": snr_db(truth, x)},
+        truth,
+        (truth.size,),
     )
 
 
@@ -67,7 +77,7 @@ def run(id: str, *, size: str, seed: int, data: Path | None, echo: bool) -> Demo
     b = np.asarray(A @ truth)
     n = truth.size
     table = Table(
-        f"{np.count_nonzero(truth)} spikes in {n} samples behind a wavelet of {A.wavelet.size} samples, no noise",
+        f"{np.count_nonzero(truth)} spikes in {n} samples, a wavelet of {A.wavelet.size} samples, no noise",
         ("SNR [dB]", "in place"),
         echo,
     )
@@ -91,8 +101,8 @@ def run(id: str, *, size: str, seed: int, data: Path | None, echo: bool) -> Demo
         add("LocalSearch", solve_problem(A, b, tiny, solver=LocalSearch()))
     reached = table.score("OLS with removals")
     table.note(
-        "No noise: L1 is basis pursuit, the L0 methods explain b to the last digit with as few spikes as they "
-        "can. Columns of a convolution are written down, not computed, and count as no products."
+        "No noise: L1 is basis pursuit, the L0 methods explain b to the last digit with as few spikes as "
+        "they can. Columns of a convolution are written down, not computed, and count as no products."
     )
     goals = [Goal("SNR of OLS with removals [dB]", reached, _ASKED)]
     if size in _REFERENCE:

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sparseinv.seismic.deconvolution import Deconvolution, deconvolve
     from sparseinv.seismic.field_data import mobil_gather
     from sparseinv.seismic.io import Gather, load_gather, read_su, write_su
     from sparseinv.seismic.metrics import (
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
     from sparseinv.seismic.wavelets import klauder, ormsby, ricker
 
 __all__ = [
+    "Deconvolution",
     "Gather",
     "SpikeScore",
+    "deconvolve",
     "gini",
     "hyperbolic_events",
     "klauder",
@@ -44,8 +47,10 @@ __all__ = [
 ]
 
 _HOME = {
+    "Deconvolution": "deconvolution",
     "Gather": "io",
     "SpikeScore": "metrics",
+    "deconvolve": "deconvolution",
     "gini": "metrics",
     "hyperbolic_events": "reflectivity",
     "klauder": "wavelets",

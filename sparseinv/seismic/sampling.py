@@ -39,9 +39,10 @@ def undersample(n: int, factor: float, scheme: str = "jittered", *, rng: Any = N
 
     Notes
     -----
-    A regular subset turns a plane wave into exact copies of others (aliases) that no penalty can tell apart. A random one turns it into noise, at the price of wide gaps. Jittered positions do the
-    same and never lie further apart than twice the step: the gap must not exceed the support of the
-    elements of a local dictionary [1]_.
+    A regular subset turns a plane wave into exact copies of others (aliases) that no penalty can tell apart.
+    A random one turns it into noise, at the price of wide gaps. Jittered positions do the same and never lie
+    further apart than twice the step: the gap must not exceed the support of the elements of a local
+    dictionary [1]_.
 
     References
     ----------
