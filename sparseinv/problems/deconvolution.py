@@ -178,9 +178,9 @@ def _field(data: Path | None) -> tuple[Array, Array, int, float]:
 def _run_section(data: Path | None, echo: bool) -> Demo:
     traces, w, offset, dt = _field(data)
     found = deconvolve(traces, w, offset=offset, lam=_LAM["section"])
-    table = Table(
-        f"real section: {traces.shape[0]} traces of {traces.shape[1]} samples, {dt * 1e3:g} ms", ("fit [dB]", "objective"), echo,
-    )  # fmt: skip
+    count, samples = traces.shape
+    title = f"real section: {count} traces of {samples} samples, {dt * 1e3:g} ms"
+    table = Table(title, ("fit [dB]", "objective"), echo)
     total = float(sum(result.objective for result in found.results))
     worst = max(found.results, key=lambda result: result.certificate.relative)
     large = np.abs(found.reflectivity) > 0.01 * np.abs(found.reflectivity).max()
