@@ -32,7 +32,7 @@ def needs(id: str) -> None:
 # --- every problem -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("id", (*WITHOUT_NOISE, *NOISY))
+@pytest.mark.parametrize("id", [*WITHOUT_NOISE, *NOISY])
 def test_goals_are_met_and_answers_certified(id: str) -> None:
     needs(id)
     demo = run_problem(id, size="s")
@@ -54,7 +54,7 @@ def test_truth_solves_the_problem(id: str) -> None:
     assert case.dims == case.truth.shape
 
 
-@pytest.mark.parametrize("id", (*WITHOUT_NOISE, *NOISY))
+@pytest.mark.parametrize("id", [*WITHOUT_NOISE, *NOISY])
 def test_seeds_reproduce(id: str) -> None:
     needs(id)
     first, again, other = (load_problem(id, size="s", seed=seed) for seed in (1, 1, 2))
@@ -132,7 +132,7 @@ def test_undersample(scheme: str) -> None:
     kept = undersample(1000, 5, scheme, rng=3)
     assert kept.size == 200
     assert (np.diff(kept) > 0).all()
-    assert 0 <= kept[0]
+    assert kept[0] >= 0
     assert kept[-1] < 1000
     if scheme == "regular":
         assert set(np.diff(kept)) == {5}
