@@ -61,6 +61,11 @@ CATALOGUE: dict[str, Entry] = {
     "B1": Entry("deblending a marine gather", "blended_shots", needs="mobil.npy"),
     "B2": Entry("deblending two sources", "blended_shots"),
     "I6": Entry("half of the traces of a shot with curved events", "curved_events"),
+    "902": Entry("three cosines from every fifth sample, jittered, random or regular", "jitter"),
+    "903": Entry("spikes behind a long one-sided wavelet, a matrix of condition 1e18", "spike_train", "sml"),
+    "D1": Entry("spikes from a blurred trace in white noise", "deconvolution", "sml"),
+    "D3": Entry("spikes from a real stacked section", "deconvolution", "s", "small_stack.su and its wavelet"),
+    "D4": Entry("spikes from a blurred trace in erratic noise", "deconvolution"),
 }
 
 

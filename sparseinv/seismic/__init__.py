@@ -25,6 +25,8 @@ if TYPE_CHECKING:
         parabolic_events,
         sparse_spikes,
     )
+    from sparseinv.seismic.robust_deconvolution import RobustDeconvolution, robust_deconvolve
+    from sparseinv.seismic.sampling import undersample
     from sparseinv.seismic.segy import read_segy, write_segy
     from sparseinv.seismic.su import read_su, write_su
     from sparseinv.seismic.trace_filling import FilledTraces, fill_traces, held_traces
@@ -40,6 +42,7 @@ __all__ = [
     "Interpolation",
     "POCSResult",
     "RadonPanel",
+    "RobustDeconvolution",
     "SpikeScore",
     "Tones",
     "attenuated_wavelets",
@@ -67,10 +70,12 @@ __all__ = [
     "read_segy",
     "read_su",
     "ricker",
+    "robust_deconvolve",
     "save_gather",
     "score_spikes",
     "snr_db",
     "sparse_spikes",
+    "undersample",
     "write_segy",
     "write_su",
 ]
@@ -85,6 +90,7 @@ _HOME = {
     "Interpolation": "interpolation",
     "POCSResult": "convex_projections",
     "RadonPanel": "radon_filter",
+    "RobustDeconvolution": "robust_deconvolution",
     "SpikeScore": "metrics",
     "Tones": "off_grid",
     "attenuated_wavelets": "attenuation",
@@ -112,10 +118,12 @@ _HOME = {
     "read_segy": "segy",
     "read_su": "su",
     "ricker": "wavelets",
+    "robust_deconvolve": "robust_deconvolution",
     "save_gather": "io",
     "score_spikes": "metrics",
     "snr_db": "metrics",
     "sparse_spikes": "reflectivity",
+    "undersample": "sampling",
     "write_segy": "segy",
     "write_su": "su",
 }
