@@ -39,7 +39,9 @@ class Entry:
 
 
 #: every numbered problem, in the order in which they are listed
-CATALOGUE: dict[str, Entry] = {}
+CATALOGUE: dict[str, Entry] = {
+    "I4": Entry("tones of any frequency from samples at random times", "off_grid"),
+}
 
 
 @dataclass(frozen=True, eq=False)
