@@ -198,9 +198,9 @@ def _draw(made: Experiment, grid: Array, sparse: Result, tones: Tones, table: Ta
 
     drawing, axes = figure(3, 1, size=(11.0, 9.0), height_ratios=(1.1, 1.0, 1.0))
     top, middle, bottom = axes
-    order = np.argsort(grid)
-    top.plot(grid[order], np.abs(sparse.x[order]), color="tab:orange", linewidth=1.0, label="L1 on the grid")
     top.vlines(tones.frequencies, 0, np.abs(tones.amplitudes), color="tab:blue", label="off-grid tones")
+    used = sparse.support
+    top.plot(grid[used], np.abs(sparse.x[used]), ".", color="tab:orange", label="L1 on the grid, non-zeros")
     top.plot(made.f, np.abs(made.a), "o", color="black", fillstyle="none", label="truth")
     top.set_xlabel("frequency [Hz]")
     top.set_ylabel("amplitude")
@@ -226,6 +226,7 @@ def _draw(made: Experiment, grid: Array, sparse: Result, tones: Tones, table: Ta
     middle.set_xlabel("frequency [Hz]")
     middle.set_ylabel("error of frequency [Hz]")
     middle.set_ylim(-0.55, 0.55)
+    middle.sharex(top)
     middle.legend(fontsize=8, ncols=3, loc="lower right", bbox_to_anchor=(1.0, 1.0), frameon=False)
     start = made.t[made.t.size // 2]
     width = 12.0 / made.t.size
