@@ -5,9 +5,9 @@
 
 64 of 1024 places of an interval of one second, at random; 6 tones, amplitudes 0.5 to 2, random phases, in a
 band of 1024 cells (real signals: 512) of 1 Hz; white noise, 20 dB. Recovered: each of the 6 has an estimate
-within a quarter of a cell. `off_grid_tones` is given times, samples and band, nothing else; methods on the grid
-of two points a cell are given the noise (L1) or the number of tones (OMP), and are judged by their 6 largest
-peaks. Tones at least 3 cells apart: as asked; in pairs: three pairs, each with exactly the distance named.
+within a quarter of a cell. `off_grid_tones` is given times, samples and band, nothing else; methods on the
+grid of two points a cell are given the noise (L1) or the number of tones (OMP), and are judged by their 6
+largest peaks. At least 3 cells apart: as asked; in pairs: three pairs, each with exactly the distance named.
 """
 
 from __future__ import annotations
@@ -154,10 +154,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     lines = [
         "# Tones of any frequency from few irregular samples", "",
         f"`python benchmarks/off_grid.py`: {about}. {SAMPLES} of {PLACES} places in one second, {TONES} "
-        f"tones, {SNR:g} dB. Recovered: all {TONES} within a quarter of a cell of 1/T. Asked: at least 95 % of "
-        "50 draws of complex tones at least 3 cells apart. The off-grid method knows neither noise nor number "
-        "of tones; L1 on the grid knows the noise, OMP the number, and both are judged by their largest "
-        "peaks.", "",
+        f"tones, {SNR:g} dB. Recovered: all {TONES} within a quarter of a cell of 1/T. Asked: at least 95 % "
+        "of 50 draws of complex tones at least 3 cells apart. The off-grid method knows neither noise nor "
+        "number of tones; L1 on the grid knows the noise, OMP the number, and both are judged by their "
+        "largest peaks.", "",
         f"| tones | draws | {' | '.join(f'recovered by {m}' for m in METHODS)} | off-grid: recovered, and no "
         "tone too many | frequency error over stated standard error (rms) | processor s |",
         "|---" * 8 + "|", *rows, "", "![share of recoveries](off_grid.png)",
