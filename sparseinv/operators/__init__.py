@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     )
     from sparseinv.operators.base import Operator
     from sparseinv.operators.convolution import Convolution
+    from sparseinv.operators.curvelet import Curvelet
     from sparseinv.operators.fourier import DCT, FFT
     from sparseinv.operators.interpolation import Interpolation
     from sparseinv.operators.matrix import DenseMatrix, Diagonal, SparseMatrix
@@ -33,6 +34,7 @@ __all__ = [
     "BlockDiagonal",
     "Composition",
     "Convolution",
+    "Curvelet",
     "DenseMatrix",
     "Diagonal",
     "HStack",
@@ -56,6 +58,7 @@ _HOME = {
     "BlockDiagonal": "algebra",
     "Composition": "algebra",
     "Convolution": "convolution",
+    "Curvelet": "curvelet",
     "DenseMatrix": "matrix",
     "Diagonal": "matrix",
     "HStack": "algebra",

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sparseinv.seismic.convex_projections import POCSResult, pocs
     from sparseinv.seismic.field_data import mobil_gather
     from sparseinv.seismic.io import Gather, load_gather, read_su, write_su
     from sparseinv.seismic.metrics import (
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Gather",
+    "POCSResult",
     "SpikeScore",
     "Tones",
     "gini",
@@ -36,6 +38,7 @@ __all__ = [
     "off_grid_tones",
     "ormsby",
     "parabolic_events",
+    "pocs",
     "read_su",
     "ricker",
     "score_spikes",
@@ -46,6 +49,7 @@ __all__ = [
 
 _HOME = {
     "Gather": "io",
+    "POCSResult": "convex_projections",
     "SpikeScore": "metrics",
     "Tones": "off_grid",
     "gini": "metrics",
@@ -57,6 +61,7 @@ _HOME = {
     "off_grid_tones": "off_grid",
     "ormsby": "wavelets",
     "parabolic_events": "reflectivity",
+    "pocs": "convex_projections",
     "read_su": "io",
     "ricker": "wavelets",
     "score_spikes": "metrics",
