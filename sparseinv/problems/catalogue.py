@@ -66,6 +66,7 @@ CATALOGUE: dict[str, Entry] = {
     "D1": Entry("spikes from a blurred trace in white noise", "deconvolution", "sml"),
     "D3": Entry("spikes from a real stacked section", "deconvolution", "s", "small_stack.su and its wavelet"),
     "D4": Entry("spikes from a blurred trace in erratic noise", "deconvolution"),
+    "I4": Entry("tones of any frequency from samples at random times", "off_grid"),
 }
 
 
