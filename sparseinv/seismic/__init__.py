@@ -6,6 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sparseinv.seismic.blind import (
+        BlindDeconvolution,
+        WaveletMatch,
+        blind_deconvolve,
+        match_wavelets,
+        statistical_wavelet,
+    )
     from sparseinv.seismic.deconvolution import Deconvolution, deconvolve
     from sparseinv.seismic.field_data import mobil_gather
     from sparseinv.seismic.io import Gather, load_gather, read_su, write_su
@@ -25,9 +32,12 @@ if TYPE_CHECKING:
     from sparseinv.seismic.wavelets import klauder, ormsby, ricker
 
 __all__ = [
+    "BlindDeconvolution",
     "Deconvolution",
     "Gather",
     "SpikeScore",
+    "WaveletMatch",
+    "blind_deconvolve",
     "colored_noise",
     "deconvolve",
     "gini",
@@ -35,6 +45,7 @@ __all__ = [
     "klauder",
     "linear_events",
     "load_gather",
+    "match_wavelets",
     "mobil_gather",
     "ormsby",
     "parabolic_events",
@@ -43,13 +54,17 @@ __all__ = [
     "score_spikes",
     "snr_db",
     "sparse_spikes",
+    "statistical_wavelet",
     "write_su",
 ]
 
 _HOME = {
+    "BlindDeconvolution": "blind",
     "Deconvolution": "deconvolution",
     "Gather": "io",
     "SpikeScore": "metrics",
+    "WaveletMatch": "blind",
+    "blind_deconvolve": "blind",
     "colored_noise": "noise",
     "deconvolve": "deconvolution",
     "gini": "metrics",
@@ -57,6 +72,7 @@ _HOME = {
     "klauder": "wavelets",
     "linear_events": "reflectivity",
     "load_gather": "io",
+    "match_wavelets": "blind",
     "mobil_gather": "field_data",
     "ormsby": "wavelets",
     "parabolic_events": "reflectivity",
@@ -65,6 +81,7 @@ _HOME = {
     "score_spikes": "metrics",
     "snr_db": "metrics",
     "sparse_spikes": "reflectivity",
+    "statistical_wavelet": "blind",
     "write_su": "io",
 }
 
