@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sparseinv import validation
-from sparseinv.entry import solve_many
+from sparseinv.entry import solve
 from sparseinv.operators.convolution import Convolution
 from sparseinv.penalties import L1
 from sparseinv.seismic.deconvolution import Deconvolution, checked_model, deconvolve
@@ -326,20 +326,22 @@ def _alternate(
 ) -> _Run:
     """Alternate from a wavelet of norm 1, at levels that fall to ``last``."""
     samples, center = d.shape[1], wavelet.size // 2
-    w, X = wavelet, None
+    w, r = wavelet, np.zeros_like(d)
     objective, spikes, k = 0.5 * float(np.sum(d**2)), 0, 0
     for k in range(most):
         A = Convolution(samples, w, offset=center).columns(np.arange(samples))
         largest = float(np.abs(d @ A).max())
         raised = last * _FIRST ** max(0.0, 1.0 - k / _FALLING)
         lam = max(last, min(raised, _SHARE * largest))
-        batch = solve_many(A, d.T, L1(lam), X0=X, tol=_TOL, check_operator=False, n_threads=1)
-        objective, spikes = float(batch.objective.sum()), int(np.count_nonzero(batch.x))
+        # a few traces, many times over: threads would cost more than they save
+        results = [solve(A, trace, L1(lam), x0=x, tol=_TOL) for trace, x in zip(d, r, strict=True)]
+        r = np.stack([result.x for result in results])
+        objective, spikes = math.fsum(result.objective for result in results), int(np.count_nonzero(r))
         if spikes == 0:
             break
-        new = _fitted_wavelet(batch.x.T, d, center, ridge)
+        new = _fitted_wavelet(r, d, center, ridge)
         new, moved = _centred(new / np.linalg.norm(new))
-        X = _shifted(batch.x.T, moved).T
+        r = _shifted(r, moved)
         change = float(np.linalg.norm(new - w))
         w = new
         if lam == last and change <= settled:
