@@ -40,6 +40,7 @@ class Entry:
 
 #: every numbered problem, in the order in which they are listed
 CATALOGUE: dict[str, Entry] = {
+    "A1": Entry("P, S and density reflectivity from an angle gather, sparse at the same times", "prestack"),
     "D5": Entry("layers in strong noise, with the traces of a gather coupled", "multichannel", "sml"),
     "D6": Entry(
         "reflectivity and wavelet from the traces alone, and when not to believe them", "unknown_wavelet"

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sparseinv.seismic.avo import AVOInversion, avo_coefficients, invert_avo
     from sparseinv.seismic.blind import (
         BlindDeconvolution,
         WaveletMatch,
@@ -32,16 +33,19 @@ if TYPE_CHECKING:
     from sparseinv.seismic.wavelets import klauder, ormsby, ricker
 
 __all__ = [
+    "AVOInversion",
     "BlindDeconvolution",
     "Deconvolution",
     "Gather",
     "SpikeScore",
     "WaveletMatch",
+    "avo_coefficients",
     "blind_deconvolve",
     "colored_noise",
     "deconvolve",
     "gini",
     "hyperbolic_events",
+    "invert_avo",
     "klauder",
     "linear_events",
     "load_gather",
@@ -59,16 +63,19 @@ __all__ = [
 ]
 
 _HOME = {
+    "AVOInversion": "avo",
     "BlindDeconvolution": "blind",
     "Deconvolution": "deconvolution",
     "Gather": "io",
     "SpikeScore": "metrics",
     "WaveletMatch": "blind",
+    "avo_coefficients": "avo",
     "blind_deconvolve": "blind",
     "colored_noise": "noise",
     "deconvolve": "deconvolution",
     "gini": "metrics",
     "hyperbolic_events": "reflectivity",
+    "invert_avo": "avo",
     "klauder": "wavelets",
     "linear_events": "reflectivity",
     "load_gather": "io",
