@@ -40,6 +40,7 @@ class Entry:
 
 #: every numbered problem, in the order in which they are listed
 CATALOGUE: dict[str, Entry] = {
+    "A1": Entry("P, S and density reflectivity from an angle gather, sparse at the same times", "prestack"),
     "D5": Entry("layers in strong noise, with the traces of a gather coupled", "multichannel", "sml"),
     "Q1": Entry("reflectivity through a lossy medium, one lambda per coefficient", "depth", sizes="sml"),
     "001": Entry("a sine and two jumps in waves plus steps", "sparco"),
@@ -67,6 +68,9 @@ CATALOGUE: dict[str, Entry] = {
     "D3": Entry("spikes from a real stacked section", "deconvolution", "s", "small_stack.su and its wavelet"),
     "D4": Entry("spikes from a blurred trace in erratic noise", "deconvolution"),
     "I4": Entry("tones of any frequency from samples at random times", "off_grid"),
+    "D6": Entry(
+        "reflectivity and wavelet from the traces alone, and when not to believe them", "unknown_wavelet"
+    ),
 }
 
 

@@ -7,6 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sparseinv.seismic.attenuation import AttenuatedWavelets, attenuated_wavelets, attenuating_convolution
+    from sparseinv.seismic.avo import AVOInversion, avo_coefficients, invert_avo
+    from sparseinv.seismic.blind import (
+        BlindDeconvolution,
+        WaveletMatch,
+        blind_deconvolve,
+        match_wavelets,
+        statistical_wavelet,
+    )
     from sparseinv.seismic.convex_projections import POCSResult, pocs
     from sparseinv.seismic.deblending import Deblended, deblend, local_plane_waves
     from sparseinv.seismic.deconvolution import Deconvolution, deconvolve
@@ -33,7 +41,9 @@ if TYPE_CHECKING:
     from sparseinv.seismic.wavelets import klauder, ormsby, ricker
 
 __all__ = [
+    "AVOInversion",
     "AttenuatedWavelets",
+    "BlindDeconvolution",
     "Deblended",
     "Deconvolution",
     "Demultiple",
@@ -45,8 +55,11 @@ __all__ = [
     "RobustDeconvolution",
     "SpikeScore",
     "Tones",
+    "WaveletMatch",
     "attenuated_wavelets",
     "attenuating_convolution",
+    "avo_coefficients",
+    "blind_deconvolve",
     "colored_noise",
     "deblend",
     "deconvolve",
@@ -56,10 +69,12 @@ __all__ = [
     "held_traces",
     "hyperbolic_events",
     "interpolate_traces",
+    "invert_avo",
     "klauder",
     "linear_events",
     "load_gather",
     "local_plane_waves",
+    "match_wavelets",
     "mobil_gather",
     "normal_moveout",
     "off_grid_tones",
@@ -75,13 +90,16 @@ __all__ = [
     "score_spikes",
     "snr_db",
     "sparse_spikes",
+    "statistical_wavelet",
     "undersample",
     "write_segy",
     "write_su",
 ]
 
 _HOME = {
+    "AVOInversion": "avo",
     "AttenuatedWavelets": "attenuation",
+    "BlindDeconvolution": "blind",
     "Deblended": "deblending",
     "Deconvolution": "deconvolution",
     "Demultiple": "radon_filter",
@@ -93,8 +111,11 @@ _HOME = {
     "RobustDeconvolution": "robust_deconvolution",
     "SpikeScore": "metrics",
     "Tones": "off_grid",
+    "WaveletMatch": "blind",
     "attenuated_wavelets": "attenuation",
     "attenuating_convolution": "attenuation",
+    "avo_coefficients": "avo",
+    "blind_deconvolve": "blind",
     "colored_noise": "noise",
     "deblend": "deblending",
     "deconvolve": "deconvolution",
@@ -104,10 +125,12 @@ _HOME = {
     "held_traces": "trace_filling",
     "hyperbolic_events": "reflectivity",
     "interpolate_traces": "interpolation",
+    "invert_avo": "avo",
     "klauder": "wavelets",
     "linear_events": "reflectivity",
     "load_gather": "io",
     "local_plane_waves": "deblending",
+    "match_wavelets": "blind",
     "mobil_gather": "field_data",
     "normal_moveout": "moveout",
     "off_grid_tones": "off_grid",
@@ -123,6 +146,7 @@ _HOME = {
     "score_spikes": "metrics",
     "snr_db": "metrics",
     "sparse_spikes": "reflectivity",
+    "statistical_wavelet": "blind",
     "undersample": "sampling",
     "write_segy": "segy",
     "write_su": "su",
