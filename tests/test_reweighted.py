@@ -448,7 +448,7 @@ def test_leaving_out_costs_no_recovery(key, monkeypatch):
     assert recovered(with_it, x) == recovered(without, x)
 
 
-@pytest.mark.parametrize("eps", [1e-4, 1e-7, 1e-9])
+@pytest.mark.parametrize("eps", [1e-7, 1e-9])
 @pytest.mark.parametrize("wrap", [np.asarray, cases.Products], ids=["dense", "operator"])
 def test_a_coefficient_that_was_left_out_by_mistake_comes_back(wrap, eps):
     A, b, x = instance(80, 40, 80, 5)
