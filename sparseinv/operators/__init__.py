@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sparseinv.operators.frequency_radon import FrequencyRadon
     from sparseinv.operators.interpolation import Interpolation
     from sparseinv.operators.matrix import DenseMatrix, Diagonal, SparseMatrix
+    from sparseinv.operators.morlet import MorletBank
     from sparseinv.operators.nonstationary import NonstationaryConvolution
     from sparseinv.operators.nufft import NUFFT
     from sparseinv.operators.radon import Radon
@@ -39,6 +40,7 @@ __all__ = [
     "FrequencyRadon",
     "HStack",
     "Interpolation",
+    "MorletBank",
     "NonstationaryConvolution",
     "Operator",
     "Radon",
@@ -70,6 +72,7 @@ _HOME = {
     "FrequencyRadon": "frequency_radon",
     "HStack": "algebra",
     "Interpolation": "interpolation",
+    "MorletBank": "morlet",
     "NonstationaryConvolution": "nonstationary",
     "Operator": "base",
     "Radon": "radon",

@@ -42,7 +42,6 @@ class Entry:
 CATALOGUE: dict[str, Entry] = {
     "A1": Entry("P, S and density reflectivity from an angle gather, sparse at the same times", "prestack"),
     "D5": Entry("layers in strong noise, with the traces of a gather coupled", "multichannel", "sml"),
-    "Q1": Entry("reflectivity through a lossy medium, one lambda per coefficient", "depth", sizes="sml"),
     "001": Entry("a sine and two jumps in waves plus steps", "sparco"),
     "002": Entry("blocks in the Haar basis", "sparco"),
     "003": Entry("cosines plus 120 spikes", "sparco"),
@@ -71,6 +70,8 @@ CATALOGUE: dict[str, Entry] = {
     "D6": Entry(
         "reflectivity and wavelet from the traces alone, and when not to believe them", "unknown_wavelet"
     ),
+    "Q1": Entry("reflectivity through a lossy medium, one lambda per coefficient", "depth", sizes="sml"),
+    "T1": Entry("two crossing chirps as the sum of few Morlet wavelets", "chirps"),
 }
 
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from sparseinv.seismic.sampling import undersample
     from sparseinv.seismic.segy import read_segy, write_segy
     from sparseinv.seismic.su import read_su, write_su
+    from sparseinv.seismic.time_frequency import TimeFrequency, time_frequency
     from sparseinv.seismic.trace_filling import FilledTraces, fill_traces, held_traces
     from sparseinv.seismic.wavelets import klauder, ormsby, ricker
 
@@ -54,6 +55,7 @@ __all__ = [
     "RadonPanel",
     "RobustDeconvolution",
     "SpikeScore",
+    "TimeFrequency",
     "Tones",
     "WaveletMatch",
     "attenuated_wavelets",
@@ -91,6 +93,7 @@ __all__ = [
     "snr_db",
     "sparse_spikes",
     "statistical_wavelet",
+    "time_frequency",
     "undersample",
     "write_segy",
     "write_su",
@@ -110,6 +113,7 @@ _HOME = {
     "RadonPanel": "radon_filter",
     "RobustDeconvolution": "robust_deconvolution",
     "SpikeScore": "metrics",
+    "TimeFrequency": "time_frequency",
     "Tones": "off_grid",
     "WaveletMatch": "blind",
     "attenuated_wavelets": "attenuation",
@@ -147,6 +151,7 @@ _HOME = {
     "snr_db": "metrics",
     "sparse_spikes": "reflectivity",
     "statistical_wavelet": "blind",
+    "time_frequency": "time_frequency",
     "undersample": "sampling",
     "write_segy": "segy",
     "write_su": "su",

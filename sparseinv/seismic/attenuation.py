@@ -107,7 +107,7 @@ def attenuated_wavelets(
 
     >>> aged = attenuated_wavelets(40.0, 0.002, [0.0, 0.5, 1.0], 50.0)
     >>> aged.wavelets.max(axis=1).round(2)
-    array([1.  , 0.39, 0.18])
+    array([1.  , 0.27, 0.09])
     """
     dt = validation.positive(dt, "dt")
     w, zero = _samples(wavelet, dt, offset)
