@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -90,7 +91,7 @@ def load(id: str, *, size: str, seed: int, data: Path | None) -> Case:
         multiples = (A @ panel.ravel()).reshape(model.data.shape)
         return {
             "primaries [dB]": snr_db(model.primaries, model.data - multiples - model.noise),
-            "Gini": gini(x),
+            "Gini": gini(x) if x.any() else math.nan,
         }
 
     return Case(
