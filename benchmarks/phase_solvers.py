@@ -114,6 +114,7 @@ METHODS: dict[str, Method] = {
     "IRL1": blind("IRL1"),
     "IRLS": blind("IRLS"),
     "SparseBayesian": blind("SparseBayesian"),
+    "MessagePassing": blind("MessagePassing"),
     "union": Method(union, False, "the sparsest consistent answer of those not told k"),
     "Portfolio": blind("Portfolio"),
 }

@@ -15,8 +15,9 @@ from sparseinv.certificate import Certificate, DualPair, Kind, certify_problem
 from sparseinv.columns import Columns as Columns
 from sparseinv.columns import leveled
 from sparseinv.counted_operator import OperatorFailure, OutOfTime, Products
-from sparseinv.driver import Run, in_single_precision, run, unknown
+from sparseinv.driver import Run, run, unknown
 from sparseinv.gram_batch import WIDTH, Found, GramNewton, Levels, fits
+from sparseinv.number_range import in_single_precision
 from sparseinv.penalties.base import Leveled, Penalty
 from sparseinv.penalties.group import Grouped
 from sparseinv.penalties.separable import Separable

@@ -104,6 +104,8 @@ def _command(options: argparse.Namespace) -> int:
 def _facts(options: argparse.Namespace, gather: Gather, outcome: Outcome) -> dict[str, str]:
     """Return what is worth knowing about a run, by name."""
     traces, fit = gather.traces.astype(float), outcome.fit
+    if fit.shape != traces.shape and outcome.shown is not None:  # traces were added
+        traces, fit = outcome.shown
     worst = max(outcome.results, key=lambda result: float(result.certificate.relative))
     met = sum(result.success for result in outcome.results)
     total = float(np.linalg.norm(traces)) or 1.0
@@ -126,17 +128,14 @@ def _report(options: argparse.Namespace, gather: Gather, outcome: Outcome, facts
     from sparseinv.seismic.report import Report, write_report
 
     data, fit = (gather.traces.astype(float), outcome.fit) if outcome.shown is None else outcome.shown
-    named = outcome.shown is None and _offsets_differ(gather)
+    offsets = outcome.gather.offsets
+    named = offsets is not None and offsets.size == data.shape[0] and bool((np.diff(offsets) != 0).all())
     slowest = sorted(outcome.results, key=lambda result: -result.products.total)[:3]
     report = Report(
         title=facts["task"], data=data, fit=fit, dt=gather.dt, facts=facts,
         result=outcome.gather.traces,
         histories={f"solve {k + 1}": result.history for k, result in enumerate(slowest)},
-        curve=outcome.curve, x=gather.offsets if named else None,
+        curve=outcome.curve, x=offsets if named else None,
         xlabel="offset [m]" if named else "trace", spikes=outcome.spikes,
     )  # fmt: skip
     write_report(options.report, report)
-
-
-def _offsets_differ(gather: Gather) -> bool:
-    return gather.offsets is not None and bool((np.diff(gather.offsets) != 0).all())

@@ -111,6 +111,51 @@ def _wavelet(options: argparse.Namespace, dt: float) -> tuple[Array, int | None]
     return file.traces[0], options.zero_time
 
 
+# --- interpolation -----------------------------------------------------------------------------------
+
+
+def _interpolate_options(task: argparse.ArgumentParser) -> None:
+    task.add_argument("--dictionary", choices=["curvelet", "fk"], default="curvelet")
+    task.add_argument("--penalty", choices=["reweighted", "l1", "l0"], default="reweighted")
+    task.add_argument(
+        "--mask", type=Path, help="file with 1 for traces to use, 0 for those to fill: .npy, .txt"
+    )
+    task.add_argument("--grid", type=float, metavar="DX", help="fill offsets missing on a grid of DX [m]")
+    task.add_argument("--denoise", action="store_true", help="replace recorded traces, too")
+    task.add_argument(
+        "--held", type=float, default=0.2, help="share of traces held out to choose lambda (0.2)"
+    )
+
+
+def _interpolate(options: argparse.Namespace, gather: Gather) -> Outcome:
+    from sparseinv.seismic.interpolation import interpolate_traces
+
+    mask = None
+    if options.grid is not None:
+        gather, mask = gather.on_grid(options.grid)
+    if options.mask is not None:
+        given = _vector(options.mask) != 0
+        if given.shape != (gather.traces.shape[0],):
+            raise ValueError(
+                f"{options.mask.name} holds {given.size} values for {gather.traces.shape[0]} traces"
+            )
+        mask = given if mask is None else mask & given
+    found = interpolate_traces(
+        gather.traces, mask, dictionary=options.dictionary, penalty=options.penalty, lam=options.lam,
+        keep="denoised" if options.denoise else "recorded", held=options.held, tol=options.tol,
+        max_time=options.max_time,
+    )  # fmt: skip
+    fit = np.asarray((found.synthesis @ found.x).real).reshape(gather.traces.shape)
+    known = found.mask[:, None]
+    data = np.where(known, gather.traces, 0.0)
+    return Outcome(
+        gather.with_traces(found.estimate), np.where(known, fit, 0.0), f"{found.lam:.4g}: {found.rule}",
+        [found.result], {"filled": f"{int((~found.mask).sum())} of {found.mask.size} traces"},
+        curve=(found.lams, found.errors, found.lam) if found.lams.size > 1 else None,
+        shown=(data, np.where(known, fit, 0.0)),
+    )  # fmt: skip
+
+
 # --- multiples ---------------------------------------------------------------------------------------
 
 
@@ -261,6 +306,11 @@ def _numbers(count: int | None = None) -> Callable[[str], list[float]]:
 #: name of each task: summary, what adds its options, what does the work
 TASKS: dict[str, tuple[str, Callable[..., None], Callable[..., Outcome]]] = {
     "decon": ("find the sparse reflectivity under a known wavelet", _decon_options, _decon),
+    "interpolate": (
+        "fill missing traces by sparse curvelets or plane waves",
+        _interpolate_options,
+        _interpolate,
+    ),
     "radon": ("remove multiples by their moveout, in a sparse Radon panel", _radon_options, _radon),
     "deblend": ("separate shots that overlap in a continuous record", _deblend_options, _deblend),
 }

@@ -11,6 +11,7 @@ import numpy as np
 
 from sparseinv.certificate import Certificate, DualPair, Kind, certify_problem, unproven
 from sparseinv.counted_operator import OperatorFailure, OutOfTime
+from sparseinv.number_range import in_single_precision, is_finite, within_range
 from sparseinv.problem import Problem, squared
 from sparseinv.result import Interrupted, Result, Selection, Status
 from sparseinv.solvers.base import Outcome, Solver, State, start_point
@@ -120,7 +121,7 @@ class Run:
         with np.errstate(all="ignore"):
             x = start_point(self.problem, x0.copy())
             try:
-                return _is_finite(x) and self._helps(State(x))
+                return is_finite(x) and self._helps(State(x))
             except (OperatorFailure, OutOfTime):
                 return False
 
@@ -178,7 +179,7 @@ class Run:
     def _judge(self, outcome: Outcome) -> None:
         state, problem = self.state, self.problem
         assert state is not None
-        if not _is_finite(state.x):
+        if not is_finite(state.x):
             self.status, self.detail = Status.NUMERICAL_FAILURE, "The iterate became non-finite."
             return
         problem.operator.phase = "certificate"
@@ -409,8 +410,8 @@ class Run:
         outer = units.solution(x)
         if self.state is not None and outer is self.state.x:  # a run that goes on from there writes into it
             outer = x.copy()
-        if not _is_finite(outer):
-            outer, lost = _within_range(outer), _CUT
+        if not is_finite(outer):
+            outer, lost = within_range(outer), _CUT
         elif units.b_exponent - units.a_exponent < -_ORDINARY and not np.array_equal(units.working(outer), x):
             lost = "x underflows in the units of A and b."
         if single:
@@ -432,31 +433,6 @@ def left_undone(solver: Solver, count: int, certificate: Certificate) -> str:
         f"{type(solver).__name__} chose {chosen}; {change} would lower the objective by "
         f"{certificate.relative:.1e} of 1/2||b||^2."
     )
-
-
-def _within_range(x: Array) -> Array:
-    """Return x with infinite parts at the largest number there is."""
-    largest = float(np.finfo(np.float64).max)
-    parts = [np.clip(part, -largest, largest) for part in ((x.real, x.imag) if x.dtype.kind == "c" else (x,))]
-    return np.asarray(parts[0] + 1j * parts[1] if len(parts) > 1 else parts[0])
-
-
-def _is_finite(x: Array) -> bool:
-    """Tell whether all entries are finite, in most cases by one sum of squares."""
-    return math.isfinite(squared(x)) or bool(np.isfinite(x).all())
-
-
-def in_single_precision(x: Array, inward: bool = False) -> Array:
-    """Return x in single precision, towards zero if inward, or as it is where that cannot hold its size."""
-    largest, limits = float(np.abs(x).max(initial=0.0)), np.finfo(np.float32)
-    if largest > 0.0 and not float(limits.tiny) <= largest <= float(limits.max):
-        return x
-    out = x.astype(np.complex64 if x.dtype.kind == "c" else np.float32)
-    if inward:
-        for part, exact in ((out.real, x.real), (out.imag, x.imag)) if x.dtype.kind == "c" else ((out, x),):
-            grown = np.abs(part.astype(np.float64)) > np.abs(exact)
-            part[grown] = np.nextafter(part[grown], np.float32(0.0))
-    return out
 
 
 def unknown(problem: Problem) -> tuple[Array, Certificate]:

@@ -195,6 +195,47 @@ def test_shots_that_overlap_are_separated(tmp_path: Path) -> None:
     assert (tmp_path / "page.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
+def crossing(count: int, spacing: float) -> tuple[Array, Array]:
+    """Return offsets and a section of two sloping events."""
+    offsets = spacing * np.arange(count)
+    return offsets, linear_events(
+        100, 0.004, offsets, times=[0.1, 0.3], slopes=[4e-4, -3e-4], amplitudes=[1.0, -0.8], f0=20.0
+    )
+
+
+def test_offsets_missing_on_a_grid_are_filled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    offsets, full = crossing(32, 12.5)
+    kept = np.ones(32, dtype=bool)
+    kept[[3, 8, 9, 14, 20, 27]] = False
+    path, out, page = tmp_path / "in.npz", tmp_path / "out.npz", tmp_path / "page.html"
+    save_gather(path, Gather(full[kept], 0.004, offsets[kept]))
+    arguments = ["seismic", "interpolate", str(path), str(out), "--dictionary", "fk", "--grid", "12.5"]
+    assert main([*arguments, "--report", str(page)]) == CERTIFIED
+    found = load_gather(out)
+    np.testing.assert_allclose(found.offsets, offsets)
+    np.testing.assert_array_equal(found.traces[kept], full[kept])
+    assert snr_db(full[~kept], found.traces[~kept]) > 10
+    assert "6 of 32 traces" in capsys.readouterr().out
+    assert "choice of lambda" not in page.read_text(encoding="utf-8")  # drawn, not written
+
+
+def test_dead_traces_are_filled_and_headers_kept(tmp_path: Path) -> None:
+    offsets, full = crossing(32, 25.0)
+    dead = np.array([5, 6, 17])
+    holes = full.copy()
+    holes[dead] = 0.0
+    path, out = tmp_path / "in.su", tmp_path / "out.su"
+    save_gather(path, Gather(holes.astype(np.float32), 0.004, offsets))
+    arguments = ["seismic", "interpolate", str(path), str(out), "--dictionary", "fk", "--lam", "0.02"]
+    assert main(arguments) == CERTIFIED
+    assert snr_db(full[dead], load_gather(out).traces[dead]) > 8
+    before, after = path.read_bytes(), out.read_bytes()
+    size = 240 + 4 * 100
+    for k in range(32):
+        assert after[k * size : k * size + 240] == before[k * size : k * size + 240]
+        assert (after[k * size : (k + 1) * size] == before[k * size : (k + 1) * size]) == (k not in dead)
+
+
 TASK_REFUSALS: list[tuple[list[str], str]] = [
     (["radon", "IN", "out.su", "--moveouts", "0,1,2.5", "--cut", "0.1"], "a whole number from 2 on"),
     (["radon", "IN", "out.su", "--moveouts", "0,1,10", "--cut", "2"], "must lie on both sides"),

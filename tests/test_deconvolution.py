@@ -9,7 +9,18 @@ import pytest
 
 import sparseinv as si
 from sparseinv.operators import Convolution
-from sparseinv.seismic import colored_noise, deconvolve, ricker, score_spikes, snr_db, sparse_spikes
+from sparseinv.problems import load_problem, run_problem
+from sparseinv.seismic import (
+    blind_deconvolve,
+    colored_noise,
+    deconvolve,
+    match_wavelets,
+    ricker,
+    score_spikes,
+    snr_db,
+    sparse_spikes,
+    statistical_wavelet,
+)
 
 DT = 0.004
 WAVELET, _, CENTER = ricker(30.0, DT)
@@ -260,3 +271,108 @@ def test_noise_has_the_stated_deviation_everywhere_and_the_spectrum_asked_for():
 def test_noise_refuses(options, words):
     with pytest.raises(ValueError, match=words):
         colored_noise((2, 3), DT, **options)
+
+
+# ----------------------------------------------------------------------------------------- unknown wavelets
+
+
+def blind_case(sigma, seed=0, traces=6, samples=80):
+    rng = np.random.default_rng(seed)
+    truth = sparse_spikes(samples, 4, traces, min_gap=4, rng=rng)
+    wavelet = np.convolve(ricker(30.0, DT, 0.1)[0], [1.0, -0.6])  # neither symmetric nor of minimum phase
+    clean = np.stack([np.convolve(r, wavelet)[13 : 13 + samples] for r in truth])
+    scale = np.sqrt(np.mean(clean**2))
+    return truth, wavelet, clean + sigma * scale * rng.standard_normal(clean.shape)
+
+
+def test_blind_finds_the_wavelet_and_says_so():
+    truth, wavelet, data = blind_case(0.05)
+    answer = blind_deconvolve(data, DT, 0.12)
+    match = match_wavelets(wavelet, answer.wavelet)
+    # the two have different middles: only a shift is left to be found
+    assert match.correlation > 0.97
+    assert answer.trusted, answer.verdict
+    assert answer.deconvolution.success
+    assert answer.wavelet.max() == 1.0
+    assert answer.wavelet.size == 2 * answer.center + 1 == 31
+    assert answer.snr == pytest.approx(26.0, abs=4.0)
+    shift = match.shift + answer.center - 13
+    found = np.roll(answer.deconvolution.refitted, -shift, axis=1) / match.factor
+    assert snr_db(truth[:, 10:-10], found[:, 10:-10]) > 8.0
+    assert "trusted" in repr(answer)
+
+
+def test_blind_turns_down_what_it_cannot_know():
+    _, _, noisy = blind_case(1.2)
+    answer = blind_deconvolve(noisy, DT, 0.12, max_iter=20)
+    assert not answer.trusted
+    assert "SNR" in answer.verdict or "correlate" in answer.verdict
+    noise = np.random.default_rng(1).standard_normal((6, 80))
+    assert not blind_deconvolve(noise, DT, 0.12, max_iter=20).trusted
+    _, _, data = blind_case(0.05)
+    one = blind_deconvolve(data[:1], DT, 0.12, max_iter=20)
+    assert not one.trusted
+    assert math.isnan(one.stability)
+    assert "one trace" in one.verdict
+
+
+def test_blind_depends_on_nothing_but_the_shape_of_the_traces():
+    _, _, data = blind_case(0.1)
+    first = blind_deconvolve(data, DT, 0.12, max_iter=10)
+    second = blind_deconvolve(-1e6 * data, DT, 0.12, max_iter=10)
+    assert second.stability == pytest.approx(first.stability, abs=1e-6)
+    np.testing.assert_allclose(second.wavelet, first.wavelet, atol=1e-6)
+    np.testing.assert_allclose(second.objectives, 1e12 * first.objectives, rtol=1e-6)
+
+
+def test_wavelets_match_but_for_shift_sign_and_size():
+    rng = np.random.default_rng(0)
+    w = np.concatenate([np.zeros(5), rng.standard_normal(9), np.zeros(5)])
+    match = match_wavelets(w, -3.0 * np.roll(w, 4))
+    assert match.correlation == pytest.approx(1.0)
+    assert match.shift == -4
+    assert match.factor == pytest.approx(-1.0 / 3.0)
+    r = rng.standard_normal((2, 30))
+    r[:, :6] = r[:, -6:] = 0.0
+    # d = w * r = other * (other's r): aligned gives r back
+    np.testing.assert_allclose(match.aligned(np.roll(r, -4, axis=1) * match.factor), r)
+    for bad in (np.zeros(3), np.ones((2, 2)), np.ones(3) * 1j):
+        with pytest.raises(ValueError, match="truth has shape"):
+            match_wavelets(bad, w)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"traces": np.zeros((2, 80))}, "all zero"),
+        ({"duration": 0.4}, "shorter than a trace"),
+        ({"duration": -1.0}, "duration is -1"),
+        ({"phases": ()}, "at least one finite angle"),
+        ({"ridge": 0.0}, "ridge is 0"),
+        ({"max_iter": 0}, "max_iter is 0"),
+    ],
+)
+def test_blind_refuses(change, words):
+    good = {"traces": np.ones((2, 80)), "dt": DT, "duration": 0.1}
+    with pytest.raises(ValueError, match=words):
+        blind_deconvolve(**(good | change))
+    if "traces" in change:
+        with pytest.raises(ValueError, match=words):
+            statistical_wavelet(change["traces"], DT, 0.1)
+
+
+# ---------------------------------------------------------------------------------------- numbered problems
+
+
+@pytest.mark.parametrize("number", ["D5", "D6"])
+def test_numbered_problem(number):
+    demo = run_problem(number, size="s")
+    assert demo.certified
+    assert all(goal.met for goal in demo.goals), [str(goal) for goal in demo.goals]
+    case = load_problem(number, size="s")
+    result = si.solve(case.A, case.b, case.penalty, tol=1e-5)
+    assert case.truth is not None
+    assert result.success
+    assert case.score(result.x)["SNR [dB]"] > 3.0
+    assert case.score(case.truth)["SNR [dB]"] == math.inf
+    assert case.truth.size == math.prod(case.dims) == case.A.shape[1]

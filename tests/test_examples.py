@@ -84,10 +84,20 @@ def test_layers(tmp_path, capsys) -> None:
     assert "CONVERGED" in capsys.readouterr().out
 
 
+def test_off_grid() -> None:
+    """Four tones, no more and no less, from samples that linear interpolation makes nothing of."""
+    scores = load("off_grid").main(size=40)
+    assert scores["tones"] == 4
+    assert scores["worst frequency error [cells]"] < 0.25
+    assert scores["SNR between the samples [dB]"] > scores["linear interpolation [dB]"] + 10
+    assert scores["within two standard errors"] > 0.7
+
+
 def test_every_example_is_tested() -> None:
     assert set(NAMES) == {
         "depth_weights",
         "layers",
+        "off_grid",
         "own_penalty",
         "rescaling",
         "same_in_cvxpy",

@@ -166,7 +166,7 @@ def test_fit_of_separated_outcomes_lies_between_them():
 # --- solvers ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["LocalSearch", "L1", "reweighted L1", "IRLS"])
+@pytest.mark.parametrize("name", ["LocalSearch", "L1", "reweighted L1", "IRLS", "MessagePassing"])
 def test_solvers_find_what_is_easy(name):
     from phase_design import NMSE, Cell, nmse
     from phase_solvers import METHODS

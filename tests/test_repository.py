@@ -24,7 +24,7 @@ PACKAGE = ROOT / "sparseinv"
 LAYERS = """
 validation, threads, kernels, nonnegative, product_span
 operators | penalties
-counted_operator
+counted_operator | number_range
 problem
 dual_points | support_moves
 signed_moves

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -230,3 +231,22 @@ def test_xarray_comes_and_goes() -> None:
             Gather.from_xarray(wrong)
     with pytest.raises(TypeError, match=r"ndarray, but an xarray.DataArray is needed"):
         Gather.from_xarray(np.zeros((2, 3)))
+
+
+def test_a_gather_on_a_grid() -> None:
+    gather = Gather(make(3), 0.002, np.array([150.0, 0.0, 50.0]))
+    with_headers = replace(gather, headers=np.arange(720, dtype=np.uint64).astype(np.uint8).reshape(3, 240))
+    full, mask = with_headers.on_grid(50.0)
+    np.testing.assert_array_equal(full.offsets, [0, 50, 100, 150])
+    np.testing.assert_array_equal(mask, [True, True, False, True])
+    np.testing.assert_array_equal(full.traces[[3, 0, 1]], gather.traces)
+    assert not full.traces[2].any()
+    np.testing.assert_array_equal(full.headers[[3, 0, 1]], with_headers.headers)
+    assert any((full.headers[2] == full.headers[k]).all() for k in (1, 3))
+    for spacing, sentence in ((40.0, "lies on no multiple"), (0.0, "spacing is 0")):
+        with pytest.raises(ValueError, match=sentence):
+            gather.on_grid(spacing)
+    with pytest.raises(ValueError, match="occurs more than once"):
+        Gather(make(2), 0.002, np.zeros(2)).on_grid(10.0)
+    with pytest.raises(ValueError, match="states no offsets"):
+        Gather(make(2), 0.002).on_grid(10.0)

@@ -58,7 +58,8 @@ class Blending(GridOperator):
     ``||B||^2 <= max_t sum_s w_s(t)`` with w_s = 1 while s is recorded [1]_ (for "linear" 1 - f and f at its
     first and last sample, f the fraction): the bound of `norm_bound`. It is the norm itself for times on the
     grid, since B B^H is then diagonal and holds that sum, and close to it where shots overlap by more than a
-    few samples. Columns and their norms are in closed form. Cost: two FFTs a trace, none for times on the grid.
+    few samples. Columns and their norms are in closed form. Cost: two FFTs a trace, none for times on
+    the grid.
 
     References
     ----------

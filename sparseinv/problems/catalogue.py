@@ -40,6 +40,7 @@ class Entry:
 
 #: every numbered problem, in the order in which they are listed
 CATALOGUE: dict[str, Entry] = {
+    "A1": Entry("P, S and density reflectivity from an angle gather, sparse at the same times", "prestack"),
     "D5": Entry("layers in strong noise, with the traces of a gather coupled", "multichannel", "sml"),
     "001": Entry("a sine and two jumps in waves plus steps", "sparco"),
     "002": Entry("blocks in the Haar basis", "sparco"),
@@ -53,6 +54,22 @@ CATALOGUE: dict[str, Entry] = {
     "010": Entry("jumps of a blocky signal in normalised steps", "sparco"),
     "011": Entry("normal spikes from Gaussian mixtures", "sparco"),
     "012": Entry("spikes of high dynamic range from cosine coefficients", "sparco"),
+    "R1": Entry("multiples removed by a sparse parabolic Radon transform", "parabolic_radon", "sml"),
+    "R2": Entry(
+        "reflections focused on their velocities by a hyperbolic Radon transform", "hyperbolic_radon"
+    ),
+    "B1": Entry("deblending a marine gather", "blended_shots", needs="mobil.npy"),
+    "B2": Entry("deblending two sources", "blended_shots"),
+    "I6": Entry("half of the traces of a shot with curved events", "curved_events"),
+    "902": Entry("three cosines from every fifth sample, jittered, random or regular", "jitter"),
+    "903": Entry("spikes behind a long one-sided wavelet, a matrix of condition 1e18", "spike_train", "sml"),
+    "D1": Entry("spikes from a blurred trace in white noise", "deconvolution", "sml"),
+    "D3": Entry("spikes from a real stacked section", "deconvolution", "s", "small_stack.su and its wavelet"),
+    "D4": Entry("spikes from a blurred trace in erratic noise", "deconvolution"),
+    "I4": Entry("tones of any frequency from samples at random times", "off_grid"),
+    "D6": Entry(
+        "reflectivity and wavelet from the traces alone, and when not to believe them", "unknown_wavelet"
+    ),
     "Q1": Entry("reflectivity through a lossy medium, one lambda per coefficient", "depth", sizes="sml"),
     "T1": Entry("two crossing chirps as the sum of few Morlet wavelets", "chirps"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -81,6 +82,8 @@ class Trace:
     def ridge_scores(self, values: Array, frequencies: Array, t: Array) -> tuple[float, float]:
         """Return the mean distance to the nearest chirp [Hz] and the share near one, weighted by energy."""
         energy = np.abs(values) ** 2
+        if not energy.any():
+            return math.nan, math.nan
         energy = energy / energy.sum()
         far = self.distance(frequencies, t)
         step = float(self.frequencies[1] - self.frequencies[0])

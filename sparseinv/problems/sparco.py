@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,9 @@ def load(id: str, *, size: str, seed: int, data: Path | None) -> Case:
     weights = g.weights if g.recommended else None
     lam = _TINY * lam_max(g.A, b, L1(weights=weights))
     rule = f"{_TINY:g} of lam_max, close to basis pursuit: there is no noise"
+    rule += f"; {g.weights_rule}" if g.recommended else ""
     return Case(
-        id, size, seed, g.A, b, L1(lam, weights=weights), f"{rule}; {g.weights_rule}" if g.recommended else rule,
+        id, size, seed, g.A, b, L1(lam, weights=weights), rule,
         0.0, lambda x: {"SNR [dB]": snr_db(g.truth, x)}, g.truth, (g.truth.size,),
     )  # fmt: skip
 
@@ -57,7 +59,8 @@ def run(id: str, *, size: str, seed: int, data: Path | None, echo: bool) -> Demo
     answers = _compare(table, g, exact=id != "006")
     best = "L1 + refit" if "L1 + refit" in answers else "L1"
     goals = [_goal(id, table, best)]
-    tables, figures = [table], {id: partial(_draw, id, g, answers, table)}
+    tables = [table]
+    figures: dict[str, Callable[[], Any]] = {id: partial(_draw, id, g, answers, table)}
     if id in _BY_BLOCK:
         more, drawn, gain = compare_blocks(id, size, seed, echo)
         tables += more
@@ -114,8 +117,9 @@ def _explain(table: Table, g: Generic, answers: dict[str, Array], *, exact: bool
     )
     if "L1 + refit" in answers:
         table.note(
-            "A is known by its products, so L1 ends where its certificate meets the tolerance; least squares "
-            f"on the {np.count_nonzero(answers['L1 + refit'])} coefficients found give the digits that the data have."
+            "A is known by its products, so L1 ends where its certificate meets the tolerance; least "
+            f"squares on the {np.count_nonzero(answers['L1 + refit'])} coefficients found give the digits "
+            "that the data have."
         )
     if g.weights is None or len(g.blocks) < 2:
         return
@@ -137,7 +141,7 @@ def _draw(id: str, g: Generic, answers: dict[str, Array], table: Table) -> Any:
         shown = "L1"
     drawing, axes = figure(2, 1, size=(9.0, 6.4))
     upper, lower = axes
-    signal = (lambda x: x) if g.signal is None else (lambda x: np.asarray(g.signal @ x))  # type: ignore[misc]
+    signal = (lambda x: x) if g.signal is None else (lambda x: np.asarray(g.signal @ x))
     label = "coefficient" if g.signal is None else "sample"
     lines = (("L2", "0.6", 1.0, "-"), ("truth", "black", 1.8, "-"), (shown, "tab:red", 0.9, "--"))
     for name, color, width, style in lines:
@@ -145,7 +149,9 @@ def _draw(id: str, g: Generic, answers: dict[str, Array], table: Table) -> Any:
         upper.plot(values, color=color, linewidth=width, linestyle=style, label=name)
     upper.set_xlabel(label)
     upper.set_ylabel("amplitude")
-    upper.set_title(f"{id} {CATALOGUE[id].title}; {shown}: {table.score(shown):.0f} dB", fontsize=9, loc="left")
+    upper.set_title(
+        f"{id} {CATALOGUE[id].title}; {shown}: {table.score(shown):.0f} dB", fontsize=9, loc="left"
+    )
     upper.legend(fontsize=7, ncols=3, loc="upper right")
     floor = 1e-7 * float(np.abs(g.truth).max())
     place = np.arange(g.truth.size)
@@ -165,7 +171,9 @@ def _draw(id: str, g: Generic, answers: dict[str, Array], table: Table) -> Any:
             lower.axvline(edges[k] - 0.5, color="tab:blue", linewidth=0.7)
         if k in wide and len(g.blocks) > 1:
             middle = 0.5 * (edges[k] + edges[k + 1]) / g.truth.size
-            lower.text(middle, 0.02, name, transform=lower.transAxes, ha="center", fontsize=8, color="tab:blue")
+            lower.text(
+                middle, 0.02, name, transform=lower.transAxes, ha="center", fontsize=8, color="tab:blue"
+            )
     lower.set_xlim(-0.5, g.truth.size - 0.5)
     lower.set_xlabel("coefficient")
     lower.set_ylabel("modulus")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,7 @@ def cubic_pieces(n: int, pieces: int, rng: np.random.Generator) -> Array:
     inner = n // 16 + np.sort(rng.choice(n - (pieces + 1) * (n // 16), pieces - 1, replace=False))
     bounds = [0, *(inner + (n // 16) * np.arange(pieces - 1)).tolist(), n]
     out = np.zeros(n)
-    for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+    for first, last in pairwise(bounds):
         out[first:last] = np.polyval(rng.standard_normal(4), np.linspace(-1.0, 1.0, last - first))
     return out
 
@@ -161,7 +162,7 @@ def cosines_and_spikes(
         A, truth, {waves: n, "spikes": n}, union, np.repeat([dear, 1.0], n),
         f"lambda of {waves} {dear:.2f} times that of the spikes, which is what spikes with random signs send "
         f"into the largest of n {waves}",
-        recommended=m is None and waves == "cosines",
+        recommended=m is None,
     )  # fmt: skip
 
 

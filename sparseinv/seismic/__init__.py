@@ -7,11 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sparseinv.seismic.attenuation import AttenuatedWavelets, attenuated_wavelets, attenuating_convolution
+    from sparseinv.seismic.avo import AVOInversion, avo_coefficients, invert_avo
+    from sparseinv.seismic.blind import (
+        BlindDeconvolution,
+        WaveletMatch,
+        blind_deconvolve,
+        match_wavelets,
+        statistical_wavelet,
+    )
     from sparseinv.seismic.convex_projections import POCSResult, pocs
     from sparseinv.seismic.deblending import Deblended, deblend, local_plane_waves
     from sparseinv.seismic.deconvolution import Deconvolution, deconvolve
     from sparseinv.seismic.field_data import mobil_gather
     from sparseinv.seismic.gather import Gather
+    from sparseinv.seismic.interpolation import Interpolation, interpolate_traces
     from sparseinv.seismic.io import load_gather, save_gather
     from sparseinv.seismic.metrics import SpikeScore, gini, score_spikes, snr_db
     from sparseinv.seismic.moveout import normal_moveout
@@ -24,34 +33,50 @@ if TYPE_CHECKING:
         parabolic_events,
         sparse_spikes,
     )
+    from sparseinv.seismic.robust_deconvolution import RobustDeconvolution, robust_deconvolve
+    from sparseinv.seismic.sampling import undersample
     from sparseinv.seismic.segy import read_segy, write_segy
     from sparseinv.seismic.su import read_su, write_su
     from sparseinv.seismic.time_frequency import TimeFrequency, time_frequency
+    from sparseinv.seismic.trace_filling import FilledTraces, fill_traces, held_traces
     from sparseinv.seismic.wavelets import klauder, ormsby, ricker
 
 __all__ = [
+    "AVOInversion",
     "AttenuatedWavelets",
+    "BlindDeconvolution",
     "Deblended",
     "Deconvolution",
     "Demultiple",
+    "FilledTraces",
     "Gather",
+    "Interpolation",
     "POCSResult",
     "RadonPanel",
+    "RobustDeconvolution",
     "SpikeScore",
     "TimeFrequency",
     "Tones",
+    "WaveletMatch",
     "attenuated_wavelets",
     "attenuating_convolution",
+    "avo_coefficients",
+    "blind_deconvolve",
     "colored_noise",
     "deblend",
     "deconvolve",
     "demultiple",
+    "fill_traces",
     "gini",
+    "held_traces",
     "hyperbolic_events",
+    "interpolate_traces",
+    "invert_avo",
     "klauder",
     "linear_events",
     "load_gather",
     "local_plane_waves",
+    "match_wavelets",
     "mobil_gather",
     "normal_moveout",
     "off_grid_tones",
@@ -62,38 +87,54 @@ __all__ = [
     "read_segy",
     "read_su",
     "ricker",
+    "robust_deconvolve",
     "save_gather",
     "score_spikes",
     "snr_db",
     "sparse_spikes",
+    "statistical_wavelet",
     "time_frequency",
+    "undersample",
     "write_segy",
     "write_su",
 ]
 
 _HOME = {
+    "AVOInversion": "avo",
     "AttenuatedWavelets": "attenuation",
+    "BlindDeconvolution": "blind",
     "Deblended": "deblending",
     "Deconvolution": "deconvolution",
     "Demultiple": "radon_filter",
+    "FilledTraces": "trace_filling",
     "Gather": "gather",
+    "Interpolation": "interpolation",
     "POCSResult": "convex_projections",
     "RadonPanel": "radon_filter",
+    "RobustDeconvolution": "robust_deconvolution",
     "SpikeScore": "metrics",
     "TimeFrequency": "time_frequency",
     "Tones": "off_grid",
+    "WaveletMatch": "blind",
     "attenuated_wavelets": "attenuation",
     "attenuating_convolution": "attenuation",
+    "avo_coefficients": "avo",
+    "blind_deconvolve": "blind",
     "colored_noise": "noise",
     "deblend": "deblending",
     "deconvolve": "deconvolution",
     "demultiple": "radon_filter",
+    "fill_traces": "trace_filling",
     "gini": "metrics",
+    "held_traces": "trace_filling",
     "hyperbolic_events": "reflectivity",
+    "interpolate_traces": "interpolation",
+    "invert_avo": "avo",
     "klauder": "wavelets",
     "linear_events": "reflectivity",
     "load_gather": "io",
     "local_plane_waves": "deblending",
+    "match_wavelets": "blind",
     "mobil_gather": "field_data",
     "normal_moveout": "moveout",
     "off_grid_tones": "off_grid",
@@ -104,11 +145,14 @@ _HOME = {
     "read_segy": "segy",
     "read_su": "su",
     "ricker": "wavelets",
+    "robust_deconvolve": "robust_deconvolution",
     "save_gather": "io",
     "score_spikes": "metrics",
     "snr_db": "metrics",
     "sparse_spikes": "reflectivity",
+    "statistical_wavelet": "blind",
     "time_frequency": "time_frequency",
+    "undersample": "sampling",
     "write_segy": "segy",
     "write_su": "su",
 }

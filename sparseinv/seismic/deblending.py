@@ -27,9 +27,9 @@ from sparseinv.solvers.base import Solver
 Array = np.ndarray[Any, Any]
 
 _HELD = 0.15  # share of the record that is held out to choose lambda
-_BLOCK = 0.1  # [s] held out at a time: longer than a wavelet, so that neighbours in time do not tell
-_LEVELS = (3e-2, 1e-3, 6)  # first and last level over lam_max, and how many
-_TRIAL = 25  # iterations on each of these levels
+_BLOCK = 0.05  # [s] held out at a time: a wavelet, so that neighbours in time do not tell
+_LEVELS = (0.1, 1e-3, 7)  # first and last level over lam_max, and how many
+_TRIAL = 50  # iterations on each level; with far fewer, low levels are not reached and look good
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,8 +110,8 @@ def deblend(
     lam : float, optional
         The level, in the unit of the data.
     select : Selector, optional
-        The rule that chooses among six levels from 3e-2 down to 1e-3 of the largest sensible one. By
-        default blocks of 0.1 s, 15 % of the record, are held out and predicted: their shots are known from
+        The rule that chooses among seven levels from 0.1 down to 1e-3 of the largest sensible one. By
+        default blocks of 0.05 s, 15 % of the record, are held out and predicted: their shots are known from
         neighbouring shots only.
     solver : Solver, optional
         `BarzilaiBorwein` by default.
@@ -176,9 +176,7 @@ def deblend(
     )  # fmt: skip
 
 
-def _blending(
-    data: Array, times: Any, dt: float, n_samples: int, records: Any, shift: str
-) -> Blending:
+def _blending(data: Array, times: Any, dt: float, n_samples: int, records: Any, shift: str) -> Blending:
     """Return the map from shots to the record; refuse a record of another shape."""
     if data.ndim == 0:
         raise ValueError("record is a number, but samples along the last axis are needed")
@@ -188,9 +186,7 @@ def _blending(
     dims = (*fired.shape, *between, n_samples)
     blending = Blending(dims, fired, dt, records=records, n_record=data.shape[-1], shift=shift)
     if blending.dimsd != data.shape:
-        raise ValueError(
-            f"record has shape {data.shape}, but these times and records need {blending.dimsd}"
-        )
+        raise ValueError(f"record has shape {data.shape}, but these times and records need {blending.dimsd}")
     return blending
 
 

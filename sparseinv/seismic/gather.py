@@ -66,6 +66,63 @@ class Gather:
             raise ValueError(f"traces has shape {new.shape}, but the gather has {self.traces.shape}")
         return replace(self, traces=new)
 
+    def on_grid(self, spacing: float) -> tuple[Gather, Array]:
+        """Return the gather with an empty trace at every offset of a regular grid where there is none.
+
+        Parameters
+        ----------
+        spacing : float
+            Distance of neighbouring offsets [m], > 0; from the smallest offset to the largest one.
+
+        Returns
+        -------
+        gather : Gather
+            Traces in the order of offsets; the header of a new one is that of its nearest neighbour, with its
+            own offset.
+        mask : ndarray of bool, shape (n_traces,)
+            True for the traces that were there.
+
+        Raises
+        ------
+        ValueError
+            There are no offsets, one does not lie on the grid, or two fall on one point.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> gather = Gather(np.ones((3, 5)), 0.004, offsets=np.array([0.0, 50.0, 150.0]))
+        >>> full, mask = gather.on_grid(50.0)
+        >>> full.offsets, mask
+        (array([  0.,  50., 100., 150.]), array([ True,  True, False,  True]))
+        """
+        spacing = validation.positive(spacing, "spacing")
+        if self.offsets is None:
+            raise ValueError("the gather states no offsets, so that there is no grid of them")
+        steps = (self.offsets - self.offsets.min()) / spacing
+        place = np.rint(steps).astype(np.int64)
+        off = np.abs(steps - place) > 0.01
+        if off.any():
+            raise ValueError(
+                f"offset {self.offsets[np.argmax(off)]:g} m lies on no multiple of spacing {spacing:g} m "
+                f"from the smallest one, {self.offsets.min():g} m"
+            )
+        values, repeats = np.unique(place, return_counts=True)
+        if (repeats > 1).any():
+            twice = self.offsets.min() + spacing * values[np.argmax(repeats > 1)]
+            raise ValueError(f"offset {twice:g} m occurs more than once")
+        count = int(place.max()) + 1
+        mask = np.zeros(count, dtype=bool)
+        mask[place] = True
+        traces = np.zeros((count, self.traces.shape[1]), dtype=self.traces.dtype)
+        traces[place] = self.traces
+        offsets = self.offsets.min() + spacing * np.arange(count)
+        offsets[place] = self.offsets
+        headers = None
+        if self.headers is not None:
+            nearest = np.argmin(np.abs(place[None, :] - np.arange(count)[:, None]), axis=1)
+            headers = self.headers[nearest]
+        return replace(self, traces=traces, offsets=offsets, headers=headers), mask
+
     @classmethod
     def from_xarray(cls, array: Any) -> Gather:
         """Take traces, sampling interval and offsets from an xarray.DataArray.

@@ -56,9 +56,9 @@ def normal_moveout(
     Notes
     -----
     Traces are interpolated by cubic splines; the error of a sine of unit amplitude is 0.0004 at 10 samples a
-    period, 0.004 at 6 and 0.03 at 4. What is stretched beyond the ends or muted does not come back: the inverse restores
-    the rest. Where a later tau arrives first (large offsets, velocities that rise fast), the inverse takes
-    the later tau.
+    period, 0.004 at 6 and 0.03 at 4. What is stretched beyond the ends or muted does not come
+    back: the inverse restores the rest. Where a later tau arrives first (large offsets, velocities that
+    rise fast), the inverse takes the later tau.
 
     Examples
     --------

@@ -21,10 +21,12 @@ from sparseinv.result import Result
 from sparseinv.seismic.moveout import checked_gather
 from sparseinv.selection.theory import lam_max
 from sparseinv.solvers.barzilai_borwein import BarzilaiBorwein
+from sparseinv.solvers.proximal_gradient import ISTA
 
 Array = np.ndarray[Any, Any]
 
-_LEVELS = 10.0 ** (-np.arange(1, 10) / 3.0)  # of lambda over lambda_max (L1), of lambda over ||A||^2 (L2)
+_SPARSE = 10.0 ** (-np.arange(1, 10) / 3.0)  # levels tried: of lambda over lambda_max for L1,
+_DAMPED = 10.0 ** (-np.arange(2, 10) / 2.0)  # over ||A||^2 for L2
 _PATIENCE = 2  # levels without a better prediction before the search stops
 _CORNER = 0.03  # of the largest coefficient: from this size on reweighting makes a coefficient cheaper
 
@@ -179,10 +181,11 @@ def radon_panel(
     Notes
     -----
     Without lambda and rule the level is the one at which the panel of four fifths of the traces predicts the
-    other ones best (every fifth live trace, never the last); levels fall by a third of a decade from
-    lam_max (for L2 from ||A||^2) until two of them bring nothing. A trace that is left out is judged as a
-    whole, since its samples depend on each other through the wavelet. L0 takes the level lam of L1 so
-    found and charges (2 lam)^2 / (2 max_j ||a_j||^2) a coefficient.
+    other ones best (every fifth live trace, never the first or last); levels fall from lam_max by a third of
+    a decade (from 0.1 ||A||^2 by a half for L2) until two of them bring nothing. A trace is left out as a
+    whole, since its samples depend on each other through the wavelet. L0 takes the level lam of L1 so found
+    and charges lam^2 / (2 max_j ||a_j||^2) a coefficient; proximal steps (hard thresholding) start at the
+    panel of that L1, and end where none of them lowers the objective.
 
     A round of reweighting solves L1 with the level 2 lam and the weights e / (abs(m) + e), e = 3 % of the
     largest modulus: large coefficients become cheap, those below e dearer. Each round is a convex
@@ -214,13 +217,15 @@ def radon_panel(
     alive = _live(d, live)
     fit = _Fit(A, d, alive, tol, max_time)
     if select is None and kind.lam is None:
-        lam, rule = _by_traces(fit, L2() if isinstance(kind, L2) else L1())
+        lam, rule, x0 = _by_traces(fit, L2() if isinstance(kind, L2) else L1())
         if isinstance(kind, L0):
-            lam, rule = _charge(A, lam), f"L1 level {lam:.3g} by {rule}; charge (2 lam)^2 / (2 max ||a||^2)"
+            rule = f"charge lam^2 / (2 max ||a||^2) of L1 at lam = {lam:.3g}, that by {rule}"
+            lam = (lam / largest_column(A)) ** 2 / 2.0
+            x0 = None
         kind = dataclasses.replace(kind, lam=lam)
     else:
-        rule = "given"
-    result = fit.solve(kind, select=select)
+        rule, x0 = "given", None
+    result = fit.solve(kind, select=select, x0=x0)
     if result.selection is not None:
         rule = result.selection.rule
     lam = float(np.max(result.lam))
@@ -324,8 +329,13 @@ class _Fit:
         loose: float = 1.0,
     ) -> Result:
         A, b = self.equations(self.alive if samples is None else samples)
-        # columns of a panel overlap so much that a working set would need most of them
-        solver: Any = BarzilaiBorwein() if isinstance(penalty, L1) and select is None else "auto"
+        solver: Any = "auto"
+        if select is None and isinstance(penalty, L1):
+            # columns of a panel overlap so much that a working set would need most of them
+            solver = BarzilaiBorwein()
+        elif select is None and isinstance(penalty, L0):
+            level = float(np.sqrt(2.0 * np.max(penalty.lam))) * largest_column(self.A)
+            solver, x0 = ISTA(), self.solve(L1(level)).x if x0 is None else x0
         return solve(
             A, b, penalty, solver=solver, select=select, x0=x0, tol=self.tol * loose, max_time=self.max_time
         )
@@ -337,8 +347,8 @@ class _Fit:
         return self.solve(L2(lam), loose=0.1)
 
 
-def _by_traces(fit: _Fit, penalty: Any) -> tuple[float, str]:
-    """Return the level whose panel of four fifths of the traces predicts the other fifth best."""
+def _by_traces(fit: _Fit, penalty: Any) -> tuple[float, str, Array | None]:
+    """Return the level whose panel of four fifths of the traces predicts the rest best, rule and panel."""
     traces = np.flatnonzero(fit.alive.any(axis=1))
     if traces.size < 4:
         raise ValueError(
@@ -349,33 +359,39 @@ def _by_traces(fit: _Fit, penalty: Any) -> tuple[float, str]:
     judged = fit.alive & test[:, None]
     learned = fit.alive & ~test[:, None]
     if isinstance(penalty, L2):
-        top = fit.A.norm_bound() ** 2
+        top, levels = fit.A.norm_bound() ** 2, _DAMPED
     else:
-        top = float(lam_max(*fit.equations(learned), penalty))
+        top, levels = float(lam_max(*fit.equations(learned), penalty)), _SPARSE
     if top == 0.0:
-        return 0.0, "given"
+        return 0.0, "zero: the other traces hold nothing", None
     errors: list[float] = []
-    x0 = None
-    for share in _LEVELS:
+    x0 = chosen = None
+    for share in levels:
         x0 = fit.solve(dataclasses.replace(penalty, lam=top * share), x0=x0, samples=learned, loose=3.0).x
         miss = (fit.A @ x0).reshape(fit.d.shape)[judged] - fit.d[judged]
         errors.append(float(np.linalg.norm(miss)))
+        if errors[-1] == min(errors):
+            chosen = x0
         if len(errors) - 1 - int(np.argmin(errors)) >= _PATIENCE:
             break
     best = int(np.argmin(errors))
     whole = float(np.linalg.norm(fit.d[judged])) or 1.0
-    edge = ", at the edge of the levels tried" if best in (0, len(_LEVELS) - 1) else ""
+    edge = ", at the edge of the levels tried" if best in (0, len(levels) - 1) else ""
     rule = (
         f"least error ({errors[best] / whole:.2f} of their norm) in predicting {int(test.sum())} traces from "
         f"the other ones{edge}"
     )
-    return float(top * _LEVELS[best]), rule
+    return float(top * levels[best]), rule, chosen
 
 
-def _charge(A: Operator, lam: float) -> float:
+def largest_column(A: Operator) -> float:
+    """Return the largest column norm; for operators that do not know theirs, of columns in mid-trace."""
     norms = A.column_norms()
-    largest = float(norms.max()) if norms is not None else float(A.norm_bound() or 1.0)
-    return (2.0 * lam / largest) ** 2 / 2.0
+    if norms is None:
+        samples = A.dims[-1]
+        middle = np.arange(A.shape[1] // samples) * samples + samples // 2
+        norms = np.linalg.norm(A.columns(middle), axis=0)
+    return float(norms.max())
 
 
 def _operator(

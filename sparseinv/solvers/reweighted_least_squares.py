@@ -23,10 +23,11 @@ _CG_STEPS = 40
 _PATIENCE = 100  # iterations on one smoothing at most: inexact products may never let x settle
 _SETTLED = 0.01  # movement at which eps falls, relative to sqrt(eps n) size
 _SHRINKING = 1e-4  # smoothing from which on coefficients far below its size are left out
-_NEGLIGIBLE = 0.3  # modulus that is far below, relative to eps^(1/2) size
-_WANTED = 0.5  # modulus, in the same unit, that the next step would give one to let it come back
-_RETURNS = 3  # how often the end may be put off for them; the last time all come back
-_WRITTEN = 400  # columns of a matrix-free A that are written down to do without products
+_NEGLIGIBLE = 0.7  # modulus that is far below, relative to eps^(1/2) size
+_WANTED = 1.0  # modulus, in the same unit, that the next step would give one to let it come back
+_RETURNS = 3  # how often the end may be put off for some; the last time all come back
+_WRITTEN = 2000  # columns of a matrix-free A that are written down to do without products, at most
+_WRITTEN_BYTES = 1 << 29  # and what they may take
 _ANNEALED = 1e-4  # smoothing at which p has come down from 1 to its value
 
 
@@ -36,12 +37,14 @@ class IRLSState(SmoothedState):
 
     size: float  # typical modulus of a coefficient
     mean_square: float  # mean squared column norm, for the preconditioner
-    system: DirectSystem | None  # None where conjugate gradients are used
+    system: DirectSystem | None  # of the columns that are alive; None where conjugate gradients are used
+    whole: DirectSystem | None  # of all columns
     alive: Array  # mask of the coefficients that the weighted problems hold
     eps: float = 1.0  # smoothing, relative to size^2
     waited: int = 0  # iterations with this smoothing
+    products: int = 0  # made when it began
     returns: int = 0  # times that smoothing had to go on because coefficients wanted to come back
-    work: float = 0.0  # multiplications of the factorisations that are over
+    work: float = 0.0  # multiplications of the factorisations with columns that were alive
 
 
 @dataclass(frozen=True, repr=False)
@@ -67,8 +70,8 @@ class IRLS(Smoothed):
     asked for; the certificate is that of this objective. Cost per iteration: one Cholesky of order
     min(m, n), or up to 40 conjugate-gradient steps for operators. Once eps is 1e-4, coefficients below 0.3
     eps^(1/2) are left out, so that systems shrink to the order of what is left; each time eps falls, and at
-    the end, the gradient tells whether one of them wants to come back. Where no more than 400 are left their
-    columns are written down, and operators make no products any more but for that.
+    the end, the gradient tells whether one of them wants to come back. Of operators the columns that are left
+    are written down (at most 2000, 512 MiB) where that takes fewer products than going on without.
 
     Data without noise, A x = b: pass an L0 level far below what the smallest coefficient is worth,
     ``L0(1e-8 * norm(b)**2 / n)`` for example; the steps are then those of the constrained problem.
@@ -126,7 +129,7 @@ class IRLS(Smoothed):
         given = None if x0 is None else start_point(problem, x0)
         return IRLSState(
             x, r, settled=settled, given=given, size=size, mean_square=average, system=system,
-            alive=np.ones(problem.n, dtype=bool),
+            whole=system, alive=np.ones(problem.n, dtype=bool),
         )  # fmt: skip
 
     def step(self, problem: Problem, state: IRLSState, budget: Budget) -> Outcome:
@@ -136,8 +139,28 @@ class IRLS(Smoothed):
         state.n_iter += 1
         if problem.penalty.quadratic:
             state.eps = _LAST_EPS
-        w = np.where(state.alive, self.weights(problem, state), np.inf)
         old = state.x
+        self._solve(problem, state)
+        moved = np.sqrt(squared(state.x - old))
+        state.waited += 1
+        settled = moved < _SETTLED * np.sqrt(state.eps) * state.size * np.sqrt(problem.n)
+        if not settled and state.waited < _PATIENCE:
+            return Outcome.MOVED
+        state.waited = 0
+        if problem.penalty.quadratic:
+            return Outcome.EXHAUSTED
+        if 0.1 * state.eps >= _LAST_EPS * (1 - 1e-9):
+            if state.eps <= _SHRINKING * (1 + 1e-9):
+                self._shrink(problem, state)
+            state.eps *= 0.1
+            state.products = problem.operator.products.total
+        elif self._is_complete(problem, state):
+            self._begin_polish(problem, state)
+        return Outcome.MOVED
+
+    def _solve(self, problem: Problem, state: IRLSState) -> None:
+        """Go over to the solution of the weighted problem in the coefficients that are alive."""
+        w, old = np.where(state.alive, self.weights(problem, state), np.inf), state.x
         if state.system is not None:
             state.x = state.system.solve(w)
             if problem.explicit:
@@ -147,65 +170,62 @@ class IRLS(Smoothed):
             tol = 0.1 * np.sqrt(state.eps)
             state.x = _iterate(problem, w, old, state.mean_square, _CG_STEPS, float(np.clip(tol, 1e-8, 1e-2)))
             state.r = problem.residual(state.x)
-        moved = np.sqrt(squared(state.x - old))
-        state.waited += 1
-        settled = moved < _SETTLED * np.sqrt(state.eps) * state.size * np.sqrt(problem.n)
-        if settled or state.waited >= _PATIENCE:
-            self._shrink(problem, state)
-            state.eps *= 0.1
-            state.waited = 0
-        if state.eps < _LAST_EPS * (1 - 1e-9):
-            if problem.penalty.quadratic:
-                return Outcome.EXHAUSTED
-            self._begin_polish(problem, state)
-        return Outcome.MOVED
 
     def _shrink(self, problem: Problem, state: IRLSState) -> None:
         """Leave out what has become negligible at this smoothing, let in what wants to come back.
 
-        x is zero where a coefficient was left out; from there the next step would take it to about |g_j| / w_j.
-        At the last smoothing nothing is left out any more, and what comes back puts off the end.
+        x is zero where a coefficient was left out; the next step would take it to about |g_j| / w_j.
         """
-        penalty = problem.penalty
-        if penalty.quadratic or state.eps > _SHRINKING * (1 + 1e-9):
-            return
         unit, alive = math.sqrt(state.eps) * state.size, state.alive
-        fixed = np.asarray(penalty.unpenalised) | np.asarray(penalty.excluded)
-        back = np.zeros_like(alive)
+        kept = problem.penalty.unpenalised | (np.abs(state.x) > _NEGLIGIBLE * unit)
         if not alive.all():
-            g, w = problem.gradient(state.r), self.weights(problem, state)
-            back = ~alive & ~fixed & (np.abs(g) > _WANTED * unit * w)
-        last = 0.1 * state.eps < _LAST_EPS * (1 - 1e-9)
-        if last:
-            if not back.any():
-                return
-            state.returns += 1
-            if state.returns >= _RETURNS:
-                back = ~alive
-            alive = alive | back
-            state.eps *= 10.0  # the smoothing stays
-        else:
-            alive = (alive & (fixed | (np.abs(state.x) > _NEGLIGIBLE * unit))) | back
-        if state.returns >= _RETURNS:
-            alive[:] = True
-        if np.array_equal(alive, state.alive):
-            return
-        state.alive = alive
-        self._narrow(problem, state)
+            wanted = _WANTED * unit * self.weights(problem, state)
+            kept |= ~alive & (np.abs(problem.gradient(state.r)) > wanted)
+        kept &= ~problem.penalty.excluded
+        if not np.array_equal(kept, alive):
+            self._narrow(problem, state, kept)
+
+    def _is_complete(self, problem: Problem, state: IRLSState) -> bool:
+        """Solve once with all coefficients, whose small ones rank what may be kept; tell whether that is all.
+
+        It is not where one that was left out becomes large: smoothing then goes on with it.
+        """
+        alive, unit = state.alive, math.sqrt(state.eps) * state.size
+        if alive.all():
+            return True
+        self._narrow(problem, state, np.ones_like(alive))
+        self._solve(problem, state)
+        back = ~alive & (np.abs(state.x) > _WANTED * unit)
+        if not back.any():
+            return True
+        state.returns += 1
+        if state.returns < _RETURNS:  # else all stay
+            self._narrow(problem, state, alive | back)
+        return False
 
     @staticmethod
-    def _narrow(problem: Problem, state: IRLSState) -> None:
-        """Go over to systems of the columns that are left, where these lie in memory or are few."""
-        index, system = np.flatnonzero(state.alive & ~np.asarray(problem.penalty.excluded)), state.system
-        state.x = np.where(state.alive, state.x, 0.0)
-        if system is not None:
+    def _pays(problem: Problem, state: IRLSState, count: int) -> bool:
+        """Tell whether columns of a matrix-free A cost fewer products than the smoothings that are left."""
+        if count > _WRITTEN or count * problem.m * problem.dtype.itemsize > _WRITTEN_BYTES:
+            return False
+        left = math.log10(state.eps / _LAST_EPS)
+        before = problem.operator.products.total - state.products
+        return bool(problem.operator.inner.closed_columns) or count <= left * before
+
+    def _narrow(self, problem: Problem, state: IRLSState, alive: Array) -> None:
+        """Go over to systems of the columns that are alive, where these lie in memory or pay."""
+        index, system = np.flatnonzero(alive), state.system
+        state.alive = alive
+        state.x = np.where(alive, state.x, 0.0)
+        if system is not None and system is not state.whole:
             state.work += system.work
-        if is_direct(problem):
-            state.system = DirectSystem(problem, index)
-        elif index.size <= min(_WRITTEN, problem.m):
+        if alive.all():
+            state.system = state.whole
+        elif state.whole is not None:
+            state.system = DirectSystem(problem, index, state.whole)
+        elif system is not None or self._pays(problem, state, index.size):
             state.system = DirectSystem(problem, index, system)
-        else:
-            state.system = None
+        state.r = problem.residual(state.x) if state.system is None else state.system.residual(state.x)
 
     def weights(self, problem: Problem, state: IRLSState) -> Array:
         """Return w of the quadratic sum w_j |x_j|^2 / 2 that touches the smoothed penalty from above at x.

@@ -1,0 +1,430 @@
+"""Blind deconvolution: reflectivity and wavelet from the traces alone, and whether to believe them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from sparseinv import validation
+from sparseinv.entry import solve
+from sparseinv.operators.convolution import Convolution
+from sparseinv.penalties import L1
+from sparseinv.seismic.deconvolution import Deconvolution, checked_model, deconvolve
+
+Array = np.ndarray[Any, Any]
+
+_TOL = 1e-4  # of the reflectivity within an alternation; the last one is solved to 1e-6
+_SETTLED = 1e-3  # change of the wavelet, norm 1, at which starts and halves end; the last run goes on to
+_STILL = 1e-4  # this one
+_FIRST = 4.0  # levels begin at this times the last one,
+_SHARE = 0.5  # at most this share of lam_max,
+_FALLING = 8  # and reach it after as many alternations
+_LEAST_SNR = 4.0  # [dB] below which blind deconvolution is known to fail
+_STABLE = (
+    0.8  # correlation of the wavelets from two halves of the traces: promises (3 + 0.8) / 4 for all traces
+)
+_EQUAL = 0.95  # correlation of wavelets that count as the same
+_NEAR = 0.01  # relative excess of the objective up to which a start counts as good as the best
+
+
+@dataclass(frozen=True)
+class WaveletMatch:
+    """Say how well one wavelet matches another but for time, sign and size.
+
+    ``truth[i]`` is about ``factor * estimate[i - shift]``; correlation is that of the two, in [0, 1].
+    """
+
+    correlation: float
+    shift: int
+    factor: float
+
+    def aligned(self, reflectivity: Any) -> Array:
+        """Return the reflectivity found with the estimate as it would be with the truth, time last."""
+        r = validation.numeric(reflectivity, "reflectivity")
+        return np.asarray(_shifted(r, -self.shift) / self.factor)
+
+
+def match_wavelets(truth: Any, estimate: Any) -> WaveletMatch:
+    """Compare two wavelets at the shift where their normalised correlation is largest in modulus.
+
+    Parameters
+    ----------
+    truth, estimate : array_like, shape (nw,)
+        Real wavelets at one sampling interval whose zero times have the same index.
+
+    Returns
+    -------
+    WaveletMatch
+        Correlation, shift in samples and factor; blind deconvolution leaves the last two undetermined.
+
+    Raises
+    ------
+    ValueError, TypeError
+        A wavelet is zero or no real vector.
+
+    Examples
+    --------
+    >>> match = match_wavelets([0.0, 1.0, 2.0, 0.0], [-2.0, -4.0, 0.0, 0.0])
+    >>> round(match.correlation, 6), match.shift, round(match.factor, 6)
+    (1.0, 1, -0.5)
+    """
+    pair = []
+    for values, name in ((truth, "truth"), (estimate, "estimate")):
+        w = validation.numeric(values, name)
+        if w.ndim != 1 or w.dtype.kind == "c" or not w.any():
+            raise ValueError(f"{name} has shape {w.shape}, but a real vector that is not zero is needed")
+        validation.finite(w, name)
+        pair.append(w / np.abs(w).max())
+    (a, b), sizes = pair, [float(np.abs(np.asarray(w)).max()) for w in (truth, estimate)]
+    products = np.correlate(a, b, "full")
+    at = int(np.argmax(np.abs(products)))
+    norms = float(np.linalg.norm(a)), float(np.linalg.norm(b))
+    factor = products[at] / norms[1] ** 2 * sizes[0] / sizes[1]
+    correlation = min(1.0, abs(float(products[at])) / (norms[0] * norms[1]))
+    return WaveletMatch(correlation, at - (b.size - 1), float(factor))
+
+
+@dataclass(frozen=True, eq=False)
+class BlindDeconvolution:
+    """Hold a wavelet and a reflectivity found together, and the grounds on which to believe them.
+
+    Attributes
+    ----------
+    wavelet : ndarray, shape (2 center + 1,)
+        Its largest sample is +1. Time, sign and size are conventions: the data do not determine them.
+    center : int
+        Index of its zero time, the centre of its energy.
+    deconvolution : Deconvolution
+        Reflectivity with this wavelet: certified, its lambda with the rule, the refit and the fit.
+    trusted : bool
+        Whether nothing speaks against the answer, see ``verdict``.
+    verdict : str
+        The grounds in words.
+    snr : float
+        Signal-to-noise ratio of the traces that the fit implies [dB].
+    stability : float
+        Correlation of the wavelets that two halves of the traces give, but for time and sign; NaN for one
+        trace.
+    agreement : float
+        Least correlation between the wavelet and those of other starts that end about as low.
+    objectives : ndarray, shape (n_starts,)
+        1/2 ||w * r - d||^2 + lam ||r||_1, ||w|| = 1, where each start ended, after the stage at one level.
+    lam : float
+        Level of the alternation, for ||w|| = 1.
+    n_iter : int
+        Alternations, all starts and halves together.
+    """
+
+    wavelet: Array
+    center: int
+    deconvolution: Deconvolution
+    trusted: bool
+    verdict: str
+    snr: float
+    stability: float
+    agreement: float
+    objectives: Array = field(repr=False)
+    lam: float
+    n_iter: int
+
+    def __repr__(self) -> str:
+        trust = "trusted" if self.trusted else "NOT TO BE TRUSTED"
+        return f"wavelet of {self.wavelet.size} samples, {trust}: {self.verdict}\n{self.deconvolution!r}"
+
+
+def statistical_wavelet(traces: Any, dt: float, duration: float, phase: float = 0.0) -> tuple[Array, int]:
+    """Estimate a wavelet from the spectrum of the traces, its phase being assumed.
+
+    The amplitude spectrum is the root of the Fourier transform of the traces' mean autocorrelation, tapered
+    to half the wavelet's length on either side, as if the reflectivity were white; the phase is constant.
+
+    Parameters
+    ----------
+    traces : array_like, shape (n_traces, n_samples)
+        Real traces that share one wavelet.
+    dt : float
+        Sampling interval [s].
+    duration : float
+        Length of the wavelet [s], rounded up to an odd number of samples that fits into a trace.
+    phase : float
+        Constant phase [degrees]; 0 makes it symmetric.
+
+    Returns
+    -------
+    wavelet : ndarray, shape (2 center + 1,)
+        Its largest sample in modulus is 1 in modulus.
+    center : int
+        Index of its zero time.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input, or traces that are all zero.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sparseinv.seismic import ricker, statistical_wavelet
+    >>> trace = np.convolve(np.random.default_rng(0).standard_normal(2000), ricker(25.0, 0.004)[0])
+    >>> wavelet, center = statistical_wavelet(trace, 0.004, 0.12)
+    >>> bool(np.abs(np.correlate(wavelet, ricker(25.0, 0.004)[0])).max() > 0.9)
+    True
+    """
+    data, _, center = _checked(traces, dt, duration)
+    size = float(np.abs(data).max())
+    angle = validation.real_number(phase, "phase")
+    if size == 0.0 or not math.isfinite(angle):
+        raise ValueError("traces are all zero, or phase is not finite; a spectrum and an angle are needed")
+    wavelet = _with_phase(data / size, center, angle)
+    return wavelet / np.abs(wavelet).max(), center
+
+
+def blind_deconvolve(
+    traces: Any,
+    dt: float,
+    duration: float,
+    *,
+    phases: Sequence[float] = (0.0, 45.0, 90.0, 135.0),
+    ridge: float = 1e-3,
+    max_iter: int = 40,
+    tol: float = 1e-6,
+) -> BlindDeconvolution:
+    """Find a wavelet and sparse reflectivity whose convolution explains the traces.
+
+    Alternates between two convex problems, each solved to the end: ``min_r 1/2 ||w * r - d||^2 + lam
+    ||r||_1`` for w of norm 1, and ``min_w 1/2 ||w * r - d||^2 + mu/2 ||w||^2`` over wavelets of the
+    given length, in closed form.
+
+    Parameters
+    ----------
+    traces : array_like, shape (n_traces, n_samples)
+        Real traces that share one wavelet.
+    dt : float
+        Sampling interval [s].
+    duration : float
+        Length of the wavelet [s], rounded up to an odd number of samples that fits into a trace.
+    phases : sequence of float
+        Constant phases [degrees] of the starting wavelets, whose amplitude spectrum is the smoothed one of
+        the traces; a sign makes no difference, so 0 to 180 are all.
+    ridge : float
+        mu over the mean of the diagonal of the normal equations, > 0.
+    max_iter : int
+        Most alternations of the last run; starts and halves of the traces take half as many.
+    tol : float
+        Of the last reflectivity, as for `sparseinv.solve`.
+
+    Returns
+    -------
+    BlindDeconvolution
+        Wavelet, certified reflectivity, and whether they can be trusted: low signal, wavelets that change
+        with the choice of traces, or different wavelets that explain the data as well speak against it.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input, before any work.
+
+    Notes
+    -----
+    The problem is not convex: each reflectivity carries a global certificate for its wavelet, the pair
+    carries none. Several phases are tried and the lowest objective is taken; levels fall from four times
+    the last one, lam = sigma sqrt(2 log n_samples), sigma estimated from the residual, so that strong
+    reflectors shape the wavelet first. With ||w|| = 1 the true wavelet is preferred to a spike because
+    convolution increases the sum of moduli.
+    Not trusted: an implied SNR below 4 dB, under which such methods are reported to fail [2]_; a
+    correlation c below 0.8 between wavelets of the odd and of the even traces (0.8 promises (3 + c) / 4 =
+    0.95 for all traces if errors are independent); one below 0.95 between the wavelet and that of a start
+    which ends within 1 % of its objective. All three are computed from the data. Noise with the spectrum of
+    the wavelet counts as signal in the first, for it looks like reflectivity.
+    Cost: about 20 alternations a start, each as much as `deconvolve` and a system of the wavelet's length.
+
+    References
+    ----------
+    .. [1] N. Iqbal, E. Liu, J. H. McClellan, A. A. Al-Shuhail, Sparse multichannel blind deconvolution,
+       Geophysics 84 (2019) V7-V16; arXiv:1611.03754 (the alternation).
+    .. [2] N. Kazemi, M. D. Sacchi, Sparse multichannel blind deconvolution, Geophysics 79 (2014) V143-V152,
+       doi:10.1190/geo2013-0465.1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sparseinv.seismic import blind_deconvolve, match_wavelets, ricker, sparse_spikes
+    >>> wavelet, _, center = ricker(30.0, 0.004)
+    >>> truth = sparse_spikes(80, 3, n_traces=6, min_gap=6, rng=0)
+    >>> traces = np.array([np.convolve(r, wavelet)[center:center + 80] for r in truth])
+    >>> answer = blind_deconvolve(traces, 0.004, 0.1)
+    >>> match_wavelets(wavelet, answer.wavelet).correlation > 0.98
+    True
+    """
+    data, dt, center = _checked(traces, dt, duration)
+    angles = [validation.real_number(p, "an entry of phases") for p in phases]
+    if not angles or not all(map(math.isfinite, angles)):
+        raise ValueError(f"phases is {phases!r}, but at least one finite angle in degrees is needed")
+    mu, most = validation.positive(ridge, "ridge"), validation.count(max_iter, "max_iter", least=1)
+    size = float(np.abs(data).max())
+    if size == 0.0:
+        raise ValueError("traces are all zero, so there is no wavelet to be found")
+    d = data / size
+    starts = [_with_phase(d, center, angle) for angle in angles]
+    sigma = _noise(d, starts[0], dt)
+    reach = math.sqrt(2.0 * math.log(max(d.shape[1], 2)))
+    few = -(-most // 2)
+    runs = [_alternate(d, w, sigma * reach, mu, few) for w in starts]
+    best = min(range(len(runs)), key=lambda k: runs[k].objective)
+    # with the wrong wavelet part of the signal counted as noise
+    sigma = min(sigma, _noise(d, runs[best].wavelet, dt))
+    final = _alternate(d, runs[best].wavelet, sigma * reach, mu, most, _STILL)
+    halves = [_alternate(part, starts[best], sigma * reach, mu, few) for part in _halves(d)]
+    stability = match_wavelets(halves[0].wavelet, halves[1].wavelet).correlation if halves else math.nan
+    near = [run for run in runs if run.objective <= (1.0 + _NEAR) * runs[best].objective]
+    agreement = min(match_wavelets(final.wavelet, run.wavelet).correlation for run in near)
+    snr = _implied_snr(d, sigma)
+    reasons = _objections(final, snr, stability, agreement)
+    wavelet = final.wavelet / final.wavelet[np.argmax(np.abs(final.wavelet))]
+    answer = deconvolve(data, wavelet, dt, offset=center, tol=tol)
+    verdict = "; ".join(reasons) or (
+        f"implied SNR {snr:.1f} dB, wavelets of two halves correlate by {stability:.3f}, those of equal "
+        f"starts by {agreement:.3f}"
+    )
+    return BlindDeconvolution(
+        wavelet, center, answer, not reasons, verdict, snr, stability, agreement,
+        np.array([run.objective for run in runs]) * size**2, final.lam * size,
+        sum(run.n_iter for run in [*runs, final, *halves]),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """Hold where an alternation ended: wavelet of norm 1, objective at its last level, spikes found."""
+
+    wavelet: Array
+    objective: float
+    n_spikes: int
+    lam: float
+    n_iter: int
+
+
+def _checked(traces: Any, dt: float, duration: float) -> tuple[Array, float, int]:
+    """Return the traces, dt, and the index of the middle of the wavelet."""
+    step = validation.positive(dt, "dt")
+    center = math.ceil(validation.positive(duration, "duration") / (2.0 * step) - 1e-9)
+    data, _ = checked_model(traces, [1.0], step, 0)
+    if 2 * center + 1 >= data.shape[1]:
+        raise ValueError(
+            f"duration is {duration:g} s, {2 * center + 1} samples, but the traces have {data.shape[1]}; a "
+            "wavelet shorter than a trace is needed"
+        )
+    return data, step, center
+
+
+def _alternate(
+    d: Array, wavelet: Array, last: float, ridge: float, most: int, settled: float = _SETTLED
+) -> _Run:
+    """Alternate from a wavelet of norm 1, at levels that fall to ``last``."""
+    samples, center = d.shape[1], wavelet.size // 2
+    w, r = wavelet, np.zeros_like(d)
+    objective, spikes, k = 0.5 * float(np.sum(d**2)), 0, 0
+    for k in range(most):
+        A = Convolution(samples, w, offset=center).columns(np.arange(samples))
+        largest = float(np.abs(d @ A).max())
+        raised = last * _FIRST ** max(0.0, 1.0 - k / _FALLING)
+        lam = max(last, min(raised, _SHARE * largest))
+        # a few traces, many times over: threads would cost more than they save
+        results = [solve(A, trace, L1(lam), x0=x, tol=_TOL) for trace, x in zip(d, r, strict=True)]
+        r = np.stack([result.x for result in results])
+        objective, spikes = math.fsum(result.objective for result in results), int(np.count_nonzero(r))
+        if spikes == 0:
+            break
+        new = _fitted_wavelet(r, d, center, ridge)
+        new, moved = _centred(new / np.linalg.norm(new))
+        r = _shifted(r, moved)
+        change = float(np.linalg.norm(new - w))
+        w = new
+        if lam == last and change <= settled:
+            break
+    return _Run(w, objective, spikes, last, k + 1)
+
+
+def _fitted_wavelet(r: Array, d: Array, center: int, ridge: float) -> Array:
+    """Return the wavelet of 2 center + 1 samples that fits d = w * r best, with a ridge."""
+    from scipy.linalg import solve
+
+    lags = range(-center, center + 1)
+    shifted = np.stack([_shifted(r, lag).ravel() for lag in lags], axis=1)
+    normal = shifted.T @ shifted
+    normal[np.diag_indices_from(normal)] += ridge * np.trace(normal) / normal.shape[0]
+    return np.asarray(solve(normal, shifted.T @ d.ravel(), assume_a="pos", check_finite=False))
+
+
+def _shifted(r: Array, lag: int) -> Array:
+    """Return r delayed by a number of samples along its last axis; zeros come in."""
+    out = np.zeros_like(r)
+    n = r.shape[-1]
+    if abs(lag) < n:
+        out[..., max(lag, 0) : n + min(lag, 0)] = r[..., max(-lag, 0) : n - max(lag, 0)]
+    return out
+
+
+def _centred(w: Array) -> tuple[Array, int]:
+    """Return the wavelet of norm 1 with the centre of its energy in the middle, and by how much it moved."""
+    energy = w**2
+    lag = round(w.size // 2 - float(energy @ np.arange(w.size)) / float(energy.sum()))
+    if lag == 0:
+        return w, 0
+    moved = _shifted(w, lag)
+    return moved / np.linalg.norm(moved), -lag
+
+
+def _with_phase(d: Array, center: int, angle: float) -> Array:
+    """Return a wavelet of norm 1 with the smoothed amplitude spectrum of the traces and a constant phase."""
+    width = 2 * center + 1
+    padded = 1 << (2 * d.shape[1] - 1).bit_length()
+    power = np.mean(np.abs(np.fft.rfft(d, padded, axis=1)) ** 2, axis=0)
+    lags = np.fft.irfft(power)
+    # the autocorrelation beyond the wavelet's length is that of the reflectivity
+    taper = np.zeros(padded)
+    taper[: center + 1] = np.cos(0.5 * np.pi * np.arange(center + 1) / (center + 1)) ** 2
+    taper[padded - center :] = taper[center:0:-1]
+    amplitude = np.sqrt(np.maximum(np.fft.rfft(lags * taper).real, 0.0))
+    whole = np.fft.irfft(amplitude * np.exp(1j * math.radians(angle)))
+    w = np.roll(whole, center)[:width] * np.hanning(width + 2)[1:-1]
+    return np.asarray(w / np.linalg.norm(w))
+
+
+def _noise(d: Array, w: Array, dt: float) -> float:
+    """Return sigma estimated with a wavelet; positive, so that lambda is."""
+    answer = deconvolve(d, w, dt, offset=w.size // 2, refit=False, tol=_TOL, n_threads=1)
+    live = np.isfinite(answer.sigma)
+    sigma = float(np.sqrt(np.mean(answer.sigma[live] ** 2))) if live.any() else 0.0
+    return max(sigma, 1e-4 * float(np.sqrt(np.mean(d**2))))
+
+
+def _halves(d: Array) -> list[Array]:
+    parts = [d[0::2], d[1::2]]
+    return parts if d.shape[0] > 1 and all(part.any() for part in parts) else []
+
+
+def _implied_snr(d: Array, sigma: float) -> float:
+    """Return the SNR [dB] of traces whose noise has the standard deviation sigma."""
+    ratio = float(np.mean(d**2)) / sigma**2 - 1.0
+    return 10.0 * math.log10(max(ratio, 1e-3))
+
+
+def _objections(final: _Run, snr: float, stability: float, agreement: float) -> list[str]:
+    """Return what speaks against an answer, in words."""
+    reasons = []
+    if final.n_spikes == 0:
+        reasons.append("no reflector stands out of the noise")
+    if snr < _LEAST_SNR:
+        reasons.append(f"the implied SNR is {snr:.1f} dB, and below {_LEAST_SNR:g} dB such methods fail")
+    if math.isnan(stability):
+        reasons.append("one trace alone does not show whether its wavelet is that of others")
+    elif stability < _STABLE:
+        reasons.append(f"the wavelets of two halves of the traces correlate by {stability:.2f} only")
+    if agreement < _EQUAL:
+        reasons.append(f"wavelets that explain the traces equally well correlate by {agreement:.2f} only")
+    return reasons
