@@ -87,7 +87,9 @@ class FrequencyRadon(GridOperator):
     ) -> None:
         grid, h, q, step = checked_geometry(dims, offsets, dt, parameters, curve)
         if curve == "hyperbolic":
-            raise ValueError("curve is 'hyperbolic', but only lines and parabolas keep their shape; use Radon")
+            raise ValueError(
+                "curve is 'hyperbolic', but only lines and parabolas keep their shape; use Radon"
+            )
         super().__init__((q.size, grid[1]), grid)
         #: the family of curves, the offsets [m], the parameters and the sampling interval [s]
         self.curve, self.offsets, self.parameters, self.dt = curve, h, q, step

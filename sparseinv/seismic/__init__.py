@@ -15,6 +15,8 @@ if TYPE_CHECKING:
         score_spikes,
         snr_db,
     )
+    from sparseinv.seismic.moveout import normal_moveout
+    from sparseinv.seismic.radon_filter import Demultiple, RadonPanel, demultiple, radon_panel
     from sparseinv.seismic.reflectivity import (
         hyperbolic_events,
         linear_events,
@@ -26,10 +28,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Deblended",
+    "Demultiple",
     "FilledTraces",
     "Gather",
+    "RadonPanel",
     "SpikeScore",
     "deblend",
+    "demultiple",
     "fill_traces",
     "gini",
     "held_traces",
@@ -39,8 +44,10 @@ __all__ = [
     "load_gather",
     "local_plane_waves",
     "mobil_gather",
+    "normal_moveout",
     "ormsby",
     "parabolic_events",
+    "radon_panel",
     "read_su",
     "ricker",
     "score_spikes",
@@ -51,10 +58,13 @@ __all__ = [
 
 _HOME = {
     "Deblended": "deblending",
+    "Demultiple": "radon_filter",
     "FilledTraces": "trace_filling",
     "Gather": "io",
+    "RadonPanel": "radon_filter",
     "SpikeScore": "metrics",
     "deblend": "deblending",
+    "demultiple": "radon_filter",
     "fill_traces": "trace_filling",
     "gini": "metrics",
     "held_traces": "trace_filling",
@@ -64,8 +74,10 @@ _HOME = {
     "load_gather": "io",
     "local_plane_waves": "deblending",
     "mobil_gather": "field_data",
+    "normal_moveout": "moveout",
     "ormsby": "wavelets",
     "parabolic_events": "reflectivity",
+    "radon_panel": "radon_filter",
     "read_su": "io",
     "ricker": "wavelets",
     "score_spikes": "metrics",
