@@ -88,6 +88,14 @@ def pseudo(pair: np.ndarray, wait: np.ndarray, labels: np.ndarray) -> np.ndarray
     return (B.H @ (B @ pair.ravel())).reshape(pair.shape)
 
 
+def test_silence_and_a_single_shot() -> None:
+    silent = deblend(np.zeros(100), [0.0, 0.1], DT, 50)
+    assert silent.result.success
+    assert not silent.estimate.any()
+    one = deblend(np.sin(np.arange(60.0)), 0.02, DT, 50, lam=1e-3, tol=1e-6)
+    np.testing.assert_allclose(one.estimate[0], np.sin(np.arange(60.0))[5:55], atol=1e-2)
+
+
 def test_bad_records_are_refused() -> None:
     good: dict[str, Any] = {"record": np.ones(60), "times": [0.0, 0.1], "dt": DT, "n_samples": 30, "lam": 0.1}
     for change, error, message in (
