@@ -124,6 +124,24 @@ def test_choice_alone_is_that_of_the_whole_selection() -> None:
     np.testing.assert_array_equal(alone.criterion, whole.criterion)
 
 
+def test_margin_takes_the_largest_level_that_predicts_nearly_as_well() -> None:
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((40, 20))
+    b = A[:, 3] + 0.3 * rng.standard_normal(40)
+    plain = si.select_lam(A, b, si.L1(), si.HoldOut(0.25), n_lams=30, path=False)
+    for margin in (0.0, 0.05, 0.3):
+        rule = si.HoldOut(0.25, margin=margin)
+        choice = si.select_lam(A, b, si.L1(), rule, n_lams=30, path=False)
+        error = dict(zip(choice.lams, choice.criterion, strict=True))
+        allowed = [lam for lam in error if error[lam] <= (1 + margin) * min(error.values())]
+        assert choice.lam == max(allowed)
+        assert (f"margin={margin:g}" in repr(rule)) == (margin > 0)
+    assert choice.lam > plain.lam
+    for bad in (-0.1, 1.0, np.nan):
+        with pytest.raises(ValueError, match="margin"):
+            si.HoldOut(margin=bad)
+
+
 def test_two_sources_of_the_catalogue() -> None:
     demo = run_problem("B2", size="s")
     assert demo.certified
