@@ -54,6 +54,9 @@ CATALOGUE: dict[str, Entry] = {
     "010": Entry("jumps of a blocky signal in normalised steps", "sparco"),
     "011": Entry("normal spikes from Gaussian mixtures", "sparco"),
     "012": Entry("spikes of high dynamic range from cosine coefficients", "sparco"),
+    "B1": Entry("deblending a marine gather", "blended_shots", needs="mobil.npy"),
+    "B2": Entry("deblending two sources", "blended_shots"),
+    "I6": Entry("half of the traces of a shot with curved events", "curved_events"),
     "R1": Entry("multiples removed by a sparse parabolic Radon transform", "parabolic_radon", "sml"),
     "R2": Entry(
         "reflections focused on their velocities by a hyperbolic Radon transform", "hyperbolic_radon"
