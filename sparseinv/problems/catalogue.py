@@ -44,6 +44,12 @@ CATALOGUE: dict[str, Entry] = {
     "R2": Entry(
         "reflections focused on their velocities by a hyperbolic Radon transform", "hyperbolic_radon"
     ),
+    "R3": Entry(
+        "multiples removed from a modelled gather", "field_multiples", needs="syn_cmp_mult.su of SeismicLab"
+    ),
+    "R4": Entry(
+        "multiples removed from a marine gather", "field_multiples", needs="gom_cdp_nmo.su of SeismicLab"
+    ),
 }
 
 
