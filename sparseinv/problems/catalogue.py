@@ -75,6 +75,12 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "Q1": Entry("reflectivity through a lossy medium, one lambda per coefficient", "depth", sizes="sml"),
     "T1": Entry("two crossing chirps as the sum of few Morlet wavelets", "chirps"),
+    "R3": Entry(
+        "multiples removed from a modelled gather", "field_multiples", needs="syn_cmp_mult.su of SeismicLab"
+    ),
+    "R4": Entry(
+        "multiples removed from a marine gather", "field_multiples", needs="gom_cdp_nmo.su of SeismicLab"
+    ),
 }
 
 
