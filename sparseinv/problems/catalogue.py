@@ -41,6 +41,7 @@ class Entry:
 #: every numbered problem, in the order in which they are listed
 CATALOGUE: dict[str, Entry] = {
     "I4": Entry("tones of any frequency from samples at random times", "off_grid"),
+    "I5": Entry("dead traces of a cube filled by three methods on plane waves", "trace_interpolation"),
 }
 
 

@@ -6,8 +6,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sparseinv.seismic.anti_leakage import antileakage
     from sparseinv.seismic.convex_projections import POCSResult, pocs
     from sparseinv.seismic.field_data import mobil_gather
+    from sparseinv.seismic.frequency_slices import SliceInterpolation
     from sparseinv.seismic.io import Gather, load_gather, read_su, write_su
     from sparseinv.seismic.metrics import (
         SpikeScore,
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
         score_spikes,
         snr_db,
     )
+    from sparseinv.seismic.minimum_weighted_norm import mwni
     from sparseinv.seismic.off_grid import Tones, off_grid_tones
     from sparseinv.seismic.reflectivity import (
         hyperbolic_events,
@@ -27,14 +30,17 @@ if TYPE_CHECKING:
 __all__ = [
     "Gather",
     "POCSResult",
+    "SliceInterpolation",
     "SpikeScore",
     "Tones",
+    "antileakage",
     "gini",
     "hyperbolic_events",
     "klauder",
     "linear_events",
     "load_gather",
     "mobil_gather",
+    "mwni",
     "off_grid_tones",
     "ormsby",
     "parabolic_events",
@@ -50,14 +56,17 @@ __all__ = [
 _HOME = {
     "Gather": "io",
     "POCSResult": "convex_projections",
+    "SliceInterpolation": "frequency_slices",
     "SpikeScore": "metrics",
     "Tones": "off_grid",
+    "antileakage": "anti_leakage",
     "gini": "metrics",
     "hyperbolic_events": "reflectivity",
     "klauder": "wavelets",
     "linear_events": "reflectivity",
     "load_gather": "io",
     "mobil_gather": "field_data",
+    "mwni": "minimum_weighted_norm",
     "off_grid_tones": "off_grid",
     "ormsby": "wavelets",
     "parabolic_events": "reflectivity",
