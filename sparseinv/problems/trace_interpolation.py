@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,15 @@ from sparseinv.seismic.frequency_slices import SliceInterpolation
 from sparseinv.seismic.metrics import snr_db
 from sparseinv.seismic.minimum_weighted_norm import mwni
 from sparseinv.seismic.reflectivity import linear_events
+from sparseinv.seismic.space_windows import in_windows
 from sparseinv.seismic.wavelets import ricker_at
 
 Array = np.ndarray[Any, Any]
 
-# samples and traces along both axes of the cube; waves that the greedy method may use in a slice
-_SIZES = {"s": (64, 16, 16, 20), "m": (140, 80, 60, 40)}
+_SIZES = {"s": (64, 16, 16), "m": (140, 80, 60)}  # samples, and traces along both axes of the cube
+_WINDOW = 24  # traces of a window along both axes
+_WAVES = 20  # that the greedy method may use in a slice of a window
+_GAINS = {"s": 4.0, "m": 10.0}  # asked for, over zero-fill [dB]
 _DEAD = 0.79
 _DT, _F0, _DX = 0.004, 25.0, 10.0  # [s], [Hz], [m]
 _BAND = (2.0, 62.0)  # where a Ricker wavelet of 25 Hz has energy [Hz]
@@ -62,13 +66,15 @@ class Cube:
 
 def cube(size: str, seed: int) -> Cube:
     """Return three curved events (parabolic along both axes, tilted) and a random choice of traces."""
-    samples, nx, ny, _ = _SIZES[size]
+    samples, nx, ny = _SIZES[size]
     x, y = np.linspace(-1.0, 1.0, nx)[:, None], np.linspace(-1.0, 1.0, ny)
     t = np.arange(samples) * _DT
     traces = np.zeros((nx, ny, samples))
     scale = nx / 80.0  # the same slopes per trace in all sizes
     for share, px, py, qx, qy, amplitude in (
-        (0.25, 0.02, 0.04, 0.10, 0.06, 1.0), (0.5, -0.05, 0.03, 0.06, 0.12, -0.8), (0.75, 0.03, -0.02, 0.08, -0.05, 0.6),
+        (0.25, 0.02, 0.04, 0.10, 0.06, 1.0),
+        (0.5, -0.05, 0.03, 0.06, 0.12, -0.8),
+        (0.75, 0.03, -0.02, 0.08, -0.05, 0.6),
     ):  # fmt: skip
         arrival = share * t[-1] + scale * (px * x + py * y + qx * x**2 + qy * y**2)
         traces += amplitude * ricker_at(t - arrival[:, :, None], _F0)
@@ -94,11 +100,14 @@ def load(id: str, *, size: str, seed: int, data: Path | None) -> Case:
 def run(id: str, *, size: str, seed: int, data: Path | None, echo: bool) -> Demo:
     """Fill a cube on a grid, and a line at irregular positions."""
     made = cube(size, seed)
-    first, estimates = _cube_table(made, size, echo)
+    first, estimates = _cube_table(made, echo)
     second, line = _line_table(size, seed, echo)
     zero = first.score("zero-fill")
     goals = (
-        *(Goal(f"{name} over zero-fill [dB]", first.score(name) - zero, asked) for name, asked in ((_POCS, 4.0), (_MWNI, 3.0), (_ALFT, 1.0))),
+        *(
+            Goal(f"{name} over zero-fill [dB]", first.score(name) - zero, _GAINS[size])
+            for name in (_POCS, _MWNI, _ALFT)
+        ),
         Goal("irregular line: ALFT at true positions over binned ones [dB]",
              second.score("ALFT") - second.score("ALFT, binned"), 3.0),
         Goal("irregular line: ALFT over linear [dB]", second.score("ALFT") - second.score("linear"), 3.0),
@@ -113,7 +122,7 @@ def run(id: str, *, size: str, seed: int, data: Path | None, echo: bool) -> Demo
 # --- the cube ------------------------------------------------------------------------------------------
 
 
-def _cube_table(made: Cube, size: str, echo: bool) -> tuple[Table, dict[str, Array]]:
+def _cube_table(made: Cube, echo: bool) -> tuple[Table, dict[str, Array]]:
     nx, ny, samples = made.traces.shape
     dead = 1.0 - made.live.mean()
     table = Table(
@@ -124,36 +133,51 @@ def _cube_table(made: Cube, size: str, echo: bool) -> tuple[Table, dict[str, Arr
     estimates = {"zero-fill": made.recorded, "linear": _linear(made)}
     for name, estimate in estimates.items():
         table.baseline(name, *made.scores(estimate))
-    mask = np.broadcast_to(made.live[:, :, None], made.traces.shape)
-    synthesis = FFT(made.traces.shape, sizes=(2 * nx, 2 * ny, samples)).H
-    filled = pocs(made.recorded, mask, synthesis, last=1e-2, n_iter=50)
-    estimates[_POCS] = filled.estimate
-    table.row(_pocs_row(filled, made.scores(filled.estimate)))
-    weighted = mwni(made.recorded, made.live, _DT, band=_BAND, noise=_NOISE)
-    estimates[_MWNI] = weighted.estimate
-    table.row(_slice_row(_MWNI, weighted, made.scores(weighted.estimate)))
-    where, every = np.argwhere(made.live) * _DX, np.argwhere(np.ones_like(made.live)) * _DX
-    waves = antileakage(
-        made.traces[made.live], where, _DT, every, max_wavenumber=0.25 / _DX, band=_BAND, noise=_NOISE,
-        max_waves=_SIZES[size][3], oversampling=1.5,
-    )  # fmt: skip
-    estimates[_ALFT] = np.where(made.live[:, :, None], made.traces, waves.estimate.reshape(made.traces.shape))
-    table.row(_slice_row(_ALFT, waves, made.scores(estimates[_ALFT])))
+    for name, fill in ((_POCS, _fill_pocs), (_MWNI, _fill_mwni), (_ALFT, _fill_alft)):
+        filled = in_windows(fill, made.recorded, made.live, window=_WINDOW)
+        estimates[name] = filled.estimate
+        row = _pocs_row if name == _POCS else _slice_row
+        table.row(row(name, filled.pieces, made.scores(filled.estimate)))
     table.note(
-        "Recorded traces are put back in all rows; the second score is of the dead ones alone. POCS: hard "
-        "thresholds falling from 99 % to 1 % of the largest coefficient in 50 steps, Fourier transform over "
-        f"all three axes, padded twice. MWNI and ALFT: slices of {_BAND[0]:g} to {_BAND[1]:g} Hz, one by one; "
-        f"noise of {_NOISE:.0%} of the data in the first, waves until {_NOISE:.0%} of a slice are left, at "
-        f"most {_SIZES[size][3]}, in the second. No number was chosen with the truth."
+        "Recorded traces are put back in all rows; the second score is of the dead ones alone. All three "
+        f"work in windows of {_WINDOW} x {_WINDOW} traces (or all there are) that share at least a quarter: "
+        "over a large cube curved events are no sums of few plane waves. POCS: hard thresholds falling from "
+        "99 % to 1 % of the largest coefficient in 40 steps, Fourier transform over all three axes. MWNI and "
+        f"ALFT: slices of {_BAND[0]:g} to {_BAND[1]:g} Hz, one by one; noise of {_NOISE:.0%} of the data in "
+        f"the first, waves until {_NOISE:.0%} of a slice are left, at most {_WAVES}, in the second. No "
+        "number was chosen with the truth."
     )
     best = max((_POCS, _MWNI, _ALFT), key=table.score)
+    gain = table.score(best) - table.score("linear")
+    verdict = (
+        f"{gain:.1f} dB above linear interpolation between neighbours, which knows nothing of slopes"
+        if gain > 0.5
+        else "but linear interpolation between neighbours is as good: few traces resolve no wavenumbers"
+    )
     table.note(
-        f"{best} comes out best. Curved events have broad spectra in space: a transform over all axes sees "
-        "that the slices belong together, methods that take slices one by one have to tell signal from gaps "
-        "in each of them. The least-squares problems of MWNI are certified by their duality gaps; ALFT is "
-        "greedy, and its certificate says what exchanging a wave would gain; POCS proves nothing."
+        f"Best is {best}, {verdict}. The least-squares problems of MWNI are certified by their duality gaps; "
+        "ALFT is greedy, and its certificate says what exchanging a wave would gain; POCS proves nothing."
     )
     return table, estimates
+
+
+def _fill_pocs(traces: Array, live: Array) -> POCSResult:
+    nx, ny, samples = traces.shape
+    synthesis = FFT(traces.shape, sizes=(3 * nx // 2, 3 * ny // 2, samples)).H
+    return pocs(traces, live[:, :, None], synthesis, last=1e-2, n_iter=40)
+
+
+def _fill_mwni(traces: Array, live: Array) -> SliceInterpolation:
+    return mwni(traces, live, _DT, band=_BAND, noise=_NOISE, padding=1.5)
+
+
+def _fill_alft(traces: Array, live: Array) -> SliceInterpolation:
+    every = np.argwhere(np.ones_like(live)) * _DX
+    found = antileakage(
+        traces[live], np.argwhere(live) * _DX, _DT, every, max_wavenumber=0.25 / _DX, band=_BAND,
+        noise=_NOISE, max_waves=_WAVES, oversampling=1.5,
+    )  # fmt: skip
+    return replace(found, estimate=found.estimate.reshape(traces.shape))
 
 
 def _linear(made: Cube) -> Array:
@@ -170,23 +194,28 @@ def _linear(made: Cube) -> Array:
     return out
 
 
-def _pocs_row(filled: POCSResult, scores: tuple[float, float]) -> Row:
+def _pocs_row(method: str, filled: Sequence[POCSResult], scores: Sequence[float]) -> Row:
     return Row(
-        _POCS, dict(zip(_SCORES, scores, strict=True)), int(np.count_nonzero(filled.x)),
-        products=filled.n_matvec + filled.n_rmatvec, seconds=filled.seconds,
+        method, dict(zip(_SCORES, scores, strict=False)),
+        sum(int(np.count_nonzero(each.x)) for each in filled),
+        products=sum(each.n_matvec + each.n_rmatvec for each in filled),
+        seconds=sum(each.seconds for each in filled),
     )  # fmt: skip
 
 
-def _slice_row(
-    method: str, found: SliceInterpolation, scores: tuple[float, float], names: tuple[str, ...] = _SCORES
-) -> Row:
-    statuses = {each[-1].status.name for each in found.results}
+def _slice_row(method: str, found: Sequence[SliceInterpolation], scores: Sequence[float]) -> Row:
+    last = [each[-1] for part in found for each in part.results]
     # the status that promises least
     order = ("CONVERGED", "EXHAUSTED")
-    status = max(statuses, key=lambda name: order.index(name) if name in order else len(order), default="-")
+    status = max(
+        {each.status.name for each in last}, key=lambda name: order.index(name) if name in order else 2
+    )
+    worst = max(last, key=lambda each: each.certificate.relative)
     return Row(
-        method, dict(zip(names, scores, strict=False)), int(np.count_nonzero(found.coefficients)), status,
-        "-" if found.worst is None else f"worst slice: {found.worst.certificate}", found.products, found.seconds,
+        method, dict(zip(_SCORES, scores, strict=False)),
+        sum(int(np.count_nonzero(part.coefficients)) for part in found), status,
+        f"worst slice: {worst.certificate}", sum(part.products for part in found),
+        sum(part.seconds for part in found),
     )  # fmt: skip
 
 
@@ -223,10 +252,7 @@ def _line_table(size: str, seed: int, echo: bool) -> tuple[Table, dict[str, Any]
         binned, live[:, None], FFT(binned.shape, sizes=(2 * cells, samples)).H, last=1e-2, n_iter=50
     )
     estimates["POCS, binned"] = filled.estimate
-    table.row(
-        Row("POCS, binned", {_SCORES[0]: snr_db(truth, filled.estimate)}, int(np.count_nonzero(filled.x)),
-            products=filled.n_matvec + filled.n_rmatvec, seconds=filled.seconds)
-    )  # fmt: skip
+    table.row(_pocs_row("POCS, binned", [filled], [snr_db(truth, filled.estimate)]))
     weighted = mwni(binned, live, _DT, band=_BAND, noise=_NOISE)
     options: dict[str, Any] = {"max_wavenumber": 0.5 / spacing, "band": _BAND, "noise": _NOISE}
     found = {
@@ -236,10 +262,10 @@ def _line_table(size: str, seed: int, echo: bool) -> tuple[Table, dict[str, Any]
     }
     for name, each in found.items():
         estimates[name] = each.estimate
-        table.row(_slice_row(name, each, (snr_db(truth, each.estimate), 0.0), _SCORES[:1]))
+        table.row(_slice_row(name, [each], [snr_db(truth, each.estimate)]))
     table.note(
-        f"Binned: each trace is taken to the nearest place of the grid, up to {spacing / 2:g} m away, and traces "
-        "that meet are averaged, as methods on a grid need it. ALFT fits its waves at the true positions; "
+        f"Binned: each trace is taken to the nearest place of the grid, up to {spacing / 2:g} m away, and "
+        "traces that meet are averaged, as methods on a grid need it. ALFT fits its waves at the true positions; "
         "the same method on binned traces shows what the positions are worth."
     )
     return table, {"h": h, "grid": grid, "recorded": recorded, "truth": truth, "estimates": estimates}

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         parabolic_events,
         sparse_spikes,
     )
+    from sparseinv.seismic.space_windows import WindowedInterpolation, in_windows
     from sparseinv.seismic.wavelets import klauder, ormsby, ricker
 
 __all__ = [
@@ -33,9 +34,11 @@ __all__ = [
     "SliceInterpolation",
     "SpikeScore",
     "Tones",
+    "WindowedInterpolation",
     "antileakage",
     "gini",
     "hyperbolic_events",
+    "in_windows",
     "klauder",
     "linear_events",
     "load_gather",
@@ -59,9 +62,11 @@ _HOME = {
     "SliceInterpolation": "frequency_slices",
     "SpikeScore": "metrics",
     "Tones": "off_grid",
+    "WindowedInterpolation": "space_windows",
     "antileakage": "anti_leakage",
     "gini": "metrics",
     "hyperbolic_events": "reflectivity",
+    "in_windows": "space_windows",
     "klauder": "wavelets",
     "linear_events": "reflectivity",
     "load_gather": "io",
