@@ -295,7 +295,15 @@ def _draw_cube(made: Cube, estimates: dict[str, Array], table: Table) -> Any:
         signed=False,
         title=f"truth, x = {row * _DX:g} m",
     )
+    place = axes[1, 0].get_subplotspec()
     axes[1, 0].remove()
+    chart = drawing.add_subplot(place)
+    far = _DX * np.array(made.live.shape)
+    chart.imshow(made.live, cmap="gray_r", extent=(0.0, far[1], far[0], 0.0), aspect="auto", interpolation="none")
+    chart.axhline(row * _DX, color="tab:red", linewidth=1.0)
+    chart.set_xlabel("y [m]")
+    chart.set_ylabel("x [m]")
+    chart.set_title(f"recorded: {int(made.live.sum())} of {made.live.size} traces", fontsize=9)
     for column, name in zip(axes[:, 1:].T, names, strict=True):
         shown = estimates[name][row]
         title = f"{name}: {table.score(name):.1f} dB"
