@@ -39,7 +39,14 @@ class Entry:
 
 
 #: every numbered problem, in the order in which they are listed
-CATALOGUE: dict[str, Entry] = {}
+CATALOGUE: dict[str, Entry] = {
+    "I1": Entry("three linear events from 60 % of the traces, in plane waves", "plane_waves"),
+    "I2": Entry(
+        "a section with curved beds from 70 and 50 % of its traces, in curvelets", "sigmoid",
+        needs="sigmoid.npz for size m, the package curvelets",
+    ),
+    "I7": Entry("aliased linear events, every other trace missing, one lambda per coefficient", "aliased"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

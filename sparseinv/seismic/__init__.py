@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         parabolic_events,
         sparse_spikes,
     )
+    from sparseinv.seismic.slowness_weights import low_frequency_weights
     from sparseinv.seismic.wavelets import klauder, ormsby, ricker
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "klauder",
     "linear_events",
     "load_gather",
+    "low_frequency_weights",
     "mobil_gather",
     "ormsby",
     "parabolic_events",
@@ -58,6 +60,7 @@ _HOME = {
     "klauder": "wavelets",
     "linear_events": "reflectivity",
     "load_gather": "io",
+    "low_frequency_weights": "slowness_weights",
     "mobil_gather": "field_data",
     "ormsby": "wavelets",
     "parabolic_events": "reflectivity",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -149,6 +150,7 @@ def interpolate_traces(
     kappa: float = 1.0,
     tol: float = 0.05,
     max_time: float | None = None,
+    callback: Callable[[float, Array], Any] | None = None,
 ) -> Interpolation:
     """Fill the missing traces of a section by sparse coefficients of plane waves or curvelets.
 
@@ -185,6 +187,8 @@ def interpolate_traces(
         relative to 1/2 ||b||^2 that falls with the level.
     max_time : float, optional
         Most seconds, roughly.
+    callback : callable, optional
+        Called with the level and the synthesised section after each level of the final path.
 
     Returns
     -------
@@ -246,7 +250,7 @@ def interpolate_traces(
     else:
         lams, errors, rule, spent = np.zeros(0), np.zeros(0), "given", 0
     descent = _Descent(traces, live, S, kappa, relative, penalty, tol, deadline)
-    result = descent.to(level)
+    result = descent.to(level, callback)
     estimate = descent.predicted(result.x)
     if keep == "recorded":
         estimate = np.where(live[:, None], traces, estimate)
@@ -282,13 +286,16 @@ class _Descent:
         self.size = 1.0  # objective over 1/2 ||b||^2
         self.n_products = 2
 
-    def to(self, level: float) -> Result:
+    def to(self, level: float, callback: Callable[[float, Array], Any] | None = None) -> Result:
         """Return the solution at a level, approached through the larger ones."""
-        above = _FIRST * self.top
-        while above > level / _FALL**0.5:
-            self.at(above)
-            above *= _FALL
-        return self.at(level)
+        above = [level]
+        while above[-1] < _FIRST * self.top * _FALL**0.5:
+            above.append(above[-1] / _FALL)
+        for one in reversed(above):
+            result = self.at(one)
+            if callback is not None:
+                callback(one, self.predicted(result.x))
+        return result
 
     def at(self, level: float) -> Result:
         """Return the solution at a level, started from the last one."""
