@@ -40,9 +40,15 @@ class Entry:
 
 #: every numbered problem, in the order in which they are listed
 CATALOGUE: dict[str, Entry] = {
+    "I1": Entry("three linear events from 60 % of the traces, in plane waves", "plane_waves"),
+    "I2": Entry(
+        "a section with curved beds from 70 and 50 % of its traces, in curvelets", "sigmoid",
+        needs="sigmoid.npz for size m, the package curvelets",
+    ),
     "I4": Entry("tones of any frequency from samples at random times", "off_grid"),
     "I5": Entry("dead traces of a cube filled by three methods on plane waves", "trace_interpolation"),
-}
+    "I7": Entry("aliased linear events, every other trace missing, one lambda per coefficient", "aliased"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

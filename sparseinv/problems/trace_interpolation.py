@@ -265,8 +265,8 @@ def _line_table(size: str, seed: int, echo: bool) -> tuple[Table, dict[str, Any]
         table.row(_slice_row(name, [each], [snr_db(truth, each.estimate)]))
     table.note(
         f"Binned: each trace is taken to the nearest place of the grid, up to {spacing / 2:g} m away, and "
-        "traces that meet are averaged, as methods on a grid need it. ALFT fits its waves at the true positions; "
-        "the same method on binned traces shows what the positions are worth."
+        "traces that meet are averaged, as methods on a grid need it. ALFT fits its waves at the true "
+        "positions; the same method on binned traces shows what the positions are worth."
     )
     return table, {"h": h, "grid": grid, "recorded": recorded, "truth": truth, "estimates": estimates}
 
@@ -299,7 +299,9 @@ def _draw_cube(made: Cube, estimates: dict[str, Array], table: Table) -> Any:
     axes[1, 0].remove()
     chart = drawing.add_subplot(place)
     far = _DX * np.array(made.live.shape)
-    chart.imshow(made.live, cmap="gray_r", extent=(0.0, far[1], far[0], 0.0), aspect="auto", interpolation="none")
+    chart.imshow(
+        made.live, cmap="gray_r", extent=(0.0, far[1], far[0], 0.0), aspect="auto", interpolation="none"
+    )
     chart.axhline(row * _DX, color="tab:red", linewidth=1.0)
     chart.set_xlabel("y [m]")
     chart.set_ylabel("x [m]")

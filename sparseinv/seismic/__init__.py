@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sparseinv.seismic.convex_projections import POCSResult, pocs
     from sparseinv.seismic.field_data import mobil_gather
     from sparseinv.seismic.frequency_slices import SliceInterpolation
+    from sparseinv.seismic.interpolation import Interpolation, interpolate_traces
     from sparseinv.seismic.io import Gather, load_gather, read_su, write_su
     from sparseinv.seismic.metrics import (
         SpikeScore,
@@ -26,10 +27,12 @@ if TYPE_CHECKING:
         sparse_spikes,
     )
     from sparseinv.seismic.space_windows import WindowedInterpolation, in_windows
+    from sparseinv.seismic.slowness_weights import low_frequency_weights
     from sparseinv.seismic.wavelets import klauder, ormsby, ricker
 
 __all__ = [
     "Gather",
+    "Interpolation",
     "POCSResult",
     "SliceInterpolation",
     "SpikeScore",
@@ -39,9 +42,11 @@ __all__ = [
     "gini",
     "hyperbolic_events",
     "in_windows",
+    "interpolate_traces",
     "klauder",
     "linear_events",
     "load_gather",
+    "low_frequency_weights",
     "mobil_gather",
     "mwni",
     "off_grid_tones",
@@ -58,6 +63,7 @@ __all__ = [
 
 _HOME = {
     "Gather": "io",
+    "Interpolation": "interpolation",
     "POCSResult": "convex_projections",
     "SliceInterpolation": "frequency_slices",
     "SpikeScore": "metrics",
@@ -67,9 +73,11 @@ _HOME = {
     "gini": "metrics",
     "hyperbolic_events": "reflectivity",
     "in_windows": "space_windows",
+    "interpolate_traces": "interpolation",
     "klauder": "wavelets",
     "linear_events": "reflectivity",
     "load_gather": "io",
+    "low_frequency_weights": "slowness_weights",
     "mobil_gather": "field_data",
     "mwni": "minimum_weighted_norm",
     "off_grid_tones": "off_grid",

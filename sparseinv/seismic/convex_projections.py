@@ -64,8 +64,8 @@ class POCSResult:
         live = int(np.count_nonzero(self.x))
         return (
             f"POCS: {self.n_iter} iterations, threshold {self.thresholds[0]:.3g} to "
-            f"{self.thresholds[-1]:.3g}, {live} of {self.x.size} coefficients not zero, objective {self.objective:.6g}, "
-            f"{self.n_matvec + self.n_rmatvec} products, {self.seconds:.3g} s"
+            f"{self.thresholds[-1]:.3g}, {live} of {self.x.size} coefficients not zero, "
+            f"objective {self.objective:.6g}, {self.n_matvec + self.n_rmatvec} products, {self.seconds:.3g} s"
         )
 
 
