@@ -26,8 +26,8 @@ if TYPE_CHECKING:
         parabolic_events,
         sparse_spikes,
     )
-    from sparseinv.seismic.space_windows import WindowedInterpolation, in_windows
     from sparseinv.seismic.slowness_weights import low_frequency_weights
+    from sparseinv.seismic.space_windows import WindowedInterpolation, in_windows
     from sparseinv.seismic.wavelets import klauder, ormsby, ricker
 
 __all__ = [
