@@ -82,6 +82,15 @@ CATALOGUE: dict[str, Entry] = {
         "multiples removed from a marine gather", "field_multiples", needs="gom_cdp_nmo.su of SeismicLab"
     ),
 }
+    "I1": Entry("three linear events from 60 % of the traces, in plane waves", "plane_waves"),
+    "I2": Entry(
+        "a section with curved beds from 70 and 50 % of its traces, in curvelets", "sigmoid",
+        needs="sigmoid.npz for size m, the package curvelets",
+    ),
+    "I4": Entry("tones of any frequency from samples at random times", "off_grid"),
+    "I5": Entry("dead traces of a cube filled by three methods on plane waves", "trace_interpolation"),
+    "I7": Entry("aliased linear events, every other trace missing, one lambda per coefficient", "aliased"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
