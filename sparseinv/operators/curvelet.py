@@ -123,7 +123,7 @@ class Curvelet(GridOperator):
         #: which coefficients belong to which scale and orientation
         self.layout = _layout(windows)
         self._blocks = _blocks(self.layout)
-        # where the folded spectrum of a wedge is read from that of the section, and what it is multiplied with:
+        # where the folded spectrum of a wedge is read in that of the section, and what multiplies it:
         # orthonormal FFTs leave the window alone, times sqrt(2) where only half of the plane is covered
         count_all = self.layout[-1].coefficients.stop
         self._source, self._factor = np.zeros(count_all, dtype=np.intp), np.zeros(count_all)
