@@ -81,7 +81,7 @@ def run(id: str, *, size: str, seed: int, data: Path | None, echo: bool) -> Demo
         f"The traces are {_DX:g} m apart and nothing is aliased, so that a section with small second "
         f"derivatives from trace to trace is nearly the truth: {best:.1f} dB by one linear system per sample "
         "(penalty and damping as in the tutorial that set this problem, whose mask gave 39.8 dB and 21.9 dB "
-        f"with plane waves; here the first and the last trace are kept). Sparse plane waves reach {sparse:.1f} "
+        f"with plane waves; here the first and last trace are kept). Sparse plane waves reach {sparse:.1f} "
         "dB: a straight event that ends at the edge of the section is not sparse in them. Lambda: "
         f"{found.rule}."
     )
