@@ -21,6 +21,7 @@ Array = np.ndarray[Any, Any]
 
 _IN_MEMORY = 4000  # samples up to which the convolution is held as a matrix
 _HALF = 0.5  # of the level that the largest of n correlations with noise reaches: as in the pivotal rule
+_DEARER = 2.0  # least price of outliers in place of a spike, over that of the spike
 _NORMAL = 1.4826  # standard deviation over median modulus of normal noise
 
 
@@ -83,7 +84,8 @@ def deconvolve(
         Level of the spikes for all traces, > 0; chosen for each trace if None.
     robust : bool
         Allow for outliers. mu is the standard deviation of the residual of a first, ordinary
-        deconvolution as its median modulus tells it, which outliers do not move.
+        deconvolution as its median modulus tells it, which outliers do not move, and at least
+        2 lam / norm1(w), so that outliers in place of a spike are dearer than the spike.
     tol : float
         Relative accuracy of each certificate.
 
@@ -171,5 +173,7 @@ def _robust(A: Any, d: Array, spikes: Array, w: Array, lam: float | None, tol: f
         union: Any = HStack([A, Restriction(n, np.arange(n))])
     else:
         union = np.asfortranarray(np.hstack([A, np.eye(n)]))
+    # a spike must cost less than outliers that do the same, lam < mu ||w||_1
+    size = max(size, _DEARER * lam / float(np.abs(w).sum() or 1.0))
     level = np.repeat([lam, size], n)
     return solve(union, d, L1(level), x0=np.concatenate([spikes, np.zeros(n)]), tol=tol), lam
