@@ -192,16 +192,16 @@ def _draw(
             panel.plot(t, line[window], color=color, linewidth=1.3, label=name)
         panel.set_ylabel("CO2 [ppm]")
         panel.set_xlabel("year")
+        panel.locator_params(axis="x", nbins=5)
     scores = ", ".join(f"{name} {table.score(name):.2f}" for name in names)
     axes[0, 0].set_title(f"Mauna Loa, weekly; error [ppm]: {scores}", fontsize=9, loc="left")
     axes[0, 1].legend(fontsize=7)
     lines = frequency[_TREND::2]
-    for name, color in zip(names[1:], colors[1:], strict=True):
+    for name, color, mark in zip(names[1:], colors[1:], ("-", "."), strict=True):
         x = coefficients[name][_TREND:]
         size = np.sqrt(2.0) * np.hypot(x[::2], x[1::2])
-        axes[1, 0].semilogy(
-            lines, np.maximum(size, 1e-4), ".-", color=color, linewidth=0.7, markersize=3, label=name
-        )
+        size[size < 1e-4] = np.nan
+        axes[1, 0].semilogy(lines, size, mark, color=color, linewidth=0.8, markersize=5, label=name)
     axes[1, 0].set_xlabel("frequency [cycles per year]")
     axes[1, 0].set_ylabel("amplitude [ppm]")
     axes[1, 0].legend(fontsize=7)
