@@ -24,6 +24,7 @@ _BLOCK = 26  # weeks held out at a time
 _HIGHEST = 4.2  # [cycles per year]
 _FINER = 2  # lines a resolution width
 _TREND = 3  # constant, slope and curvature, not penalised
+_LEVELS: dict[str, Any] = {"n_lams": 40, "ratio": 1e-3}
 _SIZES = {"s": (800, 3), "m": (None, 6)}  # weeks, blocks held out
 
 
@@ -105,8 +106,7 @@ def load(id: str, *, size: str, seed: int, data: Path | None) -> Case:
     """Build the problem; see `sparseinv.problems.load_problem`."""
     s = series(size, seed)
     D, A, b, weights = _equations(s)
-    chosen = solve_problem(A, b, L1(weights=weights), select=_by_half_years(s)).selection
-    assert chosen is not None
+    chosen = select_lam(A, b, L1(weights=weights), _by_half_years(s), **_LEVELS)
     return Case(
         id, size, seed, A, b, L1(chosen.lam, weights=weights),
         "predicting half years left out of what is known; the trend is not penalised", float("nan"),
@@ -139,7 +139,9 @@ def run(id: str, *, size: str, seed: int, data: Path | None, echo: bool) -> Demo
     assert smooth.result is not None
     add("L2", smooth.result)
     add("L1", solve_problem(A, b, L1(weights=weights)))
-    add("L1, half years", solve_problem(A, b, L1(weights=weights), select=folds))
+    sparse = select_lam(A, b, L1(weights=weights), folds, **_LEVELS)
+    assert sparse.result is not None
+    add("L1, half years", sparse.result)
     best = table.score("L1, half years")
     table.note(
         "Constant, slope and curvature have lambda 0, the waves (up to four cycles a year, twice as fine "
