@@ -66,6 +66,7 @@ CATALOGUE: dict[str, Entry] = {
     "I6": Entry("half of the traces of a shot with curved events", "curved_events"),
     "902": Entry("three cosines from every fifth sample, jittered, random or regular", "jitter"),
     "903": Entry("spikes behind a long one-sided wavelet, a matrix of condition 1e18", "spike_train", "sml"),
+    "C1": Entry("weekly carbon dioxide with gaps, from a trend and a spectrum", "co2", needs="statsmodels"),
     "D1": Entry("spikes from a blurred trace in white noise", "deconvolution", "sml"),
     "D3": Entry("spikes from a real stacked section", "deconvolution", "s", "small_stack.su and its wavelet"),
     "D4": Entry("spikes from a blurred trace in erratic noise", "deconvolution"),
