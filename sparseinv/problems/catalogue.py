@@ -45,6 +45,7 @@ CATALOGUE: dict[str, Entry] = {
     "D6": Entry(
         "reflectivity and wavelet from the traces alone, and when not to believe them", "unknown_wavelet"
     ),
+    "W1": Entry("wedges thinner than the wavelet resolves, in layers and in spikes", "wedge"),
 }
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         parabolic_events,
         sparse_spikes,
     )
+    from sparseinv.seismic.thin_beds import LayerDeconvolution, LayerPairs, deconvolve_layers
     from sparseinv.seismic.wavelets import klauder, ormsby, ricker
 
 __all__ = [
@@ -37,12 +38,15 @@ __all__ = [
     "BlindDeconvolution",
     "Deconvolution",
     "Gather",
+    "LayerDeconvolution",
+    "LayerPairs",
     "SpikeScore",
     "WaveletMatch",
     "avo_coefficients",
     "blind_deconvolve",
     "colored_noise",
     "deconvolve",
+    "deconvolve_layers",
     "gini",
     "hyperbolic_events",
     "invert_avo",
@@ -67,12 +71,15 @@ _HOME = {
     "BlindDeconvolution": "blind",
     "Deconvolution": "deconvolution",
     "Gather": "io",
+    "LayerDeconvolution": "thin_beds",
+    "LayerPairs": "thin_beds",
     "SpikeScore": "metrics",
     "WaveletMatch": "blind",
     "avo_coefficients": "avo",
     "blind_deconvolve": "blind",
     "colored_noise": "noise",
     "deconvolve": "deconvolution",
+    "deconvolve_layers": "thin_beds",
     "gini": "metrics",
     "hyperbolic_events": "reflectivity",
     "invert_avo": "avo",
