@@ -82,6 +82,7 @@ CATALOGUE: dict[str, Entry] = {
     "R4": Entry(
         "multiples removed from a marine gather", "field_multiples", needs="gom_cdp_nmo.su of SeismicLab"
     ),
+    "W1": Entry("wedges thinner than the wavelet resolves, in layers and in spikes", "wedge"),
 }
     "I1": Entry("three linear events from 60 % of the traces, in plane waves", "plane_waves"),
     "I2": Entry(

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from sparseinv.seismic.slowness_weights import low_frequency_weights
     from sparseinv.seismic.space_windows import WindowedInterpolation, in_windows
     from sparseinv.seismic.su import read_su, write_su
+    from sparseinv.seismic.thin_beds import LayerDeconvolution, LayerPairs, deconvolve_layers
     from sparseinv.seismic.time_frequency import TimeFrequency, time_frequency
     from sparseinv.seismic.trace_filling import FilledTraces, fill_traces, held_traces
     from sparseinv.seismic.wavelets import klauder, ormsby, ricker
@@ -56,6 +57,8 @@ __all__ = [
     "FilledTraces",
     "Gather",
     "Interpolation",
+    "LayerDeconvolution",
+    "LayerPairs",
     "POCSResult",
     "RadonPanel",
     "RobustDeconvolution",
@@ -73,6 +76,7 @@ __all__ = [
     "colored_noise",
     "deblend",
     "deconvolve",
+    "deconvolve_layers",
     "demultiple",
     "fill_traces",
     "gini",
@@ -120,6 +124,8 @@ _HOME = {
     "FilledTraces": "trace_filling",
     "Gather": "gather",
     "Interpolation": "interpolation",
+    "LayerDeconvolution": "thin_beds",
+    "LayerPairs": "thin_beds",
     "POCSResult": "convex_projections",
     "RadonPanel": "radon_filter",
     "RobustDeconvolution": "robust_deconvolution",
@@ -137,6 +143,7 @@ _HOME = {
     "colored_noise": "noise",
     "deblend": "deblending",
     "deconvolve": "deconvolution",
+    "deconvolve_layers": "thin_beds",
     "demultiple": "radon_filter",
     "fill_traces": "trace_filling",
     "gini": "metrics",
