@@ -14,7 +14,8 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 _SPLIT = 2.0**27 + 1.0  # halves the digits of a number (Dekker)
-_ROUNDS = 3  # projections, each of what the one before has left
+_ROUNDS = 2  # projections of what was left in twice the working precision
+_PLAIN = 1e-3  # of its length: what is left of a column has enough digits in working precision
 SAME = 1e-13  # of its length: a column of which less is left is the same as others but for rounding
 
 
@@ -27,65 +28,80 @@ class Left(NamedTuple):
 
 
 class Basis:
-    """An orthonormal basis of columns that may be nearly dependent, in the order in which they are given."""
+    """An orthonormal basis of columns that may be nearly dependent, in the order in which they are given.
+
+    Columns that are the same as earlier ones but for rounding have no part in it, and coefficients of zero.
+    """
 
     def __init__(self, columns: Array) -> None:
         m, k = columns.shape
-        self.columns = columns
-        self.norms = np.linalg.norm(columns, axis=0)
-        self.q, self.upper = np.zeros((m, k), dtype=columns.dtype), np.zeros((k, k), dtype=columns.dtype)
+        self.columns, self.kept = np.empty((m, k), dtype=columns.dtype, order="F"), np.zeros(k, dtype=bool)
+        self.q, self.upper = np.zeros((m, k), dtype=columns.dtype, order="F"), np.zeros((k, k), columns.dtype)
         self.size = 0
         for j in range(k):
             left, along = self._parts(columns[:, j])
-            size = float(np.linalg.norm(left))
-            if not size > SAME * self.norms[j]:
-                break
-            self.upper[:j, j], self.upper[j, j] = along, size
-            self.q[:, j] = left / size
+            length, at = float(np.linalg.norm(left)), self.size
+            if not length > SAME * float(np.linalg.norm(columns[:, j])):
+                continue
+            self.upper[:at, at], self.upper[at, at] = along, length
+            self.q[:, at], self.columns[:, at] = left / length, columns[:, j]
+            self.kept[j] = True
             self.size += 1
 
     @property
     def complete(self) -> bool:
         """Whether no column is the same as others but for rounding."""
-        return self.size == self.columns.shape[1]
+        return bool(self.kept.all())
+
+    def _solved(self, along: Array) -> Array:
+        """Return the coefficients of the columns kept for those of their basis."""
+        from scipy.linalg import solve_triangular
+
+        return np.asarray(
+            solve_triangular(self.upper[: self.size, : self.size], along, check_finite=False)
+            if self.size
+            else along
+        )
+
+    def _spread(self, t: Array) -> Array:
+        """Return the coefficients of all columns."""
+        out = np.zeros(self.kept.size, dtype=self.q.dtype)
+        out[self.kept] = t
+        return out
 
     def _parts(self, a: Array) -> tuple[Array, Array]:
         """Return (what the basis so far leaves of a, coefficients of the rest in the basis)."""
-        from scipy.linalg import solve_triangular
-
         k = self.size
         q, upper, held = self.q[:, :k], self.upper[:k, :k], self.columns[:, :k]
-        left, along = np.array(a), np.zeros(k, dtype=self.q.dtype)
-        for number in range(_ROUNDS if k else 0):
+        along = q.conj().T @ a
+        left = a - q @ along
+        again = q.conj().T @ left
+        left = left - q @ again
+        if not k or np.linalg.norm(left) > _PLAIN * np.linalg.norm(a):
+            return left, along + again
+        # in terms of the columns themselves, whose entries are exact
+        t = self._solved(along)
+        left, along = difference(a, held, t), upper @ t
+        for _ in range(_ROUNDS):
             part = q.conj().T @ left
             along += part
-            if number == 0:  # in terms of the columns themselves, whose entries are exact
-                t = solve_triangular(upper, part, check_finite=False)
-                left = difference(a, held, t)
-                along = upper @ t
-            else:
-                left = left - q @ part
+            left = left - q @ part
         return left, along
 
     def left(self, a: Array) -> Left:
         """Return what the columns leave of a."""
-        from scipy.linalg import solve_triangular
-
-        norm = float(np.linalg.norm(a))
         column, along = self._parts(a)
-        size = float(np.linalg.norm(column))
-        shares = solve_triangular(self.upper[: self.size, : self.size], along, check_finite=False)
-        return Left(column, size * size if size > SAME * norm else 0.0, shares)
+        length = float(np.linalg.norm(column))
+        there = length > SAME * float(np.linalg.norm(a))
+        return Left(column, length * length if there else 0.0, self._spread(self._solved(along)))
 
     def fit(self, b: Array) -> Array:
         """Return the coefficients of the least-squares fit of b, refined with its own residual."""
-        from scipy.linalg import solve_triangular
-
-        upper, q = self.upper[: self.size, : self.size], self.q[:, : self.size]
-        x = solve_triangular(upper, q.conj().T @ b, check_finite=False)
+        q, held = self.q[:, : self.size], self.columns[:, : self.size]
+        x = self._solved(q.conj().T @ b)
         for _ in range(2):
-            x = x + solve_triangular(upper, q.conj().T @ difference(b, self.columns, x), check_finite=False)
-        return np.asarray(x)
+            x = x + self._solved(q.conj().T @ difference(b, held, x))
+        return self._spread(x)
 
 
 def difference(a: Array, columns: Array, t: Array) -> Array:

@@ -62,6 +62,10 @@ class Neighbourhood:
     def _look(self, x: Array, missing: Array, hidden: Array) -> None:
         """Bring in the columns of x that were left out, and make exact what is hidden beside them."""
         moves = self.moves
+        if not missing.size:
+            hidden = self._distinct(hidden)
+            if not hidden.size:
+                return
         for j in missing:
             basis = self._basis()
             left = basis.left(self._tall(np.array([j]))[:, 0])
@@ -78,11 +82,11 @@ class Neighbourhood:
         spare = misfit + float(moves.cost[moves.support].max(initial=0.0))
         hidden = hidden[spare - moves.cost[hidden] > ROUNDING * moves.scale]
         moves.d[hidden] = 0.0
-        basis, k = self._basis(), moves.k + moves.free.size
-        hidden = self._distinct(basis, hidden)
-        if hidden.size * (k + 1.0) * self.problem.m * _PRICE > _WORK:
+        k = moves.k + moves.free.size + 1.0
+        if hidden.size * k * self.problem.m * _PRICE > _WORK:
             self.unseen = spare - float(moves.cost[hidden].min())
             return
+        basis = self._basis()
         for j in hidden:
             left = basis.left(self._tall(np.array([j]))[:, 0])
             if left.square > 0.0:
@@ -90,9 +94,19 @@ class Neighbourhood:
                 moves._T[: moves.k, j] = left.shares[moves.free.size :]
                 moves.g[j] = self._slope(basis, left.column, left.shares, r)
 
-    def _distinct(self, basis: Basis, index: Array) -> Array:
-        """Return those of the columns of which more than rounding is left."""
-        q, found = basis.q[:, : basis.size], [np.zeros(0, dtype=np.int64)]
+    def _distinct(self, index: Array) -> Array:
+        """Return those of the columns of which the support leaves more than rounding."""
+        held = self._tall(self.moves.support, own=True)
+        q = np.zeros((held.shape[0], 0), dtype=held.dtype)
+        if self.moves.free.size:
+            free = self.problem._basis[0]
+            assert free is not None
+            q = np.vstack([free, np.zeros((held.shape[0] - self.problem.m, free.shape[1]), dtype=free.dtype)])
+            for _ in range(2):
+                held = held - q @ (q.conj().T @ held)
+        if held.shape[1]:
+            q = np.hstack([q, np.linalg.qr(held / np.linalg.norm(held, axis=0))[0]])
+        found = [np.zeros(0, dtype=np.int64)]
         for low in range(0, index.size, _BLOCK):
             part = index[low : low + _BLOCK]
             columns = self._tall(part)
@@ -123,16 +137,16 @@ class Neighbourhood:
         moves, b = self.moves, self.problem.b.astype(self.problem.dtype)
         if moves.ridge.any():
             b = np.concatenate([b, np.zeros(moves.k, dtype=b.dtype)])
-        basis, free = self._basis(), moves.free.size
-        if basis.complete and not isinstance(moves, SignedMoves):
-            fitted = basis.fit(b)
+        columns, free = self._tall(np.concatenate([moves.free, moves.support]), own=True), moves.free.size
+        if not isinstance(moves, SignedMoves):
+            fitted = Basis(columns).fit(b)
             moves._beta[: moves.k] = fitted[free:]
         else:
             fitted = np.concatenate([np.zeros(free, dtype=b.dtype), moves._beta[: moves.k]])
             if free:
-                rest = difference(b, basis.columns, fitted)
-                fitted[:free] = Basis(basis.columns[:, :free]).fit(rest)
-        return difference(b, basis.columns, fitted)
+                rest = difference(b, columns, fitted)
+                fitted[:free] = Basis(columns[:, :free]).fit(rest)
+        return difference(b, columns, fitted)
 
     def _objective(self, misfit: float) -> float:
         moves = self.moves
@@ -200,10 +214,7 @@ def after_hidden_move(problem: Problem, x: Array) -> Array | None:
     ridge = np.sqrt(moves.ridge[index])
     columns = np.vstack([problem.operator.columns(index), np.diag(ridge)[ridge > 0.0]]).astype(problem.dtype)
     target = np.concatenate([problem.b, np.zeros(columns.shape[0] - problem.m)]).astype(problem.dtype)
-    basis = Basis(columns)
-    if not basis.complete:
-        return None
     y = np.zeros_like(x)
-    y[index] = basis.fit(target)
+    y[index] = Basis(columns).fit(target)
     now, then = (problem.objective(v, problem.residual(v)) for v in (x, y))
     return y if then < now - ROUNDING * moves.scale else None

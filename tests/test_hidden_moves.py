@@ -221,3 +221,21 @@ def test_an_intercept_beside_the_pair():
     )
     assert {0, 1} <= set(result.support)
     assert result.objective == pytest.approx(best, rel=1e-5)
+
+
+def test_free_columns_that_depend_on_each_other():
+    A, b = twins(11, 1e-6, m=14, n=8)
+    A[:, 6], A[:, 7] = 2.0 * A[:, 5], 0.0
+    lam = np.full(8, 0.05)
+    lam[[5, 6, 7]] = 0.0
+    result = si.solve(A, b, si.L0(lam), solver=si.LocalSearch())
+    best = min(
+        float(fitted(A, b, (*S, 5))[0]) + 0.05 * k
+        for k in range(5)
+        for S in itertools.combinations(range(5), k)
+    )
+    assert {0, 1} <= set(result.support)
+    assert result.objective == pytest.approx(best, rel=1e-5)
+    basis = Basis(A[:, [5, 6, 0, 7, 1]])
+    assert basis.kept.tolist() == [True, False, True, False, True]
+    np.testing.assert_array_equal(basis.fit(b)[[1, 3]], 0.0)
