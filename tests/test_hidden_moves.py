@@ -239,3 +239,19 @@ def test_free_columns_that_depend_on_each_other():
     basis = Basis(A[:, [5, 6, 0, 7, 1]])
     assert basis.kept.tolist() == [True, False, True, False, True]
     np.testing.assert_array_equal(basis.fit(b)[[1, 3]], 0.0)
+
+
+def test_many_right_hand_sides_are_judged_as_each_alone():
+    rng = np.random.default_rng(12)
+    A = rng.standard_normal((30, 40))
+    A[:, 7] = A[:, 3] + 1e-6 * rng.standard_normal(30)
+    A[:, 9] = -2.0 * A[:, 8]  # the same column, which hides nothing
+    B = A[:, [3, 8, 20, 30]] @ rng.standard_normal((4, 40)) + 0.5 * rng.standard_normal((30, 40))
+    batch = si.solve_many(A, B, si.L0Ball(3), solver=si.OMP())
+    held = 0
+    for c in range(40):
+        alone = si.solve(A, B[:, c], si.L0Ball(3), solver=si.OMP())
+        np.testing.assert_array_equal(batch[c].support, alone.support)
+        assert batch[c].certificate.relative == pytest.approx(alone.certificate.relative, rel=1e-6, abs=1e-12)
+        held += bool({3, 7} & set(alone.support))
+    assert 5 < held < 40
