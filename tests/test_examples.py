@@ -91,6 +91,8 @@ def test_off_grid() -> None:
     assert scores["worst frequency error [cells]"] < 0.25
     assert scores["SNR between the samples [dB]"] > scores["linear interpolation [dB]"] + 10
     assert scores["within two standard errors"] > 0.7
+
+
 def test_bursts() -> None:
     """Samples that are wrong altogether ruin least squares, not the fit that allows for them."""
     scores = load("bursts").main(size=200)

@@ -139,9 +139,7 @@ def robust_deconvolve(
     )  # fmt: skip
 
 
-def _robust(
-    A: Any, d: Array, spikes: Array, w: Array, lam: float | None, tol: float
-) -> tuple[Result, float]:
+def _robust(A: Any, d: Array, spikes: Array, w: Array, lam: float | None, tol: float) -> tuple[Result, float]:
     """Solve for spikes and outliers together, starting from a fit without outliers."""
     n = d.size
     r = d - A @ spikes
