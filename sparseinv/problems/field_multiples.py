@@ -14,10 +14,10 @@ from sparseinv.operators.sampling import Restriction
 from sparseinv.penalties import L1, L2
 from sparseinv.problems.catalogue import Case
 from sparseinv.problems.report import Demo, Goal, Missing, Table, data_folder
-from sparseinv.seismic.su import read_su
 from sparseinv.seismic.metrics import gini, snr_db
 from sparseinv.seismic.moveout import normal_moveout
 from sparseinv.seismic.radon_filter import RadonPanel, radon_panel
+from sparseinv.seismic.su import read_su
 
 Array = np.ndarray[Any, Any]
 
