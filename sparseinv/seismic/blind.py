@@ -35,7 +35,16 @@ _NEAR = 0.01  # relative excess of the objective up to which a start counts as g
 class WaveletMatch:
     """Say how well one wavelet matches another but for time, sign and size.
 
-    ``truth[i]`` is about ``factor * estimate[i - shift]``; correlation is that of the two, in [0, 1].
+    ``truth[i]`` is about ``factor * estimate[i - shift]``.
+
+    Attributes
+    ----------
+    correlation : float
+        Modulus of the normalised correlation at that shift, in [0, 1].
+    shift : int
+        Samples by which the estimate must be delayed.
+    factor : float
+        What it must be multiplied by.
     """
 
     correlation: float
@@ -195,7 +204,7 @@ def blind_deconvolve(
 ) -> BlindDeconvolution:
     """Find a wavelet and sparse reflectivity whose convolution explains the traces.
 
-    Alternates between two convex problems, each solved to the end: ``min_r 1/2 ||w * r - d||^2 + lam
+    Alternates [1]_ between two convex problems, each solved to the end: ``min_r 1/2 ||w * r - d||^2 + lam
     ||r||_1`` for w of norm 1, and ``min_w 1/2 ||w * r - d||^2 + mu/2 ||w||^2`` over wavelets of the
     given length, in closed form.
 
@@ -244,8 +253,8 @@ def blind_deconvolve(
 
     References
     ----------
-    .. [1] N. Iqbal, E. Liu, J. H. McClellan, A. A. Al-Shuhail, Sparse multichannel blind deconvolution,
-       Geophysics 84 (2019) V7-V16; arXiv:1611.03754 (the alternation).
+    .. [1] N. Iqbal et al., Sparse multichannel blind deconvolution of seismic data via spectral
+       projected-gradient (2016), doi:10.48550/arXiv.1611.03754 (the alternation).
     .. [2] N. Kazemi, M. D. Sacchi, Sparse multichannel blind deconvolution, Geophysics 79 (2014) V143-V152,
        doi:10.1190/geo2013-0465.1.
 
