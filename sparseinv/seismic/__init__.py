@@ -7,14 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sparseinv.seismic.avo import AVOInversion, avo_coefficients, invert_avo
-    from sparseinv.seismic.blind import (
-        BlindDeconvolution,
-        WaveletMatch,
-        blind_deconvolve,
-        match_wavelets,
-        statistical_wavelet,
-    )
+    from sparseinv.seismic.blind import BlindDeconvolution, blind_deconvolve
     from sparseinv.seismic.deconvolution import Deconvolution, deconvolve
+    from sparseinv.seismic.estimated_wavelets import WaveletMatch, match_wavelets, statistical_wavelet
     from sparseinv.seismic.field_data import mobil_gather
     from sparseinv.seismic.io import Gather, load_gather, read_su, write_su
     from sparseinv.seismic.metrics import (
@@ -74,7 +69,7 @@ _HOME = {
     "LayerDeconvolution": "thin_beds",
     "LayerPairs": "thin_beds",
     "SpikeScore": "metrics",
-    "WaveletMatch": "blind",
+    "WaveletMatch": "estimated_wavelets",
     "avo_coefficients": "avo",
     "blind_deconvolve": "blind",
     "colored_noise": "noise",
@@ -86,7 +81,7 @@ _HOME = {
     "klauder": "wavelets",
     "linear_events": "reflectivity",
     "load_gather": "io",
-    "match_wavelets": "blind",
+    "match_wavelets": "estimated_wavelets",
     "mobil_gather": "field_data",
     "ormsby": "wavelets",
     "parabolic_events": "reflectivity",
@@ -95,7 +90,7 @@ _HOME = {
     "score_spikes": "metrics",
     "snr_db": "metrics",
     "sparse_spikes": "reflectivity",
-    "statistical_wavelet": "blind",
+    "statistical_wavelet": "estimated_wavelets",
     "write_su": "io",
 }
 
