@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from sparseinv.seismic import (
     colored_noise,
     deconvolve,
     match_wavelets,
+    read_su,
     ricker,
     score_spikes,
     snr_db,
@@ -22,6 +24,7 @@ from sparseinv.seismic import (
     statistical_wavelet,
 )
 
+DATA = Path(__file__).resolve().parent.parent / "../shared/data"
 DT = 0.004
 WAVELET, _, CENTER = ricker(30.0, DT)
 
@@ -168,6 +171,21 @@ def test_one_trace_keeps_its_shape_and_offset_its_meaning():
     assert answer.reflectivity.shape == answer.fit.shape == (60,)
     np.testing.assert_allclose(answer.refitted, truth, atol=1e-9)
     assert "spikes in 1 traces" in repr(answer)
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="no field data at ../shared/data")
+def test_a_stacked_section_from_the_field():
+    section, source = read_su(DATA / "small_stack.su"), read_su(DATA / "wavelet_for_small_stack.su")
+    wavelet = source.traces[0].astype(float)
+    answer = deconvolve(section.traces, wavelet, section.dt, si.L1(0.55))
+    assert answer.success
+    assert answer.reflectivity.dtype == np.float64  # whatever the file holds
+    total = sum(result.objective for result in answer.results)
+    assert total <= 31.54  # where twenty iterations of reweighted least squares end
+    W = matrix(section.traces.shape[1], wavelet, wavelet.size // 2)
+    misfit = answer.reflectivity @ W.T - section.traces
+    value = 0.5 * np.sum(misfit**2) + 0.55 * np.abs(answer.reflectivity).sum()
+    assert value == pytest.approx(total, rel=1e-9)
 
 
 # ------------------------------------------------------------------------------------------- coupled traces

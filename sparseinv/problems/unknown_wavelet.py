@@ -14,14 +14,9 @@ from sparseinv.operators.convolution import Convolution
 from sparseinv.penalties import L1
 from sparseinv.problems.catalogue import Case
 from sparseinv.problems.report import Demo, Goal, Table, together
-from sparseinv.seismic.blind import (
-    BlindDeconvolution,
-    WaveletMatch,
-    blind_deconvolve,
-    match_wavelets,
-    statistical_wavelet,
-)
+from sparseinv.seismic.blind import BlindDeconvolution, blind_deconvolve
 from sparseinv.seismic.deconvolution import Deconvolution, deconvolve
+from sparseinv.seismic.estimated_wavelets import WaveletMatch, match_wavelets, statistical_wavelet
 from sparseinv.seismic.metrics import snr_db
 from sparseinv.seismic.reflectivity import sparse_spikes
 from sparseinv.seismic.wavelets import ricker

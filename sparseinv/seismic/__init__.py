@@ -9,16 +9,11 @@ if TYPE_CHECKING:
     from sparseinv.seismic.anti_leakage import antileakage
     from sparseinv.seismic.attenuation import AttenuatedWavelets, attenuated_wavelets, attenuating_convolution
     from sparseinv.seismic.avo import AVOInversion, avo_coefficients, invert_avo
-    from sparseinv.seismic.blind import (
-        BlindDeconvolution,
-        WaveletMatch,
-        blind_deconvolve,
-        match_wavelets,
-        statistical_wavelet,
-    )
+    from sparseinv.seismic.blind import BlindDeconvolution, blind_deconvolve
     from sparseinv.seismic.convex_projections import POCSResult, pocs
     from sparseinv.seismic.deblending import Deblended, deblend, local_plane_waves
     from sparseinv.seismic.deconvolution import Deconvolution, deconvolve
+    from sparseinv.seismic.estimated_wavelets import WaveletMatch, match_wavelets, statistical_wavelet
     from sparseinv.seismic.field_data import mobil_gather
     from sparseinv.seismic.frequency_slices import SliceInterpolation
     from sparseinv.seismic.gather import Gather
@@ -133,7 +128,7 @@ _HOME = {
     "SpikeScore": "metrics",
     "TimeFrequency": "time_frequency",
     "Tones": "off_grid",
-    "WaveletMatch": "blind",
+    "WaveletMatch": "estimated_wavelets",
     "WindowedInterpolation": "space_windows",
     "antileakage": "anti_leakage",
     "attenuated_wavelets": "attenuation",
@@ -157,7 +152,7 @@ _HOME = {
     "load_gather": "io",
     "local_plane_waves": "deblending",
     "low_frequency_weights": "slowness_weights",
-    "match_wavelets": "blind",
+    "match_wavelets": "estimated_wavelets",
     "mobil_gather": "field_data",
     "mwni": "minimum_weighted_norm",
     "normal_moveout": "moveout",
@@ -174,7 +169,7 @@ _HOME = {
     "score_spikes": "metrics",
     "snr_db": "metrics",
     "sparse_spikes": "reflectivity",
-    "statistical_wavelet": "blind",
+    "statistical_wavelet": "estimated_wavelets",
     "time_frequency": "time_frequency",
     "undersample": "sampling",
     "write_segy": "segy",

@@ -13,7 +13,8 @@ from sparseinv import validation
 from sparseinv.entry import solve
 from sparseinv.operators.convolution import Convolution
 from sparseinv.penalties import L1
-from sparseinv.seismic.deconvolution import Deconvolution, checked_model, deconvolve
+from sparseinv.seismic.deconvolution import Deconvolution, deconvolve
+from sparseinv.seismic.estimated_wavelets import checked_length, match_wavelets, shifted, with_phase
 
 Array = np.ndarray[Any, Any]
 
@@ -29,63 +30,6 @@ _STABLE = (
 )
 _EQUAL = 0.95  # correlation of wavelets that count as the same
 _NEAR = 0.01  # relative excess of the objective up to which a start counts as good as the best
-
-
-@dataclass(frozen=True)
-class WaveletMatch:
-    """Say how well one wavelet matches another but for time, sign and size.
-
-    ``truth[i]`` is about ``factor * estimate[i - shift]``; correlation is that of the two, in [0, 1].
-    """
-
-    correlation: float
-    shift: int
-    factor: float
-
-    def aligned(self, reflectivity: Any) -> Array:
-        """Return the reflectivity found with the estimate as it would be with the truth, time last."""
-        r = validation.numeric(reflectivity, "reflectivity")
-        return np.asarray(_shifted(r, -self.shift) / self.factor)
-
-
-def match_wavelets(truth: Any, estimate: Any) -> WaveletMatch:
-    """Compare two wavelets at the shift where their normalised correlation is largest in modulus.
-
-    Parameters
-    ----------
-    truth, estimate : array_like, shape (nw,)
-        Real wavelets at one sampling interval whose zero times have the same index.
-
-    Returns
-    -------
-    WaveletMatch
-        Correlation, shift in samples and factor; blind deconvolution leaves the last two undetermined.
-
-    Raises
-    ------
-    ValueError, TypeError
-        A wavelet is zero or no real vector.
-
-    Examples
-    --------
-    >>> match = match_wavelets([0.0, 1.0, 2.0, 0.0], [-2.0, -4.0, 0.0, 0.0])
-    >>> round(match.correlation, 6), match.shift, round(match.factor, 6)
-    (1.0, 1, -0.5)
-    """
-    pair = []
-    for values, name in ((truth, "truth"), (estimate, "estimate")):
-        w = validation.numeric(values, name)
-        if w.ndim != 1 or w.dtype.kind == "c" or not w.any():
-            raise ValueError(f"{name} has shape {w.shape}, but a real vector that is not zero is needed")
-        validation.finite(w, name)
-        pair.append(w / np.abs(w).max())
-    (a, b), sizes = pair, [float(np.abs(np.asarray(w)).max()) for w in (truth, estimate)]
-    products = np.correlate(a, b, "full")
-    at = int(np.argmax(np.abs(products)))
-    norms = float(np.linalg.norm(a)), float(np.linalg.norm(b))
-    factor = products[at] / norms[1] ** 2 * sizes[0] / sizes[1]
-    correlation = min(1.0, abs(float(products[at])) / (norms[0] * norms[1]))
-    return WaveletMatch(correlation, at - (b.size - 1), float(factor))
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,53 +80,6 @@ class BlindDeconvolution:
         return f"wavelet of {self.wavelet.size} samples, {trust}: {self.verdict}\n{self.deconvolution!r}"
 
 
-def statistical_wavelet(traces: Any, dt: float, duration: float, phase: float = 0.0) -> tuple[Array, int]:
-    """Estimate a wavelet from the spectrum of the traces, its phase being assumed.
-
-    The amplitude spectrum is the root of the Fourier transform of the traces' mean autocorrelation, tapered
-    to half the wavelet's length on either side, as if the reflectivity were white; the phase is constant.
-
-    Parameters
-    ----------
-    traces : array_like, shape (n_traces, n_samples)
-        Real traces that share one wavelet.
-    dt : float
-        Sampling interval [s].
-    duration : float
-        Length of the wavelet [s], rounded up to an odd number of samples that fits into a trace.
-    phase : float
-        Constant phase [degrees]; 0 makes it symmetric.
-
-    Returns
-    -------
-    wavelet : ndarray, shape (2 center + 1,)
-        Its largest sample in modulus is 1 in modulus.
-    center : int
-        Index of its zero time.
-
-    Raises
-    ------
-    ValueError, TypeError
-        Bad input, or traces that are all zero.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sparseinv.seismic import ricker, statistical_wavelet
-    >>> trace = np.convolve(np.random.default_rng(0).standard_normal(2000), ricker(25.0, 0.004)[0])
-    >>> wavelet, center = statistical_wavelet(trace, 0.004, 0.12)
-    >>> bool(np.abs(np.correlate(wavelet, ricker(25.0, 0.004)[0])).max() > 0.9)
-    True
-    """
-    data, _, center = _checked(traces, dt, duration)
-    size = float(np.abs(data).max())
-    angle = validation.real_number(phase, "phase")
-    if size == 0.0 or not math.isfinite(angle):
-        raise ValueError("traces are all zero, or phase is not finite; a spectrum and an angle are needed")
-    wavelet = _with_phase(data / size, center, angle)
-    return wavelet / np.abs(wavelet).max(), center
-
-
 def blind_deconvolve(
     traces: Any,
     dt: float,
@@ -195,7 +92,7 @@ def blind_deconvolve(
 ) -> BlindDeconvolution:
     """Find a wavelet and sparse reflectivity whose convolution explains the traces.
 
-    Alternates between two convex problems, each solved to the end: ``min_r 1/2 ||w * r - d||^2 + lam
+    Alternates [1]_ between two convex problems, each solved to the end: ``min_r 1/2 ||w * r - d||^2 + lam
     ||r||_1`` for w of norm 1, and ``min_w 1/2 ||w * r - d||^2 + mu/2 ||w||^2`` over wavelets of the
     given length, in closed form.
 
@@ -244,8 +141,8 @@ def blind_deconvolve(
 
     References
     ----------
-    .. [1] N. Iqbal, E. Liu, J. H. McClellan, A. A. Al-Shuhail, Sparse multichannel blind deconvolution,
-       Geophysics 84 (2019) V7-V16; arXiv:1611.03754 (the alternation).
+    .. [1] N. Iqbal et al., Sparse multichannel blind deconvolution of seismic data via spectral
+       projected-gradient (2016), doi:10.48550/arXiv.1611.03754 (the alternation).
     .. [2] N. Kazemi, M. D. Sacchi, Sparse multichannel blind deconvolution, Geophysics 79 (2014) V143-V152,
        doi:10.1190/geo2013-0465.1.
 
@@ -260,7 +157,7 @@ def blind_deconvolve(
     >>> match_wavelets(wavelet, answer.wavelet).correlation > 0.98
     True
     """
-    data, dt, center = _checked(traces, dt, duration)
+    data, dt, center = checked_length(traces, dt, duration)
     angles = [validation.real_number(p, "an entry of phases") for p in phases]
     if not angles or not all(map(math.isfinite, angles)):
         raise ValueError(f"phases is {phases!r}, but at least one finite angle in degrees is needed")
@@ -269,7 +166,7 @@ def blind_deconvolve(
     if size == 0.0:
         raise ValueError("traces are all zero, so there is no wavelet to be found")
     d = data / size
-    starts = [_with_phase(d, center, angle) for angle in angles]
+    starts = [with_phase(d, center, angle) for angle in angles]
     sigma = _noise(d, starts[0], dt)
     reach = math.sqrt(2.0 * math.log(max(d.shape[1], 2)))
     few = -(-most // 2)
@@ -308,19 +205,6 @@ class _Run:
     n_iter: int
 
 
-def _checked(traces: Any, dt: float, duration: float) -> tuple[Array, float, int]:
-    """Return the traces, dt, and the index of the middle of the wavelet."""
-    step = validation.positive(dt, "dt")
-    center = math.ceil(validation.positive(duration, "duration") / (2.0 * step) - 1e-9)
-    data, _ = checked_model(traces, [1.0], step, 0)
-    if 2 * center + 1 >= data.shape[1]:
-        raise ValueError(
-            f"duration is {duration:g} s, {2 * center + 1} samples, but the traces have {data.shape[1]}; a "
-            "wavelet shorter than a trace is needed"
-        )
-    return data, step, center
-
-
 def _alternate(
     d: Array, wavelet: Array, last: float, ridge: float, most: int, settled: float = _SETTLED
 ) -> _Run:
@@ -341,7 +225,7 @@ def _alternate(
             break
         new = _fitted_wavelet(r, d, center, ridge)
         new, moved = _centred(new / np.linalg.norm(new))
-        r = _shifted(r, moved)
+        r = shifted(r, moved)
         change = float(np.linalg.norm(new - w))
         w = new
         if lam == last and change <= settled:
@@ -354,19 +238,10 @@ def _fitted_wavelet(r: Array, d: Array, center: int, ridge: float) -> Array:
     from scipy.linalg import solve
 
     lags = range(-center, center + 1)
-    shifted = np.stack([_shifted(r, lag).ravel() for lag in lags], axis=1)
-    normal = shifted.T @ shifted
+    delayed = np.stack([shifted(r, lag).ravel() for lag in lags], axis=1)
+    normal = delayed.T @ delayed
     normal[np.diag_indices_from(normal)] += ridge * np.trace(normal) / normal.shape[0]
-    return np.asarray(solve(normal, shifted.T @ d.ravel(), assume_a="pos", check_finite=False))
-
-
-def _shifted(r: Array, lag: int) -> Array:
-    """Return r delayed by a number of samples along its last axis; zeros come in."""
-    out = np.zeros_like(r)
-    n = r.shape[-1]
-    if abs(lag) < n:
-        out[..., max(lag, 0) : n + min(lag, 0)] = r[..., max(-lag, 0) : n - max(lag, 0)]
-    return out
+    return np.asarray(solve(normal, delayed.T @ d.ravel(), assume_a="pos", check_finite=False))
 
 
 def _centred(w: Array) -> tuple[Array, int]:
@@ -375,24 +250,8 @@ def _centred(w: Array) -> tuple[Array, int]:
     lag = round(w.size // 2 - float(energy @ np.arange(w.size)) / float(energy.sum()))
     if lag == 0:
         return w, 0
-    moved = _shifted(w, lag)
+    moved = shifted(w, lag)
     return moved / np.linalg.norm(moved), -lag
-
-
-def _with_phase(d: Array, center: int, angle: float) -> Array:
-    """Return a wavelet of norm 1 with the smoothed amplitude spectrum of the traces and a constant phase."""
-    width = 2 * center + 1
-    padded = 1 << (2 * d.shape[1] - 1).bit_length()
-    power = np.mean(np.abs(np.fft.rfft(d, padded, axis=1)) ** 2, axis=0)
-    lags = np.fft.irfft(power)
-    # the autocorrelation beyond the wavelet's length is that of the reflectivity
-    taper = np.zeros(padded)
-    taper[: center + 1] = np.cos(0.5 * np.pi * np.arange(center + 1) / (center + 1)) ** 2
-    taper[padded - center :] = taper[center:0:-1]
-    amplitude = np.sqrt(np.maximum(np.fft.rfft(lags * taper).real, 0.0))
-    whole = np.fft.irfft(amplitude * np.exp(1j * math.radians(angle)))
-    w = np.roll(whole, center)[:width] * np.hanning(width + 2)[1:-1]
-    return np.asarray(w / np.linalg.norm(w))
 
 
 def _noise(d: Array, w: Array, dt: float) -> float:
