@@ -123,8 +123,8 @@ def _explain(table: Table, g: Generic, answers: dict[str, Array], *, exact: bool
         )
     if not exact:
         table.note(
-            "At the published size one lambda does not come to an exact fit within 20 s; by then it had reached "
-            "52 to 70 dB (seeds 0 to 2), so a part of the gain is that of stopping earlier."
+            "Followed towards an exact fit, one lambda had come to 52 to 70 dB when it was stopped "
+            "(published size, seeds 0 to 2): a part of the gain there is that of stopping earlier."
         )
     if g.weights is None or len(g.blocks) < 2:
         return
