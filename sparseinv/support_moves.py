@@ -359,8 +359,10 @@ class SupportMoves:
         self._reserve(self.k + 1 if self.k < self._capacity else 2 * self._capacity)
         likely = None
         if self.problem.explicit and self.problem.m * self.problem.n >= _LARGE:
-            promise = np.where(
-                self.inside, 0.0, np.abs(self.g) ** 2 / np.maximum(self.d, DEPENDENT * self.squares)
+            left = np.maximum(self.d, DEPENDENT * self.squares)
+            # nothing is left of free columns, which are inside, nor of columns of zeros
+            promise = np.divide(
+                np.abs(self.g) ** 2, left, out=np.zeros(left.size), where=~self.inside & (left > 0.0)
             )
             likely = np.argpartition(promise, -min(_TOGETHER, promise.size))[-_TOGETHER:]
         column = self.columns.take(self.problem, np.array([j]), likely)[0].copy()

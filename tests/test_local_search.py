@@ -584,3 +584,15 @@ def test_columns_far_from_the_origin_are_judged_beside_the_intercept(seed, offse
     assert result.success
     assert result.n_iter < 200
     assert tuple(result.support) == best
+
+
+def test_free_columns_of_a_large_matrix_warn_of_nothing():
+    """Nothing is left of a free column once it is projected out; that is no division by zero."""
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((1500, 700))
+    A[:, 0] = 1.0
+    b = 50.0 * A[:, 0] + 3.0 * A[:, 9] + rng.standard_normal(1500)
+    weights = np.r_[0.0, np.ones(699)]
+    result = si.solve(A, b, si.L0(30.0, weights=weights), solver=si.LocalSearch())
+    assert result.success
+    assert set(result.support) == {0, 9}

@@ -42,8 +42,8 @@ class Entry:
 CATALOGUE: dict[str, Entry] = {
     "001": Entry("a sine and two jumps in waves plus steps", "sparco"),
     "002": Entry("blocks in the Haar basis", "sparco"),
-    "003": Entry("cosines plus 120 spikes", "sparco"),
-    "004": Entry("cosines plus 120 spikes, in complex waves", "sparco"),
+    "003": Entry("cosines plus spikes", "sparco"),
+    "004": Entry("cosines plus spikes, in complex waves", "sparco"),
     "005": Entry("cosines plus spikes from mixtures", "sparco"),
     "006": Entry("cubic pieces from mixtures, in Daubechies wavelets", "sparco"),
     "007": Entry("signs from orthonormal mixtures", "sparco"),

@@ -121,6 +121,11 @@ def _explain(table: Table, g: Generic, answers: dict[str, Array], *, exact: bool
             f"squares on the {np.count_nonzero(answers['L1 + refit'])} coefficients found give the digits "
             "that the data have."
         )
+    if not exact:
+        table.note(
+            "Followed towards an exact fit, one lambda had come to 52 to 70 dB when it was stopped "
+            "(published size, seeds 0 to 2): a part of the gain there is that of stopping earlier."
+        )
     if g.weights is None or len(g.blocks) < 2:
         return
     one, by_block = table.score("L1"), table.score("L1, lam by block")
@@ -180,5 +185,7 @@ def _draw(id: str, g: Generic, answers: dict[str, Array], table: Table) -> Any:
     lower.set_xlim(-0.5, g.truth.size - 0.5)
     lower.set_xlabel("coefficient")
     lower.set_ylabel("modulus")
-    lower.legend(fontsize=7, ncols=3, loc="upper right")
+    lower.legend(
+        fontsize=7, ncols=3, loc="lower right", bbox_to_anchor=(1.0, 1.0), frameon=False, borderpad=0.1
+    )
     return drawing, axes

@@ -113,7 +113,12 @@ def run(id: str, *, size: str, seed: int, data: Path | None, echo: bool) -> Demo
             f"{chosen.products.total} products and writes down {chosen.products.columns} columns."
         )
         goals.append(
-            Goal("products of OLS with removals against SPGL1", float(chosen.products.total), products, False)
+            Goal(
+                "products of OLS with removals against SPGL1 on seed 0",
+                float(chosen.products.total),
+                products,
+                False,
+            )
         )
     figures = {id: partial(_draw, truth, b, answers, table)}
     return Demo(id, (table,), figures, tuple(goals))
