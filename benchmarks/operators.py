@@ -89,7 +89,10 @@ def speeds(runs: list[Callable[[], None]], repeats: int) -> list[float]:
     for run in runs:
         run()
         counts.append(max(1, min(1000, int(2e-3 / max(timed(run, 3), 1e-7)))))
-    taken = [[timed(run, count) for run, count in zip(runs, counts, strict=True)] for _ in range(repeats)]
+    taken = np.empty((repeats, len(runs)))
+    for k in range(repeats):
+        for i in range(len(runs))[:: 1 if k % 2 else -1]:  # what comes second finds other data in the cache
+            taken[k, i] = timed(runs[i], counts[i])
     return [float(value) for value in np.median(taken, axis=0)]
 
 
