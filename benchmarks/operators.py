@@ -161,7 +161,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         f"- {row['operator']}: {PAIRS[row['operator']].note}." for row in rows if PAIRS[row["operator"]].note
     ]
     if notes:
-        lines += ["", "Where the counterpart is another map:", "", *notes]
+        lines += ["", "Notes:", "", *notes]
     return "\n".join(lines) + "\n"
 
 
