@@ -127,29 +127,8 @@ def picture(curve: dict[float, list[dict[str, Any]]], path: Path) -> None:
     drawing.savefig(path)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the trials, print and write the table and the figure."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--smoke", action="store_true")
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    options = parser.parse_args(arguments)
-    count = 2 if options.smoke else 50
-    with threadpool_limits(limits=1, user_api="blas"):
-        rows = []
-        for name, real in (
-            ("complex, at least 3 cells apart", False),
-            ("real, at least 3 cells apart", True),
-        ):
-            trials = [trial(seed, 3.0, pairs=False, real=real) for seed in range(count)]
-            rows.append(row(name, trials))
-            print(rows[-1], flush=True)
-        curve = {}
-        for apart in DISTANCES[:: 4 if options.smoke else 1]:
-            curve[apart] = [trial(1000 + seed, apart, pairs=True, real=False) for seed in range(count)]
-            rows.append(row(f"complex, pairs {apart:g} cells apart", curve[apart]))
-            print(rows[-1], flush=True)
+def write(rows: list[str], out: Path) -> None:
+    """Write the table of what is done so far."""
     about = ", ".join(f"{key} {value}" for key, value in machine().items())
     lines = [
         "# Tones of any frequency from few irregular samples", "",
@@ -162,7 +141,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "tone too many | frequency error over stated standard error (rms) | processor s |",
         "|---" * 8 + "|", *rows, "", "![share of recoveries](off_grid.png)",
     ]  # fmt: skip
-    options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the trials, print and write the table and the figure."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--smoke", action="store_true")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args(arguments)
+    count = 2 if options.smoke else 50
+    rows: list[str] = []
+
+    def done(name: str, trials: list[dict[str, Any]]) -> None:
+        rows.append(row(name, trials))
+        print(rows[-1], flush=True)
+        write(rows, options.out)
+
+    with threadpool_limits(limits=1, user_api="blas"):
+        for name, real in (("complex", False), ("real", True)):
+            trials = [trial(seed, 3.0, pairs=False, real=real) for seed in range(count)]
+            done(f"{name}, at least 3 cells apart", trials)
+        curve = {}
+        for apart in DISTANCES[:: 4 if options.smoke else 1]:
+            curve[apart] = [trial(1000 + seed, apart, pairs=True, real=False) for seed in range(count)]
+            done(f"complex, pairs {apart:g} cells apart", curve[apart])
     picture(curve, options.out.with_suffix(".png"))
     return 0
 

@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from sparseinv.dual_points import refits
+from sparseinv.hidden_moves import swap_decrease
 from sparseinv.operators.matrix import inner
 from sparseinv.problem import Problem, squared
-from sparseinv.signed_moves import judges, moves_of
+from sparseinv.signed_moves import judges
 
 Array = np.ndarray[Any, Any]
 
@@ -234,7 +235,7 @@ def _custom_value(problem: Problem, x: Array, r: Array, nu: Array, c: Array) -> 
 def _local(problem: Problem, x: Array, r: Array, wanted: Kind) -> tuple[Kind, float]:
     penalty = problem.penalty
     if wanted is Kind.SWAP_MINIMUM and judges(problem, x):
-        return wanted, _swap_decrease(problem, x, r)
+        return wanted, swap_decrease(problem, x, r)
     g = problem.gradient(r)
     if (
         wanted in (Kind.COORDINATE_MINIMUM, Kind.SWAP_MINIMUM)
@@ -261,14 +262,6 @@ def _local(problem: Problem, x: Array, r: Array, wanted: Kind) -> tuple[Kind, fl
         lipschitz = max(1.02 * curvature / length, 1.05 * lipschitz)
     decrease = before - float(penalty.value(y)) - float(np.vdot(g, s).real) - 0.5 * curvature
     return Kind.PROX_STATIONARITY, max(decrease, 0.0)
-
-
-def _swap_decrease(problem: Problem, x: Array, r: Array) -> float:
-    """Return the exact best decrease of the objective by adding, removing or exchanging one coefficient."""
-    moves = moves_of(problem)
-    moves.restart(np.flatnonzero(x))
-    lowest = moves.value - max(moves.best().gain, 0.0)
-    return max(problem.objective(x, r) - lowest, 0.0)
 
 
 def _coordinate_decrease(problem: Problem, x: Array, g: Array) -> float:

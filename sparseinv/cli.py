@@ -359,9 +359,10 @@ def _problems(options: argparse.Namespace) -> int:
     if options.action == "list":
         if options.ids:
             raise BadInput("list takes no ID; `sparseinv problems run ID` runs one")
-        print(f"{'ID':<5} {'sizes':<6} {'needs':<28} what is recovered from what")
+        print(f"{'ID':<5} {'sizes':<6} what is recovered from what (what it needs)")
         for id, entry in CATALOGUE.items():
-            print(f"{id:<5} {' '.join(entry.sizes.upper()):<6} {entry.needs or '-':<28} {entry.title}")
+            needs = f" ({entry.needs})" if entry.needs else ""
+            print(f"{id:<5} {' '.join(entry.sizes.upper()):<6} {entry.title}{needs}")
         return CERTIFIED
     if not options.ids:
         raise BadInput("run needs the ID of one or more problems, or all; `sparseinv problems` lists them")

@@ -12,11 +12,13 @@ from sparseinv.certificate import Certificate, Kind
 from sparseinv.columns import Columns
 from sparseinv.counted_operator import Products
 from sparseinv.driver import left_undone
+from sparseinv.exact_columns import SAME
 from sparseinv.operators.matrix import ExplicitMatrix
 from sparseinv.problem import Units
 from sparseinv.result import Result, Status
 from sparseinv.solvers.greedy import OMP
 from sparseinv.stopping import History
+from sparseinv.support_moves import DEPENDENT
 
 Array = np.ndarray[Any, Any]
 
@@ -26,6 +28,8 @@ _LARGEST = 4000  # largest n whose Gram matrix is formed
 _FEW = 32  # fewer columns are solved one by one, which needs no further kernel
 _PAYS = 40  # the Gram matrix pays from n / _PAYS columns on
 _MOST = 320  # largest support
+_BLOCK = 256  # columns that are compared with all others at once
+_PAIRS = 2000  # of almost equal columns among them and all others that are looked at one by one
 _WORK = 1e8  # multiplications after which a call of the kernel ends
 _EXACT = 1e-13  # of ||b||: correlations below are rounding, because those of the Gram matrix are of b's size
 
@@ -57,6 +61,28 @@ class GreedyGram:
         positive = self.squares > 0.0
         self.inverse = np.where(positive, 1.0 / np.where(positive, self.squares, 1.0), 0.0)
         self.most = min(problem.penalty.k, problem.m, problem.n)
+        self.twins = self._twins()
+
+    def _twins(self) -> Array:
+        """Return the mask of the columns that are almost another one, which the Gram matrix takes for one."""
+        n, twins = self.squares.size, np.zeros(self.squares.size, dtype=bool)
+        size = np.sqrt(self.squares)
+        for low in range(0, n, _BLOCK):
+            at = np.arange(low, min(low + _BLOCK, n))
+            both = size[at, None] * size
+            near = np.abs(self.gram[at]) >= (1.0 - DEPENDENT) * both
+            near &= (both > 0.0) & (at[:, None] < np.arange(n))
+            if np.count_nonzero(near) > _PAIRS:  # too many to look at: all of them are taken for twins
+                twins[at] |= near.any(axis=1)
+                twins |= near.any(axis=0)
+                continue
+            for i, j in zip(*np.nonzero(near), strict=True):
+                if not (twins[at[i]] and twins[j]):
+                    first, second = self.matrix.columns(np.array([at[i], j])).T
+                    left = second - (first @ second) / (first @ first) * first
+                    if np.linalg.norm(left) > SAME * np.linalg.norm(second):
+                        twins[[at[i], j]] = True
+        return twins
 
     def solve(self, part: range) -> list[int]:
         """Solve a few columns and keep their results; return those that are left to be solved singly."""
@@ -86,7 +112,13 @@ class GreedyGram:
         a_exponent = self.problem.units.a_exponent
         with np.errstate(under="ignore", over="ignore"):
             outer = np.ldexp(values, (exponents - a_exponent)[:, None])
-        sane = (counts >= 0) & np.isfinite(outer).all(axis=1) & np.isfinite(C).all(axis=1)
+        inside_twins = self.twins[supports] & (np.arange(most) < counts[:, None])
+        sane = (
+            (counts >= 0)
+            & ~inside_twins.any(axis=1)
+            & np.isfinite(outer).all(axis=1)
+            & np.isfinite(C).all(axis=1)
+        )
         seconds = (time.perf_counter() - began) / max(done, 1)
         with columns._keeping:
             for c in range(done):

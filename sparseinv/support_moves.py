@@ -21,7 +21,7 @@ _TOGETHER = 8  # columns whose products are formed at once where one alone costs
 _LARGE = 1 << 20  # entries of A from which that is so
 _BLOCK = 64  # columns formed at once, at most
 _SMALL = 2_000_000  # entries of A up to which what free columns leave of it is kept
-_DEPENDENT = 1e-10  # share of its squared norm below which a column counts as explained by the support
+DEPENDENT = 1e-10  # share of its squared norm below which a column counts as explained by the support
 
 
 class Move(NamedTuple):
@@ -247,7 +247,7 @@ class SupportMoves:
     def marginal(self) -> tuple[float, float]:
         """Return (what adding the best column gains, what removing the one that matters least loses)."""
         loss = self._cheapest_removal().gain if self.k else 0.0
-        new = ~self.inside & (self.d > _DEPENDENT * self.squares)
+        new = ~self.inside & (self.d > DEPENDENT * self.squares)
         with np.errstate(divide="ignore", invalid="ignore"):
             gain = np.where(new, 0.5 * self._pull(self.g) ** 2 / self.d, 0.0)
         return float(gain.max(initial=0.0)), max(-loss, 0.0) if np.isfinite(loss) else 0.0
@@ -312,7 +312,7 @@ class SupportMoves:
             L = np.linalg.cholesky(0.5 * (G + G.conj().T))
         except np.linalg.LinAlgError:
             return False
-        if not (np.diagonal(L).real ** 2 > _DEPENDENT * self.squares[support]).all():
+        if not (np.diagonal(L).real ** 2 > DEPENDENT * self.squares[support]).all():
             return False
         inverse = np.linalg.inv(L)
         H = inverse.conj().T @ inverse
@@ -334,7 +334,7 @@ class SupportMoves:
         return np.concatenate([self.forced, rest]).astype(np.int64)
 
     def _is_new(self, j: int) -> bool:
-        return bool(self.d[j] > _DEPENDENT * self.squares[j]) and not self.inside[j]
+        return bool(self.d[j] > DEPENDENT * self.squares[j]) and not self.inside[j]
 
     def trim(self) -> None:
         """Remove what costs least until no more are inside than may be."""
@@ -360,7 +360,7 @@ class SupportMoves:
         likely = None
         if self.problem.explicit and self.problem.m * self.problem.n >= _LARGE:
             promise = np.where(
-                self.inside, 0.0, np.abs(self.g) ** 2 / np.maximum(self.d, _DEPENDENT * self.squares)
+                self.inside, 0.0, np.abs(self.g) ** 2 / np.maximum(self.d, DEPENDENT * self.squares)
             )
             likely = np.argpartition(promise, -min(_TOGETHER, promise.size))[-_TOGETHER:]
         column = self.columns.take(self.problem, np.array([j]), likely)[0].copy()
@@ -392,7 +392,7 @@ class SupportMoves:
                 continue
             t, h = self._T[i], self._H[i, i].real
             left = self.d + np.abs(t) ** 2 / h
-            usable = free & (left > _DEPENDENT * self.squares)
+            usable = free & (left > DEPENDENT * self.squares)
             if not usable.any():
                 continue
             slope = self._pull(self.g + self._beta[i] / h * t.conj())

@@ -457,3 +457,78 @@ def test_a_first_solver_that_does_not_fit_is_refused():
     for incumbent, words in ((si.HTP(), "incumbent of BranchAndBound does not fit this problem: HTP"),):
         with pytest.raises(ValueError, match=words):
             si.solve(A, b, si.L0(lam, l2=l2), solver=si.BranchAndBound(incumbent=incumbent))
+
+
+# --- coefficients of a ball that are free or excluded -------------------------------------------------------
+
+
+def best_in_ball(A, b, k, free, excluded):
+    """Return (least misfit with at most k columns beside the free ones, its support)."""
+    counted = [j for j in range(A.shape[1]) if j not in free and j not in excluded]
+    found = []
+    for size in range(min(k, len(counted)) + 1):
+        for S in itertools.combinations(counted, size):
+            index = [*free, *S]
+            x = np.linalg.lstsq(A[:, index], b, rcond=None)[0] if index else np.zeros(0)
+            found.append((0.5 * np.sum((A[:, index] @ x - b) ** 2), S))
+    return min(found)
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_a_ball_with_free_and_excluded_coefficients(seed):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(6, 11))
+    A = chained(rng, 20, n, rng.choice([0.5, 0.9, 0.99]))
+    b = A @ rng.standard_normal(n) + rng.standard_normal(20)
+    roles = rng.permutation(n)
+    free, excluded = sorted(map(int, roles[: seed % 4])), sorted(map(int, roles[4 : 4 + seed % 3]))
+    weights = np.ones(n)
+    weights[free], weights[excluded] = 0.0, np.inf
+    k = int(rng.integers(0, 5))
+    result = si.solve(A, b, si.L0Ball(k, weights=weights), solver=si.BranchAndBound(), tol=1e-10)
+    best, scale = best_in_ball(A, b, k, free, excluded)[0], 0.5 * b @ b
+    assert result.success
+    assert result.certificate.kind is si.Kind.GLOBAL_BOUND
+    assert not result.x[excluded].any()
+    assert np.count_nonzero(np.delete(result.x, free)) <= k
+    assert abs(result.objective - best) <= 1e-9 * scale
+    assert result.certificate.bound <= best + 1e-10 * scale
+    # the residual is orthogonal to what is free
+    np.testing.assert_allclose(A[:, free].T @ (A @ result.x - b), 0.0, atol=1e-9 * scale)
+
+
+def test_a_ball_with_dependent_free_columns_a_constant_and_nothing_that_counts():
+    rng = np.random.default_rng(20)
+    A, b = rng.standard_normal((15, 8)), rng.standard_normal(15)
+    A[:, 3], A[:, 5] = 2.0 * A[:, 2], A[:, 2] + A[:, 4]
+    weights = np.array([1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0])
+    result = si.solve(A, b, si.L0Ball(2, weights=weights), solver=si.BranchAndBound())
+    assert result.success
+    assert result.objective == pytest.approx(best_in_ball(A, b, 2, [2, 3, 4], [])[0], rel=1e-8)
+    assert result.x[5] == 0  # explained by the free ones
+
+    shifted = si.solve(A, b + 7.0, si.L0Ball(2), solver=si.BranchAndBound(), intercept=True)
+    centred = best_in_ball(A - A.mean(axis=0), b - b.mean(), 2, [], [])
+    assert shifted.success
+    assert shifted.objective == pytest.approx(centred[0], rel=1e-6)
+
+    for weights in (np.r_[np.zeros(4), np.full(4, np.inf)], np.full(8, np.inf)):
+        result = si.solve(A, b, si.L0Ball(2, weights=weights), solver=si.BranchAndBound())
+        free = np.flatnonzero(weights == 0.0)
+        assert result.success
+        assert result.objective == pytest.approx(best_in_ball(A, b, 0, list(free), [])[0], rel=1e-9)
+    nothing = si.solve(A, b, si.L0Ball(0, weights=np.r_[0.0, np.ones(7)]), solver=si.BranchAndBound())
+    assert nothing.support.tolist() == [0]
+    assert nothing.success
+
+
+def test_a_ball_whose_proof_is_cut_off_says_how_far_it_is():
+    A, b = wide(7, 30, 40)
+    weights = np.ones(40)
+    weights[:3], weights[3:6] = 0.0, np.inf
+    result = si.solve(A, b, si.L0Ball(5, weights=weights), solver=si.BranchAndBound(max_nodes=30), tol=1e-9)
+    assert result.status is si.Status.MAX_NODES
+    assert result.certificate.bound <= result.objective
+    search = si.solve(A, b, si.L0Ball(5, weights=weights), solver=si.LocalSearch())
+    assert result.objective <= search.objective * (1 + 1e-9)
+    assert not result.x[3:6].any()

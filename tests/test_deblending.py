@@ -88,6 +88,14 @@ def pseudo(pair: np.ndarray, wait: np.ndarray, labels: np.ndarray) -> np.ndarray
     return (B.H @ (B @ pair.ravel())).reshape(pair.shape)
 
 
+def test_silence_and_a_single_shot() -> None:
+    silent = deblend(np.zeros(100), [0.0, 0.1], DT, 50)
+    assert silent.result.success
+    assert not silent.estimate.any()
+    one = deblend(np.sin(np.arange(60.0)), 0.02, DT, 50, lam=1e-3, tol=1e-6)
+    np.testing.assert_allclose(one.estimate[0], np.sin(np.arange(60.0))[5:55], atol=1e-2)
+
+
 def test_bad_records_are_refused() -> None:
     good: dict[str, Any] = {"record": np.ones(60), "times": [0.0, 0.1], "dt": DT, "n_samples": 30, "lam": 0.1}
     for change, error, message in (
@@ -114,6 +122,24 @@ def test_choice_alone_is_that_of_the_whole_selection() -> None:
     assert alone.path is None
     assert alone.result is None
     np.testing.assert_array_equal(alone.criterion, whole.criterion)
+
+
+def test_margin_takes_the_largest_level_that_predicts_nearly_as_well() -> None:
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((40, 20))
+    b = A[:, 3] + 0.3 * rng.standard_normal(40)
+    plain = si.select_lam(A, b, si.L1(), si.HoldOut(0.25), n_lams=30, path=False)
+    for margin in (0.0, 0.05, 0.3):
+        rule = si.HoldOut(0.25, margin=margin)
+        choice = si.select_lam(A, b, si.L1(), rule, n_lams=30, path=False)
+        error = dict(zip(choice.lams, choice.criterion, strict=True))
+        allowed = [lam for lam in error if error[lam] <= (1 + margin) * min(error.values())]
+        assert choice.lam == max(allowed)
+        assert (f"margin={margin:g}" in repr(rule)) == (margin > 0)
+    assert choice.lam > plain.lam
+    for bad in (-0.1, 1.0, np.nan):
+        with pytest.raises(ValueError, match="margin"):
+            si.HoldOut(margin=bad)
 
 
 def test_two_sources_of_the_catalogue() -> None:

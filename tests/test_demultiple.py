@@ -13,6 +13,7 @@ import pytest
 
 import sparseinv as si
 from sparseinv.problems import load_problem, run_problem
+from sparseinv.problems.report import Missing
 from sparseinv.seismic import (
     demultiple,
     gini,
@@ -168,6 +169,21 @@ def test_numbered_problems_reach_their_goals(id: str) -> None:
     assert demo.certified
     for draw in demo.figures.values():
         assert draw()[0] is not None
+
+
+@field_data
+@pytest.mark.parametrize("id", ["R3", "R4"])
+def test_field_problems_reach_their_goals(id: str) -> None:
+    demo = run_problem(id, size="s", data=DATA)
+    assert all(goal.met for goal in demo.goals), [str(goal) for goal in demo.goals]
+    assert demo.certified
+    for draw in demo.figures.values():
+        assert draw()[0] is not None
+
+
+def test_absent_field_data_are_named(tmp_path: Path) -> None:
+    with pytest.raises(Missing, match=re.escape("syn_cmp_mult.su (SeismicLab) is needed: it is not in")):
+        run_problem("R3", size="s", data=tmp_path)
 
 
 def test_case_is_ready_for_any_solver() -> None:

@@ -322,3 +322,13 @@ def test_fewest_nonzeros_with_a_constant_and_out_of_reach():
     tall = rng.standard_normal((40, 5))
     beyond = si.solve(tall, rng.standard_normal(40), si.L0(), select=si.Discrepancy(residual_norm=1e-3))
     assert beyond.status is si.Status.UNREACHABLE
+
+
+def test_rounding_does_not_put_zero_out_of_reach():
+    """More columns than rows fit any b; what rounding leaves of the residual proves nothing against 0."""
+    rng = np.random.default_rng(29)
+    A = rng.standard_normal((20, 60))
+    b = A @ rng.standard_normal(60)
+    result = si.solve(A, b, si.L1(weights=8.0 ** (np.arange(60) // 12)), select=si.Discrepancy(0.0))
+    assert result.success
+    assert np.linalg.norm(A @ result.x - b) < 1e-9 * np.linalg.norm(b)

@@ -93,9 +93,24 @@ def test_off_grid() -> None:
     assert scores["within two standard errors"] > 0.7
 
 
+def test_bursts() -> None:
+    """Samples that are wrong altogether ruin least squares, not the fit that allows for them."""
+    scores = load("bursts").main(size=200)
+    assert scores["outliers allowed"] > scores["least squares"] + 5
+
+
+def test_gaps() -> None:
+    """Across half years without data a sparse spectrum beats linear interpolation by far."""
+    pytest.importorskip("statsmodels")
+    scores = load("gaps").main(weeks=600)
+    assert scores["L1"] < 0.5 * scores["linear"]
+
+
 def test_every_example_is_tested() -> None:
     assert set(NAMES) == {
         "depth_weights",
+        "bursts",
+        "gaps",
         "layers",
         "off_grid",
         "own_penalty",

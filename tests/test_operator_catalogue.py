@@ -16,6 +16,7 @@ from sparseinv.operators import (
     DCT,
     FFT,
     NUFFT,
+    Blending,
     BlockDiagonal,
     Composition,
     Convolution,
@@ -32,6 +33,7 @@ from sparseinv.operators import (
     Sum,
     VStack,
     Wavelet,
+    Windows,
     adjoint_test,
 )
 
@@ -111,6 +113,11 @@ CATALOGUE: dict[str, Callable[[], Operator]] = {
     "wavelet-2d": lambda: Wavelet((4, 8), "haar"),
     "wavelet-one-axis": lambda: Wavelet((2, 12, 2), "db3", axes=1),
     "wavelet-synthesis": lambda: Wavelet((8, 8), "db2").H,
+    "windows": lambda: Windows((5, 9), (3, 4), (2, 3)),
+    "windows-one-axis": lambda: Windows((7, 3), 4, axes=0, taper="flat").H,
+    "windows-fft": lambda: Windows((4, 9), (2, 4), inner=FFT((2, 4), sizes=(3, 8))),
+    "blending": lambda: Blending((3, 6), [0.0, 0.013, 0.04], 0.01),
+    "blending-groups": lambda: Blending((4, 2, 5), [0.0, 0.02, 0.0, 0.03], 0.01, records=[0, 0, 1, 1]),
     "convolution": lambda: Convolution(20, WAVELET),
     "convolution-causal": lambda: Convolution(20, WAVELET, offset=0),
     "convolution-last": lambda: Convolution((2, 9), WAVELET, offset=6),

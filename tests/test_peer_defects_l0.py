@@ -103,6 +103,7 @@ LEVELS = {
     "OMP beam": si.OMP(beam=3),
     "Portfolio": si.Portfolio(),
     "SL0": si.SL0(),
+    "SparseBayesian": si.SparseBayesian(),
     "SparseBayesian mm": si.SparseBayesian("mm"),
     "SparseBayesian em": si.SparseBayesian("em"),
     "SparseBayesian greedy": si.SparseBayesian("greedy"),
@@ -488,6 +489,17 @@ def test_coefficients_of_equal_modulus():
             wins[name] += np.linalg.norm(answer - x) < 1e-2 * np.linalg.norm(x)
     assert wins["OMP"] <= wins["L1"] <= wins["MessagePassing"]
     assert wins["MessagePassing"] >= 3
+
+
+@pytest.mark.parametrize(("law", "k"), [("signs", 33), ("normal", 46)])
+def test_bayesian_learning_does_not_hang_on_one_update(law, k):
+    """Each update of Bayesian learning fails for a law of the coefficients for which another one does not."""
+    wins = 0
+    for seed in range(2):
+        A, b, truth = planted(140 + seed, 100, 200, k, law=law)
+        x = si.solve(A, b, si.L0(1e-8 * (b @ b) / 200), solver=si.SparseBayesian()).x
+        wins += np.linalg.norm(x - truth) < 1e-2 * np.linalg.norm(truth)
+    assert wins >= 1
 
 
 @pytest.mark.parametrize("penalty", [si.L0(0.3), si.Lp(0.3, 0.5), si.Lp(0.3, 2 / 3), si.L0Ball(4)], ids=str)

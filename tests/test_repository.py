@@ -22,12 +22,13 @@ PACKAGE = ROOT / "sparseinv"
 # A room may import from the layers above it. Rooms of one layer joined by "," may import one another
 # (without cycles), rooms joined by "|" may not. A longer name wins over its folder.
 LAYERS = """
-validation, threads, kernels, nonnegative, product_span
+validation, threads, kernels, nonnegative, product_span, exact_columns
 operators | penalties
 counted_operator | number_range
 problem
 dual_points | support_moves
 signed_moves
+hidden_moves
 certificate
 posterior
 result, stopping

@@ -74,6 +74,14 @@ def test_given_levels_and_other_penalties() -> None:
     assert given.selection is None
     ridge = fill_traces(d, live, S, si.L2(), lams=[1.0, 0.1, 0.01])
     assert ridge.lam in (1.0, 0.1, 0.01)
+    with pytest.raises(ValueError, match="lams is missing: L2 has no largest level"):
+        fill_traces(d, live, S, si.L2())
+    single = fill_traces(d.astype(np.float32), live, S, si.L1(0.05))
+    assert single.estimate.dtype == single.predicted.dtype == np.float32
+    np.testing.assert_allclose(single.predicted, given.predicted, atol=0.05)
+    silent = fill_traces(np.zeros_like(d), live, S)
+    assert silent.result.success
+    assert not silent.estimate.any()
 
 
 def test_bad_sections_are_refused() -> None:

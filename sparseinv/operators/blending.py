@@ -286,6 +286,7 @@ def _on_grid(places: Array) -> tuple[Array, Array]:
     if np.abs(places).max() > 2.0**40:
         raise ValueError("times reaches beyond 2^40 samples; count it from the first sample of the record")
     nearest = np.round(places)
-    aligned = np.abs(places - nearest) <= _ON_GRID * np.maximum(np.abs(places), 1.0)
+    rounding = np.maximum(_ON_GRID, 8.0 * np.finfo(np.float64).eps * np.abs(places))
+    aligned = np.abs(places - nearest) <= rounding
     whole = np.where(aligned, nearest, np.floor(places))
     return whole.astype(np.intp), np.where(aligned, 0.0, places - whole)

@@ -85,7 +85,7 @@ class Curvelet(GridOperator):
     (``clinear`` is False): the synthesis takes a real part, so that i c does not give i x. Hence
     ``Re <y, C x> = <C^T y, x>``, norms and duality gaps are those of the real problem, and the modulus is
     penalised, as for complex data. An imaginary part of x does not enter. Redundancy about 2, counted in
-    complex coefficients. Norm 1 exactly. Cost: about 4 ms a product for 256 x 200 samples; single
+    complex coefficients. Norm 1 exactly. Cost: one FFT of the section and one of each wedge; single
     precision is kept.
 
     References
@@ -118,10 +118,20 @@ class Curvelet(GridOperator):
             raise ValueError(f"wedges is {directions}, but a multiple of 3 is needed")
         #: sizes to which the section is padded
         self.sizes = _padded(grid, count, directions, sizes)
-        self._transform = _transform(self.sizes, count, directions)
+        windows = _windows(self.sizes, count, directions)
         self._crop = tuple(slice(0, size) for size in grid)
         #: which coefficients belong to which scale and orientation
-        self.layout = _layout(self._transform.coefficient_shapes())
+        self.layout = _layout(windows)
+        self._blocks = _blocks(self.layout)
+        # where the folded spectrum of a wedge is read in that of the section, and what multiplies it:
+        # orthonormal FFTs leave the window alone, times sqrt(2) where only half of the plane is covered
+        count_all = self.layout[-1].coefficients.stop
+        self._source, self._factor = np.zeros(count_all, dtype=np.intp), np.zeros(count_all)
+        parts = [window for scale in windows for direction in scale for window in direction]
+        for wedge, part in zip(self.layout, parts, strict=True):
+            at = wedge.coefficients.start + part.folded_indices
+            self._source[at] = part.indices
+            self._factor[at] = part.values * (math.sqrt(2.0) if wedge.scale else 1.0)
         #: number in ``layout`` of every coefficient
         self.labels = np.repeat(
             np.arange(len(self.layout)), [w.coefficients.stop - w.coefficients.start for w in self.layout]
@@ -132,16 +142,35 @@ class Curvelet(GridOperator):
         self._refuse_loose(grid)
 
     def _forward(self, x: Array) -> Array:
+        from scipy.fft import fft2, ifft2
+
         sections = np.zeros((x.shape[0], *self.sizes), dtype=_real(x.dtype))
         sections[:, *self._crop] = x.real
-        return np.array([self._transform.vect(self._transform.forward(s)) for s in sections]).reshape(
-            x.shape[0], self.labels.size
-        )
+        factor = self._factor.astype(sections.dtype, copy=False)
+        out = np.empty((x.shape[0], self.labels.size), np.result_type(sections.dtype, np.complex64))
+        for section, row in zip(sections, out, strict=True):
+            folded = fft2(section, norm="ortho").ravel().take(self._source)
+            folded *= factor
+            for part, shape in self._blocks:
+                row[part] = ifft2(folded[part].reshape(shape), norm="ortho", overwrite_x=True).ravel()
+        return out
 
     def _backward(self, y: Array) -> Array:
-        coefficients = y if y.dtype.kind == "c" else y.astype(np.result_type(y.dtype, np.complex64))
-        sections = [self._transform.backward(self._transform.struct(c))[self._crop] for c in coefficients]
-        return np.array(sections).reshape(y.shape[0], *self.dims)
+        from scipy.fft import fft2, ifft2
+
+        real, size = _real(y.dtype), self.sizes[0] * self.sizes[1]
+        out = np.empty((y.shape[0], *self.dims), dtype=real)
+        terms = np.empty(self.labels.size, np.result_type(real, np.complex64))
+        for row, section in zip(y, out, strict=True):
+            for part, shape in self._blocks:
+                terms[part] = fft2(row[part].reshape(shape), norm="ortho").ravel()
+            terms *= self._factor
+            # wedges overlap in the frequency plane, so that several terms meet
+            spectrum = np.empty(size, dtype=terms.dtype)
+            spectrum.real = np.bincount(self._source, terms.real, size)
+            spectrum.imag = np.bincount(self._source, terms.imag, size)
+            section[:] = ifft2(spectrum.reshape(self.sizes), norm="ortho").real[self._crop]
+        return out
 
     def norm_bound(self) -> float:
         """Return 1, the norm itself."""
@@ -177,7 +206,8 @@ def _padded(grid: tuple[int, ...], scales: int, wedges: int, sizes: Sequence[int
     return tuple(-(-asked // decimation) * decimation for asked in wanted)
 
 
-def _transform(sizes: tuple[int, ...], scales: int, wedges: int) -> Any:
+def _windows(sizes: tuple[int, ...], scales: int, wedges: int) -> Any:
+    """Return the windows in the frequency plane: scale, direction, wedge."""
     try:
         from curvelets.numpy import UDCT
     except ImportError:
@@ -186,15 +216,29 @@ def _transform(sizes: tuple[int, ...], scales: int, wedges: int) -> Any:
             'python -m pip install "sparseinv[curvelets]"'
         ) from None
     overlap = None if wedges == 3 else _OVERLAP
-    return UDCT(sizes, num_scales=scales, wedges_per_direction=wedges, window_overlap=overlap)
+    transform = UDCT(sizes, num_scales=scales, wedges_per_direction=wedges, window_overlap=overlap)
+    return transform.windows
 
 
-def _layout(shapes: list[list[list[tuple[int, ...]]]]) -> tuple[Wedge, ...]:
+def _layout(windows: Any) -> tuple[Wedge, ...]:
     found, start = [], 0
-    for scale, directions in enumerate(shapes):
+    for scale, directions in enumerate(windows):
         for direction, parts in enumerate(directions):
-            for number, shape in enumerate(parts):
-                stop = start + int(np.prod(shape))
-                found.append(Wedge(scale, direction, number, slice(start, stop), tuple(shape)))
+            for number, window in enumerate(parts):
+                shape = tuple(int(size) for size in window.out_shape)
+                stop = start + math.prod(shape)
+                found.append(Wedge(scale, direction, number, slice(start, stop), shape))
                 start = stop
     return tuple(found)
+
+
+def _blocks(layout: tuple[Wedge, ...]) -> list[tuple[slice, tuple[int, ...]]]:
+    """Return runs of wedges of one shape, which one call transforms: (coefficients, (wedges, *shape))."""
+    runs: list[tuple[slice, tuple[int, ...]]] = []
+    for wedge in layout:
+        if runs and runs[-1][1][1:] == wedge.shape:
+            part, shape = runs.pop()
+            runs.append((slice(part.start, wedge.coefficients.stop), (shape[0] + 1, *wedge.shape)))
+        else:
+            runs.append((wedge.coefficients, (1, *wedge.shape)))
+    return runs

@@ -40,8 +40,6 @@ class Entry:
 
 #: every numbered problem, in the order in which they are listed
 CATALOGUE: dict[str, Entry] = {
-    "A1": Entry("P, S and density reflectivity from an angle gather, sparse at the same times", "prestack"),
-    "D5": Entry("layers in strong noise, with the traces of a gather coupled", "multichannel", "sml"),
     "001": Entry("a sine and two jumps in waves plus steps", "sparco"),
     "002": Entry("blocks in the Haar basis", "sparco"),
     "003": Entry("cosines plus 120 spikes", "sparco"),
@@ -54,24 +52,42 @@ CATALOGUE: dict[str, Entry] = {
     "010": Entry("jumps of a blocky signal in normalised steps", "sparco"),
     "011": Entry("normal spikes from Gaussian mixtures", "sparco"),
     "012": Entry("spikes of high dynamic range from cosine coefficients", "sparco"),
+    "902": Entry("three cosines from every fifth sample, jittered, random or regular", "jitter"),
+    "903": Entry("spikes behind a long one-sided wavelet, a matrix of condition 1e18", "spike_train", "sml"),
+    "C1": Entry("weekly carbon dioxide with gaps, from a trend and a spectrum", "co2", needs="statsmodels"),
+    "D1": Entry("spikes from a blurred trace in white noise", "deconvolution", "sml"),
+    "D3": Entry("spikes from a real stacked section", "deconvolution", "s", "small_stack.su and its wavelet"),
+    "D4": Entry("spikes from a blurred trace in erratic noise", "deconvolution"),
+    "D5": Entry("layers in strong noise, with the traces of a gather coupled", "multichannel", "sml"),
+    "D6": Entry(
+        "reflectivity and wavelet from the traces alone, and when not to believe them", "unknown_wavelet"
+    ),
+    "W1": Entry("wedges thinner than the wavelet resolves, in layers and in spikes", "wedge"),
+    "Q1": Entry("reflectivity through a lossy medium, one lambda per coefficient", "depth", sizes="sml"),
+    "I1": Entry("three linear events from 60 % of the traces, in plane waves", "plane_waves"),
+    "I2": Entry(
+        "a section with curved beds from 70 and 50 % of its traces, in curvelets",
+        "sigmoid",
+        needs="sigmoid.npz for size m, the package curvelets",
+    ),
+    "I4": Entry("tones of any frequency from samples at random times", "off_grid"),
+    "I5": Entry("dead traces of a cube filled by three methods on plane waves", "trace_interpolation"),
+    "I6": Entry("half of the traces of a shot with curved events", "curved_events"),
+    "I7": Entry("aliased linear events, every other trace missing, one lambda per coefficient", "aliased"),
     "R1": Entry("multiples removed by a sparse parabolic Radon transform", "parabolic_radon", "sml"),
     "R2": Entry(
         "reflections focused on their velocities by a hyperbolic Radon transform", "hyperbolic_radon"
     ),
+    "R3": Entry(
+        "multiples removed from a modelled gather", "field_multiples", needs="syn_cmp_mult.su of SeismicLab"
+    ),
+    "R4": Entry(
+        "multiples removed from a marine gather", "field_multiples", needs="gom_cdp_nmo.su of SeismicLab"
+    ),
     "B1": Entry("deblending a marine gather", "blended_shots", needs="mobil.npy"),
     "B2": Entry("deblending two sources", "blended_shots"),
-    "I6": Entry("half of the traces of a shot with curved events", "curved_events"),
-    "902": Entry("three cosines from every fifth sample, jittered, random or regular", "jitter"),
-    "903": Entry("spikes behind a long one-sided wavelet, a matrix of condition 1e18", "spike_train", "sml"),
-    "D1": Entry("spikes from a blurred trace in white noise", "deconvolution", "sml"),
-    "D3": Entry("spikes from a real stacked section", "deconvolution", "s", "small_stack.su and its wavelet"),
-    "D4": Entry("spikes from a blurred trace in erratic noise", "deconvolution"),
-    "I4": Entry("tones of any frequency from samples at random times", "off_grid"),
-    "D6": Entry(
-        "reflectivity and wavelet from the traces alone, and when not to believe them", "unknown_wavelet"
-    ),
-    "Q1": Entry("reflectivity through a lossy medium, one lambda per coefficient", "depth", sizes="sml"),
     "T1": Entry("two crossing chirps as the sum of few Morlet wavelets", "chirps"),
+    "A1": Entry("P, S and density reflectivity from an angle gather, sparse at the same times", "prestack"),
 }
 
 

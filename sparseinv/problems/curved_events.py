@@ -165,7 +165,8 @@ def run(id: str, *, size: str, seed: int, data: Path | None, echo: bool) -> Demo
     loss = _loss(held, damped, best)
     assert best.selection is not None
     table.note(
-        "lambda by predicting every fifth live trace from the others, for every dictionary by itself; for "
+        "Local slopes: a linear Radon panel for every window of 15 traces that overlap by half. lambda by "
+        "predicting every fifth live trace from the others, for every dictionary by itself; for "
         f"local slopes {best.lam:.3g} of levels from {best.selection.lams[0]:.3g} to "
         f"{best.selection.lams[-1]:.3g}, {loss:.2f} dB below the level that the truth would choose. Nearby "
         "traces see straight events even where a shot sees hyperbolas: a window of 15 traces needs a few "

@@ -146,8 +146,9 @@ def run(id: str, *, size: str, seed: int, data: Path | None, echo: bool) -> Demo
     table.note(
         "A stack or damped least squares smear a reflection along neighbouring velocities, the more the "
         f"later it arrives ({blur:.1f} cells with L2). With the wavelet in the operator the panel holds "
-        f"spikes, and reweighted L1 gathers them within {sharpest:.2f} cells, half a cell being what the grid "
-        "itself leaves. Peaks alone are found by all methods in this noise: it is the resolution that differs."
+        f"spikes, and reweighted L1 gathers them within {sharpest:.2f} cells, half a cell being what the "
+        "grid itself leaves. Peaks alone are found by all methods in this noise: it is the resolution that "
+        "differs."
     )
     goals = (
         Goal(

@@ -97,6 +97,10 @@ class Table:
             )
         )
 
+    def row(self, row: Row) -> None:
+        """Add a line whose columns do not come from one result."""
+        self._add(row)
+
     def note(self, text: str) -> None:
         """Add a sentence below the table."""
         self.notes.append(text)

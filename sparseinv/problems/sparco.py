@@ -141,14 +141,17 @@ def _draw(id: str, g: Generic, answers: dict[str, Array], table: Table) -> Any:
         shown = "L1"
     drawing, axes = figure(2, 1, size=(9.0, 6.4))
     upper, lower = axes
-    signal = (lambda x: x) if g.signal is None else (lambda x: np.asarray(g.signal @ x))
+    # of a sum of two parts the first one is shown: where all samples are known, every method fits the sum
+    parts = list(g.blocks)
+    shown_part = g.labels == 0 if len(parts) == 2 else np.ones(g.truth.size, dtype=bool)
     label = "coefficient" if g.signal is None else "sample"
     lines = (("L2", "0.6", 1.0, "-"), ("truth", "black", 1.8, "-"), (shown, "tab:red", 0.9, "--"))
     for name, color, width, style in lines:
-        values = signal(g.truth if name == "truth" else answers[name]).real
+        x = np.where(shown_part, g.truth if name == "truth" else answers[name], 0.0)
+        values = x.real if g.signal is None else np.asarray(g.signal @ x).real
         upper.plot(values, color=color, linewidth=width, linestyle=style, label=name)
     upper.set_xlabel(label)
-    upper.set_ylabel("amplitude")
+    upper.set_ylabel(f"amplitude of the {parts[0]}" if len(parts) == 2 else "amplitude")
     upper.set_title(
         f"{id} {CATALOGUE[id].title}; {shown}: {table.score(shown):.0f} dB", fontsize=9, loc="left"
     )

@@ -127,17 +127,19 @@ def _draw(truth: Array, b: Array, answers: dict[str, Array], table: Table) -> An
     axes[0].plot(b, color="black", linewidth=1.0)
     axes[0].set_title("data", fontsize=9, loc="left")
     where = np.flatnonzero(truth)
-    level = 1.15 * float(np.abs(truth).max())
     for panel, name in zip(axes[1:], names, strict=True):
-        x = answers[name]
-        panel.vlines(np.arange(x.size), 0.0, x, color="tab:blue", linewidth=1.0)
-        panel.plot(where, truth[where], "o", color="tab:red", markersize=4, fillstyle="none", label="truth")
-        panel.axhline(0.0, color="black", linewidth=0.5)
-        panel.set_ylim(-level, level)
+        x = np.abs(answers[name])
+        seen = np.flatnonzero(x > 1e-7)
+        panel.vlines(seen, 1e-7, x[seen], color="tab:blue", linewidth=1.0)
+        panel.plot(
+            where, np.abs(truth[where]), "o", color="tab:red", markersize=4, fillstyle="none", label="truth"
+        )
+        panel.set_yscale("log")
+        panel.set_ylim(1e-7, 10.0)
         panel.set_title(f"{name}: {table.score(name):.0f} dB", fontsize=9, loc="left")
+        panel.set_ylabel("modulus")
     axes[1].legend(fontsize=7, loc="upper right")
-    for panel in axes:
-        panel.set_ylabel("amplitude")
+    axes[0].set_ylabel("amplitude")
     axes[-1].set_xlabel("sample")
     axes[-1].set_xlim(-1, truth.size)
     return drawing, axes

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sparseinv.seismic.anti_leakage import antileakage
     from sparseinv.seismic.attenuation import AttenuatedWavelets, attenuated_wavelets, attenuating_convolution
     from sparseinv.seismic.avo import AVOInversion, avo_coefficients, invert_avo
     from sparseinv.seismic.blind import (
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
     from sparseinv.seismic.deblending import Deblended, deblend, local_plane_waves
     from sparseinv.seismic.deconvolution import Deconvolution, deconvolve
     from sparseinv.seismic.field_data import mobil_gather
+    from sparseinv.seismic.frequency_slices import SliceInterpolation
     from sparseinv.seismic.gather import Gather
     from sparseinv.seismic.interpolation import Interpolation, interpolate_traces
     from sparseinv.seismic.io import load_gather, save_gather
     from sparseinv.seismic.metrics import SpikeScore, gini, score_spikes, snr_db
+    from sparseinv.seismic.minimum_weighted_norm import mwni
     from sparseinv.seismic.moveout import normal_moveout
     from sparseinv.seismic.noise import colored_noise
     from sparseinv.seismic.off_grid import Tones, off_grid_tones
@@ -36,7 +39,10 @@ if TYPE_CHECKING:
     from sparseinv.seismic.robust_deconvolution import RobustDeconvolution, robust_deconvolve
     from sparseinv.seismic.sampling import undersample
     from sparseinv.seismic.segy import read_segy, write_segy
+    from sparseinv.seismic.slowness_weights import low_frequency_weights
+    from sparseinv.seismic.space_windows import WindowedInterpolation, in_windows
     from sparseinv.seismic.su import read_su, write_su
+    from sparseinv.seismic.thin_beds import LayerDeconvolution, LayerPairs, deconvolve_layers
     from sparseinv.seismic.time_frequency import TimeFrequency, time_frequency
     from sparseinv.seismic.trace_filling import FilledTraces, fill_traces, held_traces
     from sparseinv.seismic.wavelets import klauder, ormsby, ricker
@@ -51,13 +57,18 @@ __all__ = [
     "FilledTraces",
     "Gather",
     "Interpolation",
+    "LayerDeconvolution",
+    "LayerPairs",
     "POCSResult",
     "RadonPanel",
     "RobustDeconvolution",
+    "SliceInterpolation",
     "SpikeScore",
     "TimeFrequency",
     "Tones",
     "WaveletMatch",
+    "WindowedInterpolation",
+    "antileakage",
     "attenuated_wavelets",
     "attenuating_convolution",
     "avo_coefficients",
@@ -65,19 +76,23 @@ __all__ = [
     "colored_noise",
     "deblend",
     "deconvolve",
+    "deconvolve_layers",
     "demultiple",
     "fill_traces",
     "gini",
     "held_traces",
     "hyperbolic_events",
+    "in_windows",
     "interpolate_traces",
     "invert_avo",
     "klauder",
     "linear_events",
     "load_gather",
     "local_plane_waves",
+    "low_frequency_weights",
     "match_wavelets",
     "mobil_gather",
+    "mwni",
     "normal_moveout",
     "off_grid_tones",
     "ormsby",
@@ -109,13 +124,18 @@ _HOME = {
     "FilledTraces": "trace_filling",
     "Gather": "gather",
     "Interpolation": "interpolation",
+    "LayerDeconvolution": "thin_beds",
+    "LayerPairs": "thin_beds",
     "POCSResult": "convex_projections",
     "RadonPanel": "radon_filter",
     "RobustDeconvolution": "robust_deconvolution",
+    "SliceInterpolation": "frequency_slices",
     "SpikeScore": "metrics",
     "TimeFrequency": "time_frequency",
     "Tones": "off_grid",
     "WaveletMatch": "blind",
+    "WindowedInterpolation": "space_windows",
+    "antileakage": "anti_leakage",
     "attenuated_wavelets": "attenuation",
     "attenuating_convolution": "attenuation",
     "avo_coefficients": "avo",
@@ -123,19 +143,23 @@ _HOME = {
     "colored_noise": "noise",
     "deblend": "deblending",
     "deconvolve": "deconvolution",
+    "deconvolve_layers": "thin_beds",
     "demultiple": "radon_filter",
     "fill_traces": "trace_filling",
     "gini": "metrics",
     "held_traces": "trace_filling",
     "hyperbolic_events": "reflectivity",
+    "in_windows": "space_windows",
     "interpolate_traces": "interpolation",
     "invert_avo": "avo",
     "klauder": "wavelets",
     "linear_events": "reflectivity",
     "load_gather": "io",
     "local_plane_waves": "deblending",
+    "low_frequency_weights": "slowness_weights",
     "match_wavelets": "blind",
     "mobil_gather": "field_data",
+    "mwni": "minimum_weighted_norm",
     "normal_moveout": "moveout",
     "off_grid_tones": "off_grid",
     "ormsby": "wavelets",

@@ -45,7 +45,7 @@ class AVOInversion:
     results : tuple of Result
         One per gather, in coordinates in which the covariance is the identity.
     sigma : ndarray, shape (n_gathers,)
-        Standard deviation of the noise that the solutions imply.
+        Standard deviation of the noise that the residuals imply, of the refit where there is one.
     """
 
     reflectivity: Array
@@ -195,7 +195,7 @@ def invert_avo(
     in the data: norms of triples put it at the right times, and only the correlations in C, such as the
     rule of Gardner between velocity and density, give it a size. Level without lam: the pivotal rule. The
     refit takes the support as given, reflectivities as normal with covariance C and noise as normal with the
-    sigma that the solution implies, and returns their conditional mean.
+    sigma that the residual implies, and returns their conditional mean.
     Cost: the matrix of one gather, n_angles n_samples x 3 n_samples, is written down where it has at most 2e7
     entries; beyond, FFTs.
 
@@ -228,12 +228,13 @@ def invert_avo(
     B = data.reshape(data.shape[0], -1).T
     results = _solved(A, B, chosen, select, tol, max_time, n_threads)
     whitened = np.stack([result.x.reshape(3, samples) for result in results])
-    sigma = np.array([_implied_sigma(A, b, result) for b, result in zip(B.T, results, strict=True)])
+    sigma = np.array([
+        _implied_sigma(A, b, x.ravel()) for b, x in zip(B.T, whitened, strict=True)
+    ])  # fmt: skip
     again = whitened
     if refit and covariance is not None:
-        again = np.stack([
-            _conditional_mean(A, b, x, s, tol) for b, x, s in zip(B.T, whitened, sigma, strict=True)
-        ])  # fmt: skip
+        pairs = [_conditional_mean(A, b, x, s, tol) for b, x, s in zip(B.T, whitened, sigma, strict=True)]
+        again, sigma = np.stack([x for x, _ in pairs]), np.array([s for _, s in pairs])
     fit = np.stack([A @ x.ravel() for x in again])
     single = np.ndim(gather) == 2
     answer, refitted = (np.einsum("kl,gli->gki", root, x) for x in (whitened, again))
@@ -338,21 +339,25 @@ def _solved(
     return tuple(results)
 
 
-def _implied_sigma(A: Any, b: Array, result: Result) -> float:
+def _implied_sigma(A: Any, b: Array, x: Array) -> float:
     """Return the noise of the residual, the coefficients that are not zero counted as fitted."""
-    freedom = max(b.size - result.support.size, max(b.size // 10, 1))
-    return float(np.linalg.norm(A @ result.x - b)) / math.sqrt(freedom)
+    freedom = max(b.size - int(np.count_nonzero(x)), max(b.size // 10, 1))
+    return float(np.linalg.norm(A @ x - b)) / math.sqrt(freedom)
 
 
-def _conditional_mean(A: Any, b: Array, x: Array, sigma: float, tol: float) -> Array:
-    """Return the mean of the triples of the support given b, for unit variances and noise of sigma."""
+def _conditional_mean(A: Any, b: Array, x: Array, sigma: float, tol: float) -> tuple[Array, float]:
+    """Return the mean of the triples of the support given b, for unit variances, and the noise assumed."""
     live = np.flatnonzero((x != 0.0).any(axis=0))
+    if live.size == 0:
+        return x, sigma
+    index = (np.arange(3)[:, None] * x.shape[1] + live).ravel()
+    columns = A[:, index] if isinstance(A, np.ndarray) else A.columns(index)
+    # the residual of a shrunken answer is too large; that of the first mean is not
+    first = solve(columns, b, L2(sigma**2), tol=tol).x
+    sigma = _implied_sigma(columns, b, first)
     out = np.zeros_like(x)
-    if live.size:
-        index = (np.arange(3)[:, None] * x.shape[1] + live).ravel()
-        columns = A[:, index] if isinstance(A, np.ndarray) else A.columns(index)
-        out[:, live] = solve(columns, b, L2(sigma**2), tol=tol).x.reshape(3, live.size)
-    return out
+    out[:, live] = solve(columns, b, L2(sigma**2), tol=tol).x.reshape(3, live.size)
+    return out, sigma
 
 
 def _level(result: Result) -> float:

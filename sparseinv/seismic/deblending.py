@@ -26,6 +26,7 @@ from sparseinv.solvers.base import Solver
 
 Array = np.ndarray[Any, Any]
 
+_MARGIN = 5e-3  # errors of prediction closer than this are alike; the larger level is taken
 _HELD = 0.15  # share of the record that is held out to choose lambda
 _BLOCK = 0.05  # [s] held out at a time: a wavelet, so that neighbours in time do not tell
 _LEVELS = (0.1, 1e-3, 7)  # first and last level over lam_max, and how many
@@ -111,8 +112,9 @@ def deblend(
         The level, in the unit of the data.
     select : Selector, optional
         The rule that chooses among seven levels from 0.1 down to 1e-3 of the largest sensible one. By
-        default blocks of 0.05 s, 15 % of the record, are held out and predicted: their shots are known from
-        neighbouring shots only.
+        default blocks of 0.05 s, 15 % of the record, are held out, and the largest level is taken that
+        predicts them within half a percent of the best: their shots are known from neighbouring shots
+        only.
     solver : Solver, optional
         `BarzilaiBorwein` by default.
     tol, max_iter
@@ -165,7 +167,9 @@ def deblend(
         raise ValueError("lam and select are both given; pass the level, or the rule that chooses it")
     selection = None
     if lam is None:
-        selection = _chosen(A, b, select or HoldOut(_HELD, groups=_blocks(data.shape, dt)), method)
+        selection = _chosen(
+            A, b, select or HoldOut(_HELD, groups=_blocks(data.shape, dt), margin=_MARGIN), method
+        )
         lam = selection.lam
     result = solve(A, b, L1(lam), solver=method, tol=tol, max_iter=max_iter)
     estimate = (synthesis @ result.x).reshape(blending.dims)

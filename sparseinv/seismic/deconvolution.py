@@ -190,7 +190,7 @@ def deconvolve(
     (True, True)
     """
     data, A = checked_model(traces, wavelet, dt, offset)
-    penalty = _checked_penalty(penalty, select)
+    penalty = checked_penalty(penalty, select)
     shifts = _shifts(delays, dt, data.shape[0])
     if coupled:
         if lams is not None or common:
@@ -204,7 +204,7 @@ def deconvolve(
             ),
         )  # fmt: skip
         x = results[0].x.reshape(data.shape)
-        rule = _rule(results[0], penalty, select)
+        rule = rule_in_words(results[0], penalty, select)
     else:
         if delays is not None:
             raise ValueError("delays is given, but only coupled traces need it; pass coupled=True")
@@ -216,17 +216,17 @@ def deconvolve(
                 raise ValueError("common is for a level chosen from the data, but the level is given")
             penalty, rule = _common_level(matrix, data, penalty, select, options)
             select = None
-        results = _solve_each(
+        results = solve_each(
             matrix, data, penalty, lams, select, max_time,
             options | {"progress": progress, "n_threads": n_threads},
         )  # fmt: skip
         x = np.stack([result.x for result in results])
         if not rule:
-            rule = _rule(results[_strongest(data)], penalty, select, lams, data.shape[0])
+            rule = rule_in_words(results[strongest(data)], penalty, select, lams, data.shape[0])
     refitted = refit_signs(A, data, x) if refit else x
     fit = A.matmat(refitted.T).T
     shape = np.shape(traces)
-    levels, sigma = _levels(results, lams, data.shape[0])
+    levels, sigma = levels_of(results, lams, data.shape[0])
     return Deconvolution(
         x.reshape(shape), refitted.reshape(shape), fit.reshape(shape), float(dt), levels, rule, results, sigma
     )
@@ -278,7 +278,8 @@ def refit_signs(A: Convolution, data: Array, x: Array) -> Array:
     return out
 
 
-def _checked_penalty(penalty: Penalty | None, select: Selector | None) -> Leveled:
+def checked_penalty(penalty: Penalty | None, select: Selector | None) -> Leveled:
+    """Return the penalty, L1() by default; refuse one without a level, and groups."""
     validation.refuse_class(penalty, Penalty, "penalty")
     if select is not None:
         check_selector(select, "select")
@@ -311,11 +312,12 @@ def _across(penalty: Leveled, shifts: Array, samples: int) -> GroupL1:
     return GroupL1(penalty.lam, groups=labels, weights=penalty.weights)
 
 
-def _strongest(data: Array) -> int:
+def strongest(data: Array) -> int:
+    """Return the trace of largest amplitude, whose rule is quoted."""
     return int(np.argmax(np.abs(data).max(axis=1)))
 
 
-def _solve_each(
+def solve_each(
     matrix: Any, data: Array, penalty: Leveled, lams: Any, select: Selector | None, max_time: float | None,
     options: dict[str, Any],
 ) -> tuple[Result, ...]:  # fmt: skip
@@ -345,16 +347,17 @@ def _common_level(
     if live.size == 0:
         return penalty.replace(lam=1.0), "all traces are zero, so r = 0 for every lam"
     chosen = live[np.unique(np.linspace(0, live.size - 1, min(live.size, _SAMPLED)).round().astype(int))]
-    results = _solve_each(matrix, data[chosen], penalty, None, select, None, options)
+    results = solve_each(matrix, data[chosen], penalty, None, select, None, options)
     factors = [result.selection.lam for result in results if result.selection is not None]
-    rule = _rule(results[_strongest(data[chosen])], penalty, select)
+    rule = rule_in_words(results[strongest(data[chosen])], penalty, select)
     words = f"the median of the levels of {chosen.size} traces; the strongest: {rule}"
     return penalty.replace(lam=factored(penalty.lam, float(np.median(factors)))), words
 
 
-def _rule(
+def rule_in_words(
     result: Result, penalty: Leveled, select: Selector | None, lams: Any = None, traces: int = 1
 ) -> str:
+    """Return how levels were chosen, in the words of the result that is quoted."""
     if lams is not None:
         return "given, one level per trace"
     if penalty.lam is not None and select is None:
@@ -363,7 +366,7 @@ def _rule(
     return rule if traces == 1 else f"trace by trace; the strongest: {rule}"
 
 
-def _levels(results: tuple[Result, ...], lams: Any, count: int) -> tuple[Array, Array]:
+def levels_of(results: tuple[Result, ...], lams: Any, count: int) -> tuple[Array, Array]:
     """Return the level of each trace and the noise that its rule estimated."""
     levels, sigma = np.full(len(results), np.nan), np.full(len(results), np.nan)
     factors = np.ones(len(results)) if lams is None else np.asarray(lams, dtype=np.float64)

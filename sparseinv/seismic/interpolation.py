@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,15 +26,14 @@ _PENALTIES = ("reweighted", "l1", "l0")
 _FALL = 0.5  # factor between two levels
 _FIRST, _LAST = 0.2, 4e-4  # largest and smallest level over the one that leaves nothing
 _PATIENCE = 2  # levels without a better prediction after which the path is left
-_LOOSE = 10.0  # the levels on the way are solved this much less exactly than the last one
 
 
 class BalancedFrame(Operator):
     """Restrict a real section synthesised from frame coefficients, and charge what no section has.
 
     ``A x = [M Re(S x); kappa (x - S^H Re(S x))]`` for a tight frame S (S S^H = I): with b = [d; 0] the
-    misfit is ``1/2 ||M S x - d||^2 + kappa^2/2 dist(x, range S^H)^2``. kappa = 0 is the synthesis problem, large kappa
-    the analysis problem, kappa = 1 the one that `pocs` takes proximal steps on.
+    misfit is ``1/2 ||M S x - d||^2 + kappa^2/2 dist(x, range S^H)^2``. kappa = 0 is the synthesis problem,
+    kappa = 1 the one that `pocs` takes proximal steps on.
 
     Parameters
     ----------
@@ -131,7 +131,8 @@ class Interpolation:
         return (
             f"{missing} of {total} traces interpolated from {self.result.support.size} of {self.x.size} "
             f"coefficients\n  lam         {self.lam:.6g}: {self.rule}\n"
-            f"  certificate {self.result.certificate}\n  cost        {self.n_products} products, {self.seconds:.3g} s"
+            f"  certificate {self.result.certificate}\n"
+            f"  cost        {self.n_products} products, {self.seconds:.3g} s"
         )
 
 
@@ -147,8 +148,9 @@ def interpolate_traces(
     held: float = 0.2,
     seed: int = 0,
     kappa: float = 1.0,
-    tol: float = 1e-3,
+    tol: float = 0.05,
     max_time: float | None = None,
+    callback: Callable[[float, Array], Any] | None = None,
 ) -> Interpolation:
     """Fill the missing traces of a section by sparse coefficients of plane waves or curvelets.
 
@@ -181,9 +183,12 @@ def interpolate_traces(
     kappa : float
         0 for the synthesis problem, up to 1; what `pocs` solves has 1, which interpolates better.
     tol : float
-        Tolerance of the last solve, as for `solve`.
+        Each level is solved until its certificate is at most tol times the objective of the level before;
+        relative to 1/2 ||b||^2 that falls with the level.
     max_time : float, optional
         Most seconds, roughly.
+    callback : callable, optional
+        Called with the level and the synthesised section after each level of the final path.
 
     Returns
     -------
@@ -239,13 +244,13 @@ def interpolate_traces(
     relative = _weights(weights, S.shape[1])
     deadline = began + limit
     if level is None:
-        descent = _Descent(traces, _trained(live, share, seed), S, kappa, relative, penalty, deadline)
-        level, lams, errors, rule = _chosen(descent, live, tol)
+        descent = _Descent(traces, _trained(live, share, seed), S, kappa, relative, penalty, tol, deadline)
+        level, lams, errors, rule = _chosen(descent, live)
         spent = descent.n_products
     else:
         lams, errors, rule, spent = np.zeros(0), np.zeros(0), "given", 0
-    descent = _Descent(traces, live, S, kappa, relative, penalty, deadline)
-    result = descent.to(level, tol)
+    descent = _Descent(traces, live, S, kappa, relative, penalty, tol, deadline)
+    result = descent.to(level, callback)
     estimate = descent.predicted(result.x)
     if keep == "recorded":
         estimate = np.where(live[:, None], traces, estimate)
@@ -268,33 +273,41 @@ class _Descent:
         kappa: float,
         weights: Array,
         penalty: str,
+        tol: float,
         deadline: float,
     ) -> None:
         self.traces, self.live, self.S = traces, live, S
-        self.weights, self.penalty, self.deadline = weights, penalty, deadline
+        self.weights, self.penalty, self.tol, self.deadline = weights, penalty, tol, deadline
         kept = np.broadcast_to(live[:, None], traces.shape).ravel()
         self.A = BalancedFrame(S, kept, kappa)
         self.b = self.A.data(traces.ravel()[kept])
         self.top = lam_max(self.A, self.b, L1(weights=weights))
         self.x: Array | None = None
+        self.size = 1.0  # objective over 1/2 ||b||^2
         self.n_products = 2
 
-    def to(self, level: float, tol: float) -> Result:
+    def to(self, level: float, callback: Callable[[float, Array], Any] | None = None) -> Result:
         """Return the solution at a level, approached through the larger ones."""
-        above = _FIRST * self.top
-        while above > level / _FALL**0.5:
-            self.at(above, _LOOSE * tol)
-            above *= _FALL
-        return self.at(level, tol)
+        above = [level]
+        while above[-1] < _FIRST * self.top * _FALL**0.5:
+            above.append(above[-1] / _FALL)
+        for one in reversed(above):
+            result = self.at(one)
+            if callback is not None:
+                callback(one, self.predicted(result.x))
+        return result
 
-    def at(self, level: float, tol: float) -> Result:
+    def at(self, level: float) -> Result:
         """Return the solution at a level, started from the last one."""
         penalty, solver = self._penalty(level)
+        tol = self.tol * self.size
         left = None if math.isinf(self.deadline) else max(self.deadline - time.perf_counter(), 0.0)
         result = solve(
             self.A, self.b, penalty, solver=solver, x0=self.x, tol=tol, max_time=left, check_operator=False
         )
         self.x = result.x
+        # the objective falls with the level, and what is left of 1/2 ||b||^2 must be known to the same digits
+        self.size = min(result.objective / result.certificate.scale, 1.0) if result.objective else self.size
         self.n_products += result.products.total
         return result
 
@@ -310,7 +323,7 @@ class _Descent:
         return L1(level, weights=self.weights / (1.0 + 2.0 * np.abs(self.x) / level)), "auto"
 
 
-def _chosen(descent: _Descent, live: Array, tol: float) -> tuple[float, Array, Array, str]:
+def _chosen(descent: _Descent, live: Array) -> tuple[float, Array, Array, str]:
     """Return the level that predicts best the traces that a descent has not seen, and what was tried."""
     tested = live & ~descent.live
     truth = descent.traces[tested]
@@ -318,7 +331,7 @@ def _chosen(descent: _Descent, live: Array, tol: float) -> tuple[float, Array, A
     lams, errors = [], []
     level = _FIRST * descent.top
     while level >= _LAST * descent.top and level > 0.0:
-        x = descent.at(level, _LOOSE * tol).x
+        x = descent.at(level).x
         lams.append(level)
         errors.append(float(np.linalg.norm(descent.predicted(x)[tested] - truth)) / size)
         if len(errors) - 1 - int(np.argmin(errors)) >= _PATIENCE or time.perf_counter() >= descent.deadline:

@@ -11,10 +11,21 @@ import numpy as np
 
 from sparseinv import validation
 from sparseinv.result import Result
-from sparseinv.seismic.tone_model import Fit, Samples, Spectrum, derivatives, fit_amplitudes, refine
+from sparseinv.seismic.tone_model import (
+    Fit,
+    Samples,
+    Spectrum,
+    derivatives,
+    fit_amplitudes,
+    refine,
+    squared,
+)
 from sparseinv.seismic.tone_search import Alarm, Search
 
 Array = np.ndarray[Any, Any]
+
+_UNEXPLAINED = 0.25  # share of ||y||^2 in a residual that may hold most of the tones
+_LOUD = 0.03  # of the variance of such a residual: what is taken for noise then
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,8 +139,9 @@ def off_grid_tones(
     oversampling : float
         Grid points for each cell 1/span of frequency, >= 1.
     thorough : bool
-        Also begin from a sparse solution on the grid (L1, certified) and try exchanges of tones; the answer
-        with the lower criterion counts. False is a third of the work or less.
+        Also begin from sparse solutions on the grid (L1, certified), go back from the end of the greedy
+        search, and try exchanges of tones; the answer with the lower criterion counts. False is a third of
+        the work or less.
 
     Returns
     -------
@@ -146,9 +158,11 @@ def off_grid_tones(
     1. Greedy search: the grid frequency whose tone lowers the misfit most, with all amplitudes and
        (to first order) frequencies of the earlier tones refitted; then all tones are refined together
        (Levenberg-Marquardt over frequencies and amplitudes); then the test.
+       The search looks eight tones ahead, because tones of equal strength pass only together, and then
+       takes them away again one by one.
     2. Sparse solution on the grid: L1 (groups of cosine and sine for real data) at the level that noise
-       passes with probability ``false_alarm``; neighbouring coefficients are one tone; backward
-       elimination, refinement, then additions as in 1.
+       passes with probability ``false_alarm``, and, where 1 left much unexplained, at a sixth of it;
+       neighbouring coefficients are one tone; refinement, removal one by one, then additions as in 1.
     3. Of both, the lower ``N log(||r||^2 / N) + K c`` (``||r||^2 / s^2 + K c`` with sigma given), N real
        numbers, noise s per real number, c the least decrease that passes the test; then exchanges of
        single tones as long as they lower the misfit, and a last look for tones that do not pass.
@@ -194,11 +208,15 @@ def off_grid_tones(
     if max_tones is not None:
         most = min(most, validation.count(max_tones, "max_tones"))
     search = Search(data, Spectrum(data, density), Alarm(data, noise, level), most)
-    fit = search.settle(search.grown())
+    fit = search.settle(search.grown(there_and_back=thorough))
     grid = None
     if thorough and most:
-        grid, start = search.sparse_start(fit)
-        fit = min((fit, search.settle(start)), key=search.criterion)
+        # a residual as large as this holds tones that were not found: its variance is not that of noise
+        loud = noise is None and fit.rss > _UNEXPLAINED * squared(data.y)
+        for share in (1.0, _LOUD) if loud else (1.0,):
+            result, start = search.sparse_start(fit, share)
+            grid = result if grid is None else grid
+            fit = min((fit, search.settle(start)), key=search.criterion)
         fit = search.exchange(fit)
     return _answer(search, fit, grid)
 

@@ -252,7 +252,7 @@ def demultiple(
         A gather after normal moveout correction with the velocities of the primaries, see `radon_panel`.
     moveouts : array_like, shape (k,)
         Moveouts [s] at the reference offset (slopes [s/m] for lines) of the panel, on both sides of the cut;
-        from one to the next less than half a period of the highest frequency.
+        from one to the next no more than a period of the highest frequency of note.
     cut : float
         Events with a larger moveout are multiples.
     curve : {"parabolic", "linear"}

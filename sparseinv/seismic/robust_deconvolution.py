@@ -21,6 +21,7 @@ Array = np.ndarray[Any, Any]
 
 _IN_MEMORY = 4000  # samples up to which the convolution is held as a matrix
 _HALF = 0.5  # of the level that the largest of n correlations with noise reaches: as in the pivotal rule
+_DEARER = 2.0  # least price of outliers in place of a spike, over that of the spike
 _NORMAL = 1.4826  # standard deviation over median modulus of normal noise
 
 
@@ -93,7 +94,8 @@ def robust_deconvolve(
     Notes
     -----
     mu is the standard deviation of the residual of a first, ordinary deconvolution (`deconvolve`) as its
-    median modulus tells it, which outliers do not move; lam=None takes half of the level that this residual,
+    median modulus tells it, which outliers do not move, and at least 2 lam / norm1(w), so that outliers in
+    place of a spike are dearer than the spike; lam=None takes half of the level that this residual,
     its outliers cut off at mu, reaches: rms * norm2(w) * sqrt(2 log n) / 2.
 
     Minimised over e, the objective is Huber's misfit [1]_ [2]_, quadratic up to mu and linear beyond; with
@@ -124,8 +126,8 @@ def robust_deconvolve(
     if n <= _IN_MEMORY:
         A = np.asfortranarray(convolution.columns(np.arange(n)))
     first = solve_many(A, data.T, L1(level), tol=tol)
-    norm = float(np.linalg.norm(convolution.wavelet))
-    found = [_robust(A, row, result.x, norm, level, tol) for row, result in zip(data, first, strict=True)]
+    w = convolution.wavelet
+    found = [_robust(A, row, result.x, w, level, tol) for row, result in zip(data, first, strict=True)]
     shape = np.shape(traces)
     spikes = np.stack([result.x[:n] for result, _ in found])
     outliers = np.stack([result.x[n:] for result, _ in found])
@@ -137,9 +139,7 @@ def robust_deconvolve(
     )  # fmt: skip
 
 
-def _robust(
-    A: Any, d: Array, spikes: Array, norm: float, lam: float | None, tol: float
-) -> tuple[Result, float]:
+def _robust(A: Any, d: Array, spikes: Array, w: Array, lam: float | None, tol: float) -> tuple[Result, float]:
     """Solve for spikes and outliers together, starting from a fit without outliers."""
     n = d.size
     r = d - A @ spikes
@@ -148,10 +148,12 @@ def _robust(
         size = float(np.abs(r).max(initial=0.0)) or 1.0
     cut = float(np.sqrt(np.mean(np.clip(r, -size, size) ** 2)))
     if lam is None:
-        lam = _HALF * cut * norm * math.sqrt(2.0 * math.log(max(n, 2))) or size
+        lam = _HALF * cut * float(np.linalg.norm(w)) * math.sqrt(2.0 * math.log(max(n, 2))) or size
     if isinstance(A, Operator):
         union: Any = HStack([A, Restriction(n, np.arange(n))])
     else:
         union = np.asfortranarray(np.hstack([A, np.eye(n)]))
+    # a spike must cost less than outliers that do the same, lam < mu ||w||_1
+    size = max(size, _DEARER * lam / float(np.abs(w).sum()))
     level = np.repeat([lam, size], n)
     return solve(union, d, L1(level), x0=np.concatenate([spikes, np.zeros(n)]), tol=tol), lam

@@ -97,10 +97,11 @@ class Search:
             return fit.rss / self.alarm.variance + cost
         return self.data.numbers * math.log(max(fit.rss, self.floor, 1e-300)) + cost
 
-    def grown(self) -> Fit:
-        """Return the best fit on the greedy path.
+    def grown(self, *, there_and_back: bool) -> Fit:
+        """Return the best fit on the greedy path, and on the way back where asked to.
 
-        Tones of equal strength, none of which stands out of the others, pass the test only together.
+        Tones of equal strength, none of which stands out of the others, pass the test only together; and
+        where early choices were wrong, the right ones may come later.
         """
         fit = best = fit_amplitudes(self.data, np.empty(0))
         while fit.f.size < min(self.most, best.f.size + _AHEAD):
@@ -108,6 +109,14 @@ class Search:
             if larger is None:
                 break
             fit = larger
+            best = min((best, fit), key=self.criterion)
+        return min((best, self.shrunk(fit)), key=self.criterion) if there_and_back else best
+
+    def shrunk(self, fit: Fit) -> Fit:
+        """Return the best fit met when the weakest tones are taken away one by one."""
+        best = fit
+        while fit.f.size:
+            fit = self._weaker(fit)
             best = min((best, fit), key=self.criterion)
         return best
 
@@ -142,9 +151,13 @@ class Search:
 
     def _without_least(self, fit: Fit) -> Fit | None:
         """Return the tones but the weakest, None where it passes the test."""
-        weakest = int(np.argmin([self._without(fit, k).rss for k in range(fit.f.size)]))
-        smaller = refine(self.data, np.delete(fit.f, weakest))
+        smaller = self._weaker(fit)
         return None if self._passes(smaller, fit) else smaller
+
+    def _weaker(self, fit: Fit) -> Fit:
+        """Return the tones but the one that is missed least."""
+        weakest = int(np.argmin([self._without(fit, k).rss for k in range(fit.f.size)]))
+        return refine(self.data, np.delete(fit.f, weakest))
 
     def _without(self, fit: Fit, k: int) -> Fit:
         return fit_amplitudes(self.data, np.delete(fit.f, k))
@@ -170,12 +183,15 @@ class Search:
                     break
         return self.settle(fit)
 
-    def sparse_start(self, fit: Fit) -> tuple[Result, Fit]:
-        """Return the L1 solution on the grid and the tones that its clusters suggest."""
+    def sparse_start(self, fit: Fit, share: float) -> tuple[Result, Fit]:
+        """Return the L1 solution on the grid and the tones that its clusters suggest.
+
+        ``share`` is that of the variance of the residual of ``fit`` which is taken for noise.
+        """
         m, n = self.data.t.size, self.spectrum.grid.size
         variance = self.alarm.variance
         if variance is None:
-            variance = fit.rss / max(self.freedom(fit.f.size), 1)
+            variance = share * fit.rss / max(self.freedom(fit.f.size), 1)
         # the inner product of noise with a wave passes this with the probability of a false alarm
         waves = float(m) * (0.5 if self.data.real else 1.0)
         lam = math.sqrt(2.0 * self.alarm.least * max(variance, self.floor / m) * waves)
@@ -185,15 +201,8 @@ class Search:
             penalty = L1(lam)
         result = solve(self.spectrum.dictionary, self.data.y, penalty, tol=1e-4)
         sizes = np.hypot(result.x[:n], result.x[n:]) if self.data.real else np.abs(result.x)
-        centers = self._clusters(sizes)[: self.most]
-        start = fit_amplitudes(self.data, self._inside(centers))
-        while start.f.size:
-            trials = [self._without(start, k) for k in range(start.f.size)]
-            least = min(trials, key=lambda trial: trial.rss)
-            if self._passes(least, start):
-                break
-            start = least
-        return result, refine(self.data, start.f)
+        centers = self._clusters(sizes)[: min(self.most, self.data.numbers // 5)]
+        return result, self.shrunk(refine(self.data, self._inside(centers)))
 
     def _clusters(self, sizes: Array) -> Array:
         """Return the centres of neighbouring grid coefficients, the largest first."""

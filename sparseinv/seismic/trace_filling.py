@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,15 +143,18 @@ def fill_traces(
     if penalty.lam is None:
         rule = HoldOut(held_traces(mask, data.shape[1])) if select is None else select
         if lams is None:
-            lams = lam_max(A, kept.ravel(), penalty) * np.geomspace(*_LEVELS[:2], num=_LEVELS[2])
+            top = lam_max(A, kept.ravel(), penalty) or 1.0
+            if not math.isfinite(top):
+                raise ValueError(f"lams is missing: {type(penalty).__name__} has no largest level; pass lams")
+            lams = top * np.geomspace(*_LEVELS[:2], num=_LEVELS[2])
         selection = select_lam(
             A, kept.ravel(), penalty, rule, lams=lams, solver=solver, tol=tol, max_iter=_TRIAL, path=False
         )
         penalty = penalty.replace(lam=selection.lam)
     result = solve(A, kept.ravel(), penalty, solver=solver, tol=tol, max_iter=max_iter)
     predicted = (S @ result.x).real.reshape(data.shape)
-    if validation.is_single(section):
-        predicted = predicted.astype(np.float32)
+    single = np.float32 if validation.is_single(section) else np.float64
+    predicted, data = predicted.astype(single), data.astype(single)
     assert isinstance(penalty, Leveled)
     level = result.lam if selection is None else selection.lam
     return FilledTraces(

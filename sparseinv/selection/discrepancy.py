@@ -363,7 +363,9 @@ class _Search:
         )
         x = at.units.working(result.x.astype(at.dtype))
         least = 0.5 * squared(at.residual(x)) - result.certificate.relative * at.scale
-        if result.certificate.kind is not Kind.DUALITY_GAP or not least > 0.5 * self.wanted**2 * (1 + 1e-9):
+        # of an exact fit rounding leaves something, which proves nothing for the target 0
+        wanted = max(self.wanted, _EXACT * self.size)
+        if result.certificate.kind is not Kind.DUALITY_GAP or not least > 0.5 * wanted**2 * (1 + 1e-9):
             self.at = before
             return None
         norm = math.ldexp(math.sqrt(2.0 * least), at.units.b_exponent)

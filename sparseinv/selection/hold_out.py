@@ -43,6 +43,9 @@ class HoldOut(Selector):
         Levels without a smaller error after which the path is left.
     seed : int
         Decides which rows are held out.
+    margin : float
+        Take the largest lambda whose error is at most (1 + margin) times the least, in [0, 1). Where errors
+        hardly differ over many levels, chance picks the least of them.
 
     Notes
     -----
@@ -64,6 +67,7 @@ class HoldOut(Selector):
     groups: Any = dataclasses.field(default=None, kw_only=True)
     patience: int = dataclasses.field(default=10, kw_only=True)
     seed: int = dataclasses.field(default=0, kw_only=True)
+    margin: float = dataclasses.field(default=0.0, kw_only=True)
     ridge_levels = True
 
     def __post_init__(self) -> None:
@@ -73,6 +77,9 @@ class HoldOut(Selector):
             raise ValueError("held names the rows, which leaves nothing for groups to decide")
         validation.count(self.patience, "patience", least=1)
         validation.count(self.seed, "seed")
+        margin = validation.real_number(self.margin, "margin")
+        if not 0.0 <= margin < 1.0:
+            raise ValueError(f"margin is {margin}, but it must lie in [0, 1)")
 
     def __repr__(self) -> str:
         """Name the rows, and what differs from the defaults."""
@@ -80,6 +87,7 @@ class HoldOut(Selector):
         parts += [f"groups=<{np.size(self.groups)} labels>"] if self.groups is not None else []
         parts += [f"patience={self.patience}"] if self.patience != 10 else []
         parts += [f"seed={self.seed}"] if self.seed else []
+        parts += [f"margin={self.margin:g}"] if self.margin else []
         return f"HoldOut({', '.join(parts)})"
 
     def rows(self, m: int) -> Array:
@@ -131,9 +139,12 @@ class HoldOut(Selector):
             spread.append(float(squares.std(ddof=1)) / math.sqrt(out.size) if out.size > 1 else 0.0)
             if len(errors) - 1 - int(np.argmin(errors)) >= self.patience:
                 break
-        best = int(np.argmin(errors))
-        at_edge = best in (0, len(errors) - 1)
+        least = int(np.argmin(errors))
+        best = int(np.argmax(np.array(errors) <= (1.0 + self.margin) * errors[least]))
+        at_edge = least in (0, len(errors) - 1) or best == 0
         rule = f"least squared error of {out.size} rows held out"
+        if self.margin:
+            rule = f"largest lam within {self.margin:.2%} of the " + rule
         if at_edge:
             rule += f", at the edge of the {len(errors)} levels read"
         if trail.late:

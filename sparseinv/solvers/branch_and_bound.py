@@ -39,8 +39,9 @@ class BranchAndBound(Solver):
     """Minimise with an L0 penalty, or with at most k non-zeros, and prove how good the answer is.
 
     Minimises ``1/2 ||A x - b||^2 + sum_j lam_j [x_j != 0] + l2_j x_j^2 / 2``, or the first term with at most
-    k non-zeros, over all supports. The certificate is GLOBAL_BOUND: the objective less the lowest bound of
-    the nodes that are still open or were closed. A run that a limit ends returns the best point with its gap.
+    k non-zeros among the coefficients that count, over all supports. The certificate is GLOBAL_BOUND: the
+    objective less the lowest bound of the nodes that are still open or were closed. A run that a limit ends
+    returns the best point with its gap.
 
     Parameters
     ----------
@@ -67,7 +68,9 @@ class BranchAndBound(Solver):
     allows, and takes M_j from the distance that least squares leaves to the incumbent. With d_j = 0 and no
     M_j a relaxation proves nothing: with l2 = 0 and more columns than rows a proof takes either big_m or a
     tree that excludes columns until few enough are left. A support with a column of which others leave less
-    than 1e-8 of the squared norm is fitted by QR. Nodes are taken by lowest bound, every 16th begins a dive.
+    than 1e-8 of the squared norm is fitted by QR. Coefficients without a penalty (lam_j = 0, a weight of 0 of
+    L0Ball) are eliminated before the tree, those that are excluded left out. Nodes are taken by lowest bound,
+    every 16th begins a dive.
 
     Cost of a node: the Gram rows of its support times n. Storage: n^2 numbers for n <= 3000, rows on demand
     beyond; about 1 KB a node.
@@ -117,8 +120,6 @@ class BranchAndBound(Solver):
             raise refuse_convex(self, penalty)
         if isinstance(penalty, Separable) and (penalty.l1[~penalty.excluded] > 0).any():
             raise refuse(self, "does not treat levels of |x|", "IRL1, IRLS, CoordinateDescent")
-        if isinstance(penalty, Ball) and (problem.unpenalised.size or penalty.excluded.any()):
-            raise refuse(self, "does not treat weights of L0Ball", "LocalSearch")
         if penalty.nonnegative:
             raise refuse(self, "does not treat nonnegative=True", "IRL1, CoordinateDescent")
         if not problem.explicit:

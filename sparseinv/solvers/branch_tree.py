@@ -43,8 +43,8 @@ class BranchTree:
         there = ~penalty.excluded & (problem.column_norms > 0.0)
         self.most = penalty.k if ball else -1
         self.problem = problem
-        self.index = np.flatnonzero(there if ball else there & (lam > 0.0))
-        self.always = np.empty(0, dtype=np.int64) if ball else np.flatnonzero(there & (lam == 0.0))
+        free = np.asarray(penalty.unpenalised) if ball else lam == 0.0
+        self.index, self.always = np.flatnonzero(there & ~free), np.flatnonzero(there & free)
         self.lam, self.l2 = lam[self.index].copy(), l2[self.index].copy()
         self.scale, self.rounding = problem.scale, 0.0
         self._basis: tuple[Array, Array] | None = None

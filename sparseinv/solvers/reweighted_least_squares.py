@@ -68,10 +68,13 @@ class IRLS(Smoothed):
     settles (schedule of [1]_). A sparse penalty ends with thresholding, refit, elimination of what does
     not pay, and coordinate descent (dense, CSC) or proximal steps (matrix-free) on the objective that was
     asked for; the certificate is that of this objective. Cost per iteration: one Cholesky of order
-    min(m, n), or up to 40 conjugate-gradient steps for operators. Once eps is 1e-4, coefficients below 0.3
-    eps^(1/2) are left out, so that systems shrink to the order of what is left; each time eps falls, and at
-    the end, the gradient tells whether one of them wants to come back. Of operators the columns that are left
-    are written down (at most 2000, 512 MiB) where that takes fewer products than going on without.
+    min(m, n), or up to 40 conjugate-gradient steps for operators.
+
+    Once eps is 1e-4, coefficients far below eps^(1/2) are left out (not those of groups), so that systems
+    shrink to the order of what is left. Each time eps falls the gradient tells whether one of them wants to
+    come back, and the last weighted problem is solved with all of them. Of operators the columns that are
+    left are written down (at most 2000, 512 MiB) where that takes fewer products than going on without. A run
+    that is cut off returns the best of what thresholds and refits make of its last point.
 
     Data without noise, A x = b: pass an L0 level far below what the smallest coefficient is worth,
     ``L0(1e-8 * norm(b)**2 / n)`` for example; the steps are then those of the constrained problem.
@@ -150,7 +153,7 @@ class IRLS(Smoothed):
         if problem.penalty.quadratic:
             return Outcome.EXHAUSTED
         if 0.1 * state.eps >= _LAST_EPS * (1 - 1e-9):
-            if state.eps <= _SHRINKING * (1 + 1e-9):
+            if state.eps <= _SHRINKING * (1 + 1e-9) and not _has_groups(problem):
                 self._shrink(problem, state)
             state.eps *= 0.1
             state.products = problem.operator.products.total
@@ -246,6 +249,12 @@ class IRLS(Smoothed):
         if not self.anneal:
             return self.p
         return 1.0 - (1.0 - self.p) * min(1.0, math.log(min(eps, 1.0)) / math.log(_ANNEALED))
+
+
+def _has_groups(problem: Problem) -> bool:
+    """Tell whether the penalty is one of block norms: small parts of large blocks matter."""
+    terms = getattr(problem.penalty, "terms", None)
+    return terms is not None and bool(terms[5].size)
 
 
 def _iterate(problem: Problem, w: Array, x: Array, average: float, steps: int, tol: float) -> Array:
