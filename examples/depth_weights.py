@@ -20,10 +20,8 @@ def reflectivity(n: int, rng: np.random.Generator) -> np.ndarray:
     return x
 
 
-def figure(
-    b: np.ndarray, truth: np.ndarray, answers: dict[str, si.Result], norms: np.ndarray, path: str
-) -> None:
-    """Draw data, lambdas and answers, time downwards."""
+def figure(b: np.ndarray, truth: np.ndarray, answers: dict, losses: dict, path: str) -> None:
+    """Draw data, what lambdas take from a spike, and answers, time downwards."""
     import matplotlib.pyplot as plt
 
     t = np.arange(b.size) * DT
@@ -31,10 +29,10 @@ def figure(
     axes[0].plot(b, t, "k", lw=0.8)
     axes[0].set(title="data", xlabel="amplitude", ylabel="time [s]", ylim=(t[-1], t[0]))
     for panel, (name, result) in zip(axes[2:], answers.items(), strict=True):
-        axes[1].plot(np.broadcast_to(result.lam, b.shape) / norms**2, t, label=name)
+        axes[1].plot(losses[name], t, label=name)
         panel.hlines(t, 0, result.x, lw=1.5)
         panel.plot(truth[truth != 0], t[truth != 0], "ro", ms=4, fillstyle="none")
-        panel.set(title=f"{name} (circles: truth)", xlabel="reflectivity", xlim=(-1.1, 1.1))
+        panel.set(title=name, xlabel="reflectivity (circles: truth)", xlim=(-1.1, 1.1))
     axes[1].set(title="what a lone spike loses", xlabel="lam_j / ||a_j||²", xlim=(0, 1))
     axes[1].legend()
     Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -55,16 +53,17 @@ def main(size: int = 501, save: str | None = None) -> dict[str, float]:
     depth = np.arange(1, size + 1) / size
     weights = {"one lambda": None, "lam_j ~ ||a_j||": norms, "lam_j ~ 1/depth": 1.0 / depth.clip(0.1)}
     rule = si.Universal(sigma=sigma)  # the same for all: the level that noise hardly ever reaches
-    answers, scores = {}, {}
+    answers, losses, scores = {}, {}, {}
     for name, factors in weights.items():
         result = si.solve(A, b, si.L1(weights=factors), select=rule)
         answers[name], third = result, slice(2 * size // 3, size)
+        losses[name] = result.lam * (1.0 if factors is None else factors) / norms**2
         scores[name] = score_spikes(truth[third], result.x[third], tolerance=2, threshold=0.1).f1
         print(
             f"{name}: {result.status.name}, {result.certificate}, F1 of the deepest third {scores[name]:.2f}"
         )
     if save:
-        figure(b, truth, answers, norms, save)
+        figure(b, truth, answers, losses, save)
     return scores
 
 

@@ -80,6 +80,14 @@ class Section:
         traces, samples = self.A.dims
         return np.tile(np.arange(1, samples + 1) / samples, traces)
 
+    def weights(self) -> dict[str, Array]:
+        """Return the relative lambdas that are compared."""
+        return {
+            "one lambda": np.ones(self.truth.size),
+            "lam_j ~ norm": self.A.column_norms(),
+            "lam_j ~ 1/depth": 1.0 / self.depth.clip(_SHALLOWEST),
+        }
+
     def scores(self, x: Array) -> Mapping[str, float]:
         """Return F1 in the deepest third and everywhere, within two samples, and the SNR."""
         traces, samples = self.A.dims
@@ -170,13 +178,8 @@ def run(id: str, *, size: str, seed: int, data: Path | None, echo: bool) -> Demo
 
 def _compare(table: Table, given: Section, select: Any) -> dict[str, Result]:
     """Add one row for each kind of weights, with lambda chosen by the same rule."""
-    weights = {
-        "one lambda": None,
-        "lam_j ~ norm": given.A.column_norms(),
-        "lam_j ~ 1/depth": 1.0 / given.depth.clip(_SHALLOWEST),
-    }
     answers = {}
-    for name, factors in weights.items():
+    for name, factors in given.weights().items():
         result = solve_problem(given.A, given.b, L1(weights=factors), select=select, tol=_TOL)
         answers[name] = result
         table.solved(name, result, *given.scores(result.x).values())
@@ -218,7 +221,7 @@ def _draw(given: Section, answers: dict[str, Result], table: Table) -> Any:
     data.set_title("data, middle trace", fontsize=9)
     data.set_xlabel("amplitude")
     for name, key in shown.items():
-        lam = np.broadcast_to(answers[key].lam, given.truth.shape)[middle]
+        lam = answers[key].lam * given.weights()[key][middle]
         model.plot(lam / norms**2, t, label=name)
     model.set_title("bias lam_j / ||a_j||² of a lone spike", fontsize=9)
     model.set_xlabel("reflectivity")
