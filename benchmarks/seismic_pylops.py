@@ -252,7 +252,7 @@ def main() -> None:
         "",
         f"Python {platform.python_version()}, {versions}, {platform.machine()}, "
         f"threads of BLAS: {os.environ.get('OMP_NUM_THREADS', 'default')}. At most {args.most} iterations of "
-        "a peer. `setup`: calls before the first iteration, for the step length; '5 eigs' is the cheap estimate "
+        "a peer. `setup`: calls before the first iteration, for the step length; '5 eigs' is the estimate "
         "(niter=5, ncv=5, tol=0.05) of PyLops' deblending tutorial, also used for ISTA.",
         "",
         "| problem | gap | solver | calls | of them setup | seconds | calls over ours |",
