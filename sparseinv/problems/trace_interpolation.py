@@ -312,6 +312,8 @@ def _draw_cube(made: Cube, estimates: dict[str, Array], table: Table) -> Any:
         section(shown, _DT, axes=column[0], x=y, clip=level, signed=False, title=title)
         section(shown - made.traces[row], _DT, axes=column[1], x=y, clip=level, title="error, same clip")
     _tidy(drawing, axes, "y [m]")
+    axes[1, 1].set_ylabel("time [s]")
+    axes[1, 1].tick_params(labelleft=True)
     return drawing, axes
 
 

@@ -16,6 +16,7 @@ from sparseinv.seismic.tone_model import Fit, Samples, Spectrum, fit_amplitudes,
 Array = np.ndarray[Any, Any]
 
 _AHEAD = 8  # tones that the greedy search adds beyond the best number so far
+_START = 25  # tones of a sparse start, where the greedy search has found fewer
 _ROUNDS = 50  # additions and removals of one search: tones that come and go must not do so for ever
 _NOTHING = 1e-13  # residual that is rounding, relative to ||y||
 _NEAR = 1.5  # cells within which grid coefficients belong to one tone
@@ -201,7 +202,9 @@ class Search:
             penalty = L1(lam)
         result = solve(self.spectrum.dictionary, self.data.y, penalty, tol=1e-4)
         sizes = np.hypot(result.x[:n], result.x[n:]) if self.data.real else np.abs(result.x)
-        centers = self._clusters(sizes)[: min(self.most, self.data.numbers // 5)]
+        # the weakest of many clusters are what a gap of 1e-4 leaves
+        count = min(self.most, self.data.numbers // 5, max(_START, fit.f.size + 2 * _AHEAD))
+        centers = self._clusters(sizes)[:count]
         return result, self.shrunk(refine(self.data, self._inside(centers)))
 
     def _clusters(self, sizes: Array) -> Array:
