@@ -25,7 +25,8 @@ Array = np.ndarray[Any, Any]
 _PENALTIES = ("reweighted", "l1", "l0")
 _FALL = 0.5  # factor between two levels
 _FIRST, _LAST = 0.2, 4e-4  # largest and smallest level over the one that leaves nothing
-_PATIENCE = 2  # levels without a better prediction after which the path is left
+_PATIENCE, _WORSE = 2, 1.01  # levels without a better prediction, or factor on its error, that end a path
+_LOOSE = 2.0  # the levels on the way are solved this much less exactly than the last one
 
 
 class BalancedFrame(Operator):
@@ -148,7 +149,7 @@ def interpolate_traces(
     held: float = 0.2,
     seed: int = 0,
     kappa: float = 1.0,
-    tol: float = 0.05,
+    tol: float = 0.1,
     max_time: float | None = None,
     callback: Callable[[float, Array], Any] | None = None,
 ) -> Interpolation:
@@ -183,8 +184,8 @@ def interpolate_traces(
     kappa : float
         0 for the synthesis problem, up to 1; what `pocs` solves has 1, which interpolates better.
     tol : float
-        Each level is solved until its certificate is at most tol times the objective of the level before;
-        relative to 1/2 ||b||^2 that falls with the level.
+        The last level is solved until its certificate is at most tol times the objective of the level
+        before, those on the way to twice that; relative to 1/2 ||b||^2 it falls with the level.
     max_time : float, optional
         Most seconds, roughly.
     callback : callable, optional
@@ -205,10 +206,11 @@ def interpolate_traces(
     Notes
     -----
     Hold-out: a path is solved on a part of the recorded traces, whole traces being held out because samples
-    of one trace say much about each other; the level that predicts them best is taken, and the path leaves
-    when two levels were not better. Then the same path is followed with all traces down to that level. The
-    result is certified for the last level: a duality gap for "l1" and for the weights of the last round of
-    "reweighted", first-order stationarity for "l0".
+    of one trace say much about each other; the level that predicts them best is taken, and the path is left
+    when a level was clearly worse, or two were not better. Then the same path is followed with all traces
+    down to that level. The result is certified for the last level: a duality gap for "l1" and for the
+    weights of the last round of "reweighted", first-order stationarity for "l0".
+    Data that are regularly decimated and aliased need ``weights``: see `low_frequency_weights`.
 
     References
     ----------
@@ -292,15 +294,15 @@ class _Descent:
         while above[-1] < _FIRST * self.top * _FALL**0.5:
             above.append(above[-1] / _FALL)
         for one in reversed(above):
-            result = self.at(one)
+            result = self.at(one, 1.0 if one == level else _LOOSE)
             if callback is not None:
                 callback(one, self.predicted(result.x))
         return result
 
-    def at(self, level: float) -> Result:
+    def at(self, level: float, loose: float = _LOOSE) -> Result:
         """Return the solution at a level, started from the last one."""
         penalty, solver = self._penalty(level)
-        tol = self.tol * self.size
+        tol = loose * self.tol * self.size
         left = None if math.isinf(self.deadline) else max(self.deadline - time.perf_counter(), 0.0)
         result = solve(
             self.A, self.b, penalty, solver=solver, x0=self.x, tol=tol, max_time=left, check_operator=False
@@ -334,7 +336,12 @@ def _chosen(descent: _Descent, live: Array) -> tuple[float, Array, Array, str]:
         x = descent.at(level).x
         lams.append(level)
         errors.append(float(np.linalg.norm(descent.predicted(x)[tested] - truth)) / size)
-        if len(errors) - 1 - int(np.argmin(errors)) >= _PATIENCE or time.perf_counter() >= descent.deadline:
+        waited = len(errors) - 1 - int(np.argmin(errors))
+        if (
+            waited >= _PATIENCE
+            or errors[-1] > _WORSE * min(errors)
+            or time.perf_counter() >= descent.deadline
+        ):
             break
         level *= _FALL
     if not lams:  # nothing but zeros was recorded
