@@ -25,7 +25,8 @@ Array = np.ndarray[Any, Any]
 _PENALTIES = ("reweighted", "l1", "l0")
 _FALL = 0.5  # factor between two levels
 _FIRST, _LAST = 0.2, 4e-4  # largest and smallest level over the one that leaves nothing
-_PATIENCE, _WORSE = 2, 1.01  # levels without a better prediction, or factor on its error, that end a path
+_PATIENCE = 3  # levels without a better prediction after which the path is left
+_GAIN, _BEGUN = 0.99, 0.9  # factors on the error: of a level worth its price, of a path that predicts at all
 _LOOSE = 2.0  # the levels on the way are solved this much less exactly than the last one
 
 
@@ -207,7 +208,7 @@ def interpolate_traces(
     -----
     Hold-out: a path is solved on a part of the recorded traces, whole traces being held out because samples
     of one trace say much about each other; the level that predicts them best is taken, and the path is left
-    when a level was clearly worse, or two were not better. Then the same path is followed with all traces
+    when a level was less than 1 % better than the best before. Then the same path is followed with all traces
     down to that level. The result is certified for the last level: a duality gap for "l1" and for the
     weights of the last round of "reweighted", first-order stationarity for "l0".
     Data that are regularly decimated and aliased need ``weights``: see `low_frequency_weights`.
@@ -330,25 +331,23 @@ def _chosen(descent: _Descent, live: Array) -> tuple[float, Array, Array, str]:
     tested = live & ~descent.live
     truth = descent.traces[tested]
     size = float(np.linalg.norm(truth)) or 1.0
-    lams, errors = [], []
+    lams, errors, settled = [], [], False
     level = _FIRST * descent.top
     while level >= _LAST * descent.top and level > 0.0:
         x = descent.at(level).x
         lams.append(level)
         errors.append(float(np.linalg.norm(descent.predicted(x)[tested] - truth)) / size)
         waited = len(errors) - 1 - int(np.argmin(errors))
-        if (
-            waited >= _PATIENCE
-            or errors[-1] > _WORSE * min(errors)
-            or time.perf_counter() >= descent.deadline
-        ):
+        begun = min(errors) < _BEGUN * errors[0]
+        settled = begun and errors[-1] > _GAIN * min(errors[:-1])
+        if waited >= _PATIENCE or settled or time.perf_counter() >= descent.deadline:
             break
         level *= _FALL
     if not lams:  # nothing but zeros was recorded
         return 1.0, np.zeros(0), np.zeros(0), "no signal"
     best = int(np.argmin(errors))
     rule = f"least error of {int(tested.sum())} recorded traces held out"
-    if best in (0, len(errors) - 1):
+    if best == 0 or (best == len(errors) - 1 and not settled):
         rule += f", at the edge of the {len(errors)} levels tried"
     return lams[best], np.array(lams), np.array(errors), rule
 
