@@ -25,9 +25,12 @@ Array = np.ndarray[Any, Any]
 _PENALTIES = ("reweighted", "l1", "l0")
 _FALL = 0.5  # factor between two levels
 _FIRST, _LAST = 0.2, 4e-4  # largest and smallest level over the one that leaves nothing
-_PATIENCE = 3  # levels without a better prediction after which the path is left
-_GAIN, _BEGUN = 0.99, 0.9  # factors on the error: of a level worth its price, of a path that predicts at all
-_LOOSE = 2.0  # the levels on the way are solved this much less exactly than the last one
+_PATIENCE = 2  # levels without a better prediction after which the path is left
+_BEGUN = 0.9  # factor on the first error below which the path predicts at all
+# With fixed weights a level moves x little, so that it must be solved exactly and may gain little; weights
+# that follow x move it much, and their last levels cost the most.
+_LOOSE = {"reweighted": 2.0, "l1": 0.3, "l0": 0.3}  # tolerance on the way, relative to that of the last level
+_GAIN = {"reweighted": 0.99, "l1": 1.01, "l0": 1.01}  # factor on the error above which a level is the last
 
 
 class BalancedFrame(Operator):
@@ -186,7 +189,7 @@ def interpolate_traces(
         0 for the synthesis problem, up to 1; what `pocs` solves has 1, which interpolates better.
     tol : float
         The last level is solved until its certificate is at most tol times the objective of the level
-        before, those on the way to twice that; relative to 1/2 ||b||^2 it falls with the level.
+        before, "l1" and "l0" to 0.3 times that; relative to 1/2 ||b||^2 it falls with the level.
     max_time : float, optional
         Most seconds, roughly.
     callback : callable, optional
@@ -208,8 +211,8 @@ def interpolate_traces(
     -----
     Hold-out: a path is solved on a part of the recorded traces, whole traces being held out because samples
     of one trace say much about each other; the level that predicts them best is taken, and the path is left
-    when a level was less than 1 % better than the best before. Then the same path is followed with all traces
-    down to that level. The result is certified for the last level: a duality gap for "l1" and for the
+    when two levels were not better, or one gained too little for its price. Then the same path is followed
+    with all traces down to that level. The result is certified for the last level: a duality gap for "l1" and for the
     weights of the last round of "reweighted", first-order stationarity for "l0".
     Data that are regularly decimated and aliased need ``weights``: see `low_frequency_weights`.
 
@@ -247,7 +250,8 @@ def interpolate_traces(
     relative = _weights(weights, S.shape[1])
     deadline = began + limit
     if level is None:
-        descent = _Descent(traces, _trained(live, share, seed), S, kappa, relative, penalty, tol, deadline)
+        half = began + 0.5 * limit  # the rest is for the answer
+        descent = _Descent(traces, _trained(live, share, seed), S, kappa, relative, penalty, tol, half)
         level, lams, errors, rule = _chosen(descent, live)
         spent = descent.n_products
     else:
@@ -295,15 +299,16 @@ class _Descent:
         while above[-1] < _FIRST * self.top * _FALL**0.5:
             above.append(above[-1] / _FALL)
         for one in reversed(above):
-            result = self.at(one, 1.0 if one == level else _LOOSE)
+            result = self.at(one, last=one == level)
             if callback is not None:
                 callback(one, self.predicted(result.x))
         return result
 
-    def at(self, level: float, loose: float = _LOOSE) -> Result:
+    def at(self, level: float, last: bool = False) -> Result:
         """Return the solution at a level, started from the last one."""
         penalty, solver = self._penalty(level)
-        tol = loose * self.tol * self.size
+        loose = _LOOSE[self.penalty]
+        tol = (min(loose, 1.0) if last else loose) * self.tol * self.size
         left = None if math.isinf(self.deadline) else max(self.deadline - time.perf_counter(), 0.0)
         result = solve(
             self.A, self.b, penalty, solver=solver, x0=self.x, tol=tol, max_time=left, check_operator=False
@@ -339,7 +344,7 @@ def _chosen(descent: _Descent, live: Array) -> tuple[float, Array, Array, str]:
         errors.append(float(np.linalg.norm(descent.predicted(x)[tested] - truth)) / size)
         waited = len(errors) - 1 - int(np.argmin(errors))
         begun = min(errors) < _BEGUN * errors[0]
-        settled = begun and errors[-1] > _GAIN * min(errors[:-1])
+        settled = begun and errors[-1] > _GAIN[descent.penalty] * min(errors[:-1])
         if waited >= _PATIENCE or settled or time.perf_counter() >= descent.deadline:
             break
         level *= _FALL
