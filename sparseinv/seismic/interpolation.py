@@ -212,8 +212,8 @@ def interpolate_traces(
     Hold-out: a path is solved on a part of the recorded traces, whole traces being held out because samples
     of one trace say much about each other; the level that predicts them best is taken, and the path is left
     when two levels were not better, or one gained too little for its price. Then the same path is followed
-    with all traces down to that level. The result is certified for the last level: a duality gap for "l1" and for the
-    weights of the last round of "reweighted", first-order stationarity for "l0".
+    with all traces down to that level. The result is certified for the last level: a duality gap for "l1"
+    and for the weights of the last round of "reweighted", first-order stationarity for "l0".
     Data that are regularly decimated and aliased need ``weights``: see `low_frequency_weights`.
 
     References
