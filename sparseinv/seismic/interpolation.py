@@ -26,6 +26,11 @@ _PENALTIES = ("reweighted", "l1", "l0")
 _FALL = 0.5  # factor between two levels
 _FIRST, _LAST = 0.2, 4e-4  # largest and smallest level over the one that leaves nothing
 _PATIENCE = 2  # levels without a better prediction after which the path is left
+_BEGUN = 0.9  # factor on the first error below which the path predicts at all
+# With fixed weights a level moves x little, so that it must be solved exactly and may gain little; weights
+# that follow x move it much, and their last levels cost the most.
+_LOOSE = {"reweighted": 2.0, "l1": 0.3, "l0": 0.3}  # tolerance on the way, relative to that of the last level
+_GAIN = {"reweighted": 0.99, "l1": 1.01, "l0": 1.01}  # factor on the error above which a level is the last
 
 
 class BalancedFrame(Operator):
@@ -148,7 +153,7 @@ def interpolate_traces(
     held: float = 0.2,
     seed: int = 0,
     kappa: float = 1.0,
-    tol: float = 0.05,
+    tol: float = 0.1,
     max_time: float | None = None,
     callback: Callable[[float, Array], Any] | None = None,
 ) -> Interpolation:
@@ -183,8 +188,8 @@ def interpolate_traces(
     kappa : float
         0 for the synthesis problem, up to 1; what `pocs` solves has 1, which interpolates better.
     tol : float
-        Each level is solved until its certificate is at most tol times the objective of the level before;
-        relative to 1/2 ||b||^2 that falls with the level.
+        The last level is solved until its certificate is at most tol times the objective of the level
+        before, "l1" and "l0" to 0.3 times that; relative to 1/2 ||b||^2 it falls with the level.
     max_time : float, optional
         Most seconds, roughly.
     callback : callable, optional
@@ -205,10 +210,11 @@ def interpolate_traces(
     Notes
     -----
     Hold-out: a path is solved on a part of the recorded traces, whole traces being held out because samples
-    of one trace say much about each other; the level that predicts them best is taken, and the path leaves
-    when two levels were not better. Then the same path is followed with all traces down to that level. The
-    result is certified for the last level: a duality gap for "l1" and for the weights of the last round of
-    "reweighted", first-order stationarity for "l0".
+    of one trace say much about each other; the level that predicts them best is taken, and the path is left
+    when two levels were not better, or one gained too little for its price. Then the same path is followed
+    with all traces down to that level. The result is certified for the last level: a duality gap for "l1"
+    and for the weights of the last round of "reweighted", first-order stationarity for "l0".
+    Data that are regularly decimated and aliased need ``weights``: see `low_frequency_weights`.
 
     References
     ----------
@@ -244,7 +250,8 @@ def interpolate_traces(
     relative = _weights(weights, S.shape[1])
     deadline = began + limit
     if level is None:
-        descent = _Descent(traces, _trained(live, share, seed), S, kappa, relative, penalty, tol, deadline)
+        half = began + 0.5 * limit  # the rest is for the answer
+        descent = _Descent(traces, _trained(live, share, seed), S, kappa, relative, penalty, tol, half)
         level, lams, errors, rule = _chosen(descent, live)
         spent = descent.n_products
     else:
@@ -292,15 +299,16 @@ class _Descent:
         while above[-1] < _FIRST * self.top * _FALL**0.5:
             above.append(above[-1] / _FALL)
         for one in reversed(above):
-            result = self.at(one)
+            result = self.at(one, last=one == level)
             if callback is not None:
                 callback(one, self.predicted(result.x))
         return result
 
-    def at(self, level: float) -> Result:
+    def at(self, level: float, last: bool = False) -> Result:
         """Return the solution at a level, started from the last one."""
         penalty, solver = self._penalty(level)
-        tol = self.tol * self.size
+        loose = _LOOSE[self.penalty]
+        tol = (min(loose, 1.0) if last else loose) * self.tol * self.size
         left = None if math.isinf(self.deadline) else max(self.deadline - time.perf_counter(), 0.0)
         result = solve(
             self.A, self.b, penalty, solver=solver, x0=self.x, tol=tol, max_time=left, check_operator=False
@@ -328,20 +336,23 @@ def _chosen(descent: _Descent, live: Array) -> tuple[float, Array, Array, str]:
     tested = live & ~descent.live
     truth = descent.traces[tested]
     size = float(np.linalg.norm(truth)) or 1.0
-    lams, errors = [], []
+    lams, errors, settled = [], [], False
     level = _FIRST * descent.top
     while level >= _LAST * descent.top and level > 0.0:
         x = descent.at(level).x
         lams.append(level)
         errors.append(float(np.linalg.norm(descent.predicted(x)[tested] - truth)) / size)
-        if len(errors) - 1 - int(np.argmin(errors)) >= _PATIENCE or time.perf_counter() >= descent.deadline:
+        waited = len(errors) - 1 - int(np.argmin(errors))
+        begun = min(errors) < _BEGUN * errors[0]
+        settled = begun and errors[-1] > _GAIN[descent.penalty] * min(errors[:-1])
+        if waited >= _PATIENCE or settled or time.perf_counter() >= descent.deadline:
             break
         level *= _FALL
     if not lams:  # nothing but zeros was recorded
         return 1.0, np.zeros(0), np.zeros(0), "no signal"
     best = int(np.argmin(errors))
     rule = f"least error of {int(tested.sum())} recorded traces held out"
-    if best in (0, len(errors) - 1):
+    if best == 0 or (best == len(errors) - 1 and not settled):
         rule += f", at the edge of the {len(errors)} levels tried"
     return lams[best], np.array(lams), np.array(errors), rule
 
