@@ -130,6 +130,11 @@ class Interpolation:
     n_products: int = 0
     seconds: float = 0.0
 
+    @property
+    def success(self) -> bool:
+        """Whether the certificate meets the tolerance."""
+        return self.result.success
+
     def __repr__(self) -> str:
         missing, total = int((~self.mask).sum()), self.mask.size
         return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from sparseinv.operators.convolution import Convolution
 from sparseinv.operators.frequency_radon import FrequencyRadon
 from sparseinv.operators.radon import Radon
 from sparseinv.operators.sampling import Restriction
+from sparseinv.penalties.base import Leveled, Penalty
 from sparseinv.penalties.separable import L0, L1, L2
 from sparseinv.result import Result
 from sparseinv.seismic.moveout import checked_gather
@@ -48,7 +50,7 @@ class RadonPanel:
     result : Result
         The last solve before a refit, with its certificate.
     lam : float
-        The level of its penalty (of the weighted L1 if it was reweighted).
+        The level, from which rounds of reweighting start; NaN where L0 met a residual without one.
     rule : str
         How that level was chosen.
     refit : Result or None
@@ -84,6 +86,11 @@ class RadonPanel:
         image = np.asarray(self.operator @ m.ravel()).reshape(self.live.shape)
         return np.where(self.live, image, 0.0)
 
+    @property
+    def success(self) -> bool:
+        """Whether the certificates meet the tolerance, that of the refit included."""
+        return self.result.success and (self.refit is None or self.refit.success)
+
 
 @dataclass(frozen=True, eq=False)
 class Demultiple:
@@ -105,6 +112,11 @@ class Demultiple:
     multiples: Array
     radon: RadonPanel
     cut: float
+
+    @property
+    def success(self) -> bool:
+        """Whether the certificates of the panel meet the tolerance."""
+        return self.radon.success
 
 
 def radon_panel(
@@ -187,7 +199,7 @@ def radon_panel(
     and charges lam^2 / (2 max_j ||a_j||^2) a coefficient; proximal steps (hard thresholding) start at the
     panel of that L1, and end where none of them lowers the objective.
 
-    A round of reweighting solves L1 with the level 2 lam and the weights e / (abs(m) + e), e = 3 % of the
+    A round of reweighting solves L1 with the levels 2 lam_j e / (abs(m_j) + e), e = 3 % of the
     largest modulus: large coefficients become cheap, those below e dearer. Each round is a convex
     problem with a certificate of its own.
 
@@ -217,7 +229,7 @@ def radon_panel(
     alive = _live(d, live)
     fit = _Fit(A, d, alive, tol, max_time)
     if select is None and kind.lam is None:
-        lam, rule, x0 = _by_traces(fit, L2() if isinstance(kind, L2) else L1())
+        lam, rule, x0 = _by_traces(fit, _convex(kind))
         if isinstance(kind, L0):
             rule = f"charge lam^2 / (2 max ||a||^2) of L1 at lam = {lam:.3g}, that by {rule}"
             lam = (lam / largest_column(A)) ** 2 / 2.0
@@ -228,13 +240,15 @@ def radon_panel(
     result = fit.solve(kind, select=select, x0=x0)
     if result.selection is not None:
         rule = result.selection.rule
-    lam = float(np.max(result.lam))
+    lam = math.nan if result.lam is None else float(np.max(result.lam))
+    given = kind if kind.lam is not None or not reweight else kind.at(lam)
     for _ in range(reweight):
         size = np.abs(result.x)
         if not size.any():
             break
         corner = _CORNER * float(size.max())
-        result = fit.solve(L1(2.0 * lam, weights=corner / (size + corner)), x0=result.x)
+        levels = 2.0 * given.levels(size.size) * (corner / (size + corner))
+        result = fit.solve(L1(levels, nonnegative=kind.nonnegative), x0=result.x)
     again = fit.refit(result) if refit else None
     x = result.x if again is None else again.x
     values = np.asarray(parameters, dtype=float).ravel()
@@ -384,6 +398,14 @@ def _by_traces(fit: _Fit, penalty: Any) -> tuple[float, str, Array | None]:
     return float(top * levels[best]), rule, chosen
 
 
+def _convex(penalty: L0 | L1 | L2) -> Leveled:
+    """Return the penalty without lam; in place of L0 the L1 whose thresholds are as those of L0."""
+    if not isinstance(penalty, L0):
+        return penalty.replace(lam=None)
+    weights = None if penalty.weights is None else np.sqrt(penalty.weights)
+    return L1(groups=penalty.groups, weights=weights, nonnegative=penalty.nonnegative)
+
+
 def largest_column(A: Operator) -> float:
     """Return the largest column norm; for operators that do not know theirs, of columns in mid-trace."""
     norms = A.column_norms()
@@ -435,6 +457,7 @@ def _live(d: Array, live: Any) -> Array:
 
 def _checked_penalty(penalty: Any, select: Any, reweight: int) -> Any:
     """Return the penalty, L1 by default; refuse others."""
+    validation.refuse_class(penalty, Penalty, "penalty")
     kind = L1() if penalty is None else penalty
     if not isinstance(kind, (L0, L1, L2)):
         raise TypeError(f"penalty is {penalty!r}, but L1, L0 or L2 is needed")
