@@ -256,3 +256,11 @@ def test_l0_may_be_asked_for_a_residual() -> None:
     assert np.isnan(found.lam)
     assert found.rule != "given"
     assert found.success == found.result.success
+
+
+def test_the_order_of_traces_does_not_choose_the_level() -> None:
+    d, h, q = _bent()
+    mixed = np.random.default_rng(3).permutation(h.size)
+    sorted_, shuffled = (radon_panel(d[i], h[i], 0.004, q, band=(1, 80)) for i in (slice(None), mixed))
+    assert shuffled.rule == sorted_.rule
+    assert shuffled.lam == pytest.approx(sorted_.lam, rel=1e-9)

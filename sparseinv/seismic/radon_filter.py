@@ -186,8 +186,8 @@ def radon_panel(
     Notes
     -----
     Without lambda and rule the level is the one at which the panel of four fifths of the traces predicts the
-    other ones best (every fifth live trace, never the first or last); levels fall from lam_max by a third of
-    a decade (from 0.1 ||A||^2 by a half for L2) until two of them bring nothing. A trace is left out as a
+    other ones best (every fifth by offset, never the first or last); levels fall from lam_max by a third of a
+    decade (from 0.1 ||A||^2 by a half for L2) until two of them bring nothing. A trace is left out as a
     whole, since its samples depend on each other through the wavelet. L0 takes the level lam of L1 so found
     and charges lam^2 / (2 max_j ||a_j||^2) a coefficient; proximal steps (hard thresholding) start at the
     panel of that L1, and end where none of them lowers the objective.
@@ -222,7 +222,7 @@ def radon_panel(
     alive = _live(d, live)
     fit = PanelFit(A, d, alive, tol, max_time)
     if select is None and kind.lam is None:
-        lam, rule, x0 = level_by_traces(fit, convex_relative(kind))
+        lam, rule, x0 = level_by_traces(fit, convex_relative(kind), h)
         if isinstance(kind, L0):
             rule = f"charge lam^2 / (2 max ||a||^2) of L1 at lam = {lam:.3g}, that by {rule}"
             lam = (lam / largest_column(A)) ** 2 / 2.0

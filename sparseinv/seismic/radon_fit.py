@@ -70,9 +70,11 @@ class PanelFit:
         return self.solve(L2(lam), loose=0.1)
 
 
-def level_by_traces(fit: PanelFit, penalty: Any) -> tuple[float, str, Array | None]:
+def level_by_traces(fit: PanelFit, penalty: Any, offsets: Array) -> tuple[float, str, Array | None]:
     """Return the level whose panel of four fifths of the traces predicts the rest best, rule and panel."""
     traces = np.flatnonzero(fit.alive.any(axis=1))
+    # in the order of offsets, so that none is predicted from one side only
+    traces = traces[np.argsort(offsets[traces], kind="stable")]
     if traces.size < 4:
         raise ValueError(
             f"traces has {traces.size} live traces, too few to hold some out; give the penalty a lambda"
