@@ -128,6 +128,7 @@ def _interpolate_options(task: argparse.ArgumentParser) -> None:
 
 
 def _interpolate(options: argparse.Namespace, gather: Gather) -> Outcome:
+    from sparseinv.penalties import L0, L1
     from sparseinv.seismic.interpolation import interpolate_traces
 
     mask = None
@@ -140,8 +141,10 @@ def _interpolate(options: argparse.Namespace, gather: Gather) -> Outcome:
                 f"{options.mask.name} holds {given.size} values for {gather.traces.shape[0]} traces"
             )
         mask = given if mask is None else mask & given
+    penalty = L0(options.lam) if options.penalty == "l0" else L1(options.lam)
     found = interpolate_traces(
-        gather.traces, mask, dictionary=options.dictionary, penalty=options.penalty, lam=options.lam,
+        gather.traces, mask, dictionary=options.dictionary, penalty=penalty,
+        reweight=options.penalty == "reweighted",
         keep="denoised" if options.denoise else "recorded", held=options.held, tol=options.tol,
         max_time=options.max_time,
     )  # fmt: skip

@@ -168,3 +168,13 @@ def test_numbered_problem():
     assert case.score(result.x)["Rrho [dB]"] > 2.0
     assert min(case.score(case.truth).values()) > 200.0
     assert case.truth.size == math.prod(case.dims)
+
+
+def test_a_level_that_time_did_not_allow_to_choose_is_not_called_given() -> None:
+    gather = np.random.default_rng(0).standard_normal((2, 4, 60))
+    gather[0] = 0.0
+    angles = np.linspace(0.0, 30.0, 4)
+    wavelet = ricker(30.0, 0.004)[0]
+    assert "not chosen yet" in invert_avo(gather, wavelet, 0.004, angles, max_time=1e-9).rule
+    assert "gather by gather; the strongest: pivotal" in invert_avo(gather, wavelet, 0.004, angles).rule
+    assert invert_avo(gather, wavelet, 0.004, angles, si.L1(0.1)).rule == "given"

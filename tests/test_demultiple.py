@@ -227,3 +227,40 @@ REFUSALS: list[tuple[Callable[[], Any], type[Exception], str]] = [
 def test_bad_input_is_refused(call: Callable[[], Any], error: type[Exception], sentence: str) -> None:
     with pytest.raises(error, match=re.escape(sentence)):
         call()
+
+
+def _bent() -> tuple[Array, Array, Array]:
+    h, q = np.linspace(0, 1000, 12), np.linspace(-0.05, 0.15, 9)
+    d = parabolic_events(60, 0.004, h, times=[0.1], moveouts=[0.075], amplitudes=[1], f0=25)
+    return d + 0.01 * np.random.default_rng(0).standard_normal(d.shape), h, q
+
+
+def test_weights_and_signs_of_the_penalty_hold_in_every_step() -> None:
+    d, h, q = _bent()
+    dear = np.repeat([1.0, 1.0, 1.0, 1.0, 1.0, np.inf, 1.0, 1.0, 1.0], 60)
+    plain = radon_panel(d, h, 0.004, q, band=(1, 80))
+    assert plain.panel[5].any()
+    for options in ({}, {"reweight": 1}, {"penalty": si.L0(weights=dear)}):
+        found = radon_panel(d, h, 0.004, q, band=(1, 80), **({"penalty": si.L1(weights=dear)} | options))
+        assert not found.panel[5].any()
+        # the level is chosen with the curve left out, too, and it predicts worse
+        assert found.rule != plain.rule
+    positive = si.L1(nonnegative=True)
+    assert radon_panel(d, h, 0.004, q, band=(1, 80), penalty=positive, reweight=1).panel.min() == 0.0
+
+
+def test_l0_may_be_asked_for_a_residual() -> None:
+    d, h, q = _bent()
+    rule = si.Discrepancy(sigma=0.05)
+    found = radon_panel(d, h, 0.004, q, band=(1, 80), penalty=si.L0(), select=rule, tol=1e-2)
+    assert np.isnan(found.lam)
+    assert found.rule != "given"
+    assert found.success == found.result.success
+
+
+def test_the_order_of_traces_does_not_choose_the_level() -> None:
+    d, h, q = _bent()
+    mixed = np.random.default_rng(3).permutation(h.size)
+    sorted_, shuffled = (radon_panel(d[i], h[i], 0.004, q, band=(1, 80)) for i in (slice(None), mixed))
+    assert shuffled.rule == sorted_.rule
+    assert shuffled.lam == pytest.approx(sorted_.lam, rel=1e-9)

@@ -63,7 +63,7 @@ def test_at_a_given_level_l1_meets_the_optimality_conditions(kappa: float) -> No
     truth, mask = section(0.02)
     lam = 0.05
     found = interpolate_traces(
-        truth, mask, dictionary=SYNTHESIS, penalty="l1", lam=lam, kappa=kappa, tol=1e-5
+        truth, mask, dictionary=SYNTHESIS, penalty=si.L1(lam), reweight=False, kappa=kappa, tol=1e-5
     )
     assert found.result.success
     A = balanced(mask, kappa)
@@ -78,7 +78,7 @@ def test_at_a_given_level_l1_meets_the_optimality_conditions(kappa: float) -> No
 def test_hard_thresholds_end_where_pocs_does_or_lower() -> None:
     truth, mask = section(0.02)
     level = 0.1
-    found = interpolate_traces(truth, mask, dictionary=SYNTHESIS, penalty="l0", lam=level, tol=1e-4)
+    found = interpolate_traces(truth, mask, dictionary=SYNTHESIS, penalty=si.L0(0.5 * level**2), tol=1e-4)
     run = pocs(truth, mask[:, None], SYNTHESIS, last=0.02, n_iter=200)
     again = pocs(truth, mask[:, None], SYNTHESIS, thresholds=[*run.thresholds[run.thresholds > level], level])
     assert found.result.objective <= 1.05 * again.objective
@@ -92,7 +92,7 @@ def test_hard_thresholds_end_where_pocs_does_or_lower() -> None:
 
 def test_the_level_is_the_one_that_hold_out_of_the_library_chooses() -> None:
     truth, mask = section(0.05, seed=3)
-    found = interpolate_traces(truth, mask, dictionary=SYNTHESIS, penalty="l1", tol=1e-3, held=0.3)
+    found = interpolate_traces(truth, mask, dictionary=SYNTHESIS, reweight=False, tol=1e-3, held=0.3)
     inner = np.flatnonzero(mask)[1:-1]
     held = np.random.default_rng(0).choice(inner, round(0.3 * mask.sum()), replace=False)
     rows = np.repeat(np.isin(np.flatnonzero(mask), held), SHAPE[1])
@@ -109,10 +109,10 @@ def test_the_level_is_the_one_that_hold_out_of_the_library_chooses() -> None:
     np.testing.assert_allclose(ours[: choice.criterion.size], choice.criterion, rtol=0.1)
 
 
-@pytest.mark.parametrize("penalty", ["reweighted", "l1", "l0"])
-def test_gaps_are_filled_and_recorded_traces_left_alone(penalty: str) -> None:
+@pytest.mark.parametrize("options", [{}, {"reweight": False}, {"penalty": si.L0()}])
+def test_gaps_are_filled_and_recorded_traces_left_alone(options: dict[str, Any]) -> None:
     truth, mask = section()
-    found = interpolate_traces(np.where(mask[:, None], truth, np.nan), dictionary="fk", penalty=penalty)
+    found = interpolate_traces(np.where(mask[:, None], truth, np.nan), dictionary="fk", **options)
     np.testing.assert_array_equal(found.mask, mask)
     np.testing.assert_array_equal(found.estimate[mask], truth[mask])
     assert found.result.success
@@ -124,9 +124,9 @@ def test_gaps_are_filled_and_recorded_traces_left_alone(penalty: str) -> None:
 def test_missing_traces_may_be_nan_zero_or_masked() -> None:
     truth, mask = section()
     runs = [
-        interpolate_traces(np.where(mask[:, None], truth, np.nan), dictionary="fk", lam=0.05),
-        interpolate_traces(np.where(mask[:, None], truth, 0.0), dictionary="fk", lam=0.05),
-        interpolate_traces(truth, mask, dictionary="fk", lam=0.05),
+        interpolate_traces(np.where(mask[:, None], truth, np.nan), dictionary="fk", penalty=si.L1(0.05)),
+        interpolate_traces(np.where(mask[:, None], truth, 0.0), dictionary="fk", penalty=si.L1(0.05)),
+        interpolate_traces(truth, mask, dictionary="fk", penalty=si.L1(0.05)),
     ]
     for run in runs[1:]:
         np.testing.assert_array_equal(run.estimate, runs[0].estimate)
@@ -142,8 +142,8 @@ def test_denoised_traces_are_those_of_the_coefficients() -> None:
 
 def test_reweighting_lowers_what_large_coefficients_pay() -> None:
     truth, mask = section()
-    plain = interpolate_traces(truth, mask, dictionary=SYNTHESIS, penalty="l1", lam=0.05)
-    found = interpolate_traces(truth, mask, dictionary=SYNTHESIS, lam=0.05)
+    plain = interpolate_traces(truth, mask, dictionary=SYNTHESIS, penalty=si.L1(0.05), reweight=False)
+    found = interpolate_traces(truth, mask, dictionary=SYNTHESIS, penalty=si.L1(0.05))
     assert np.shape(found.result.lam) in [(), (SYNTHESIS.shape[1],)]
     assert found.result.support.size < plain.result.support.size
     assert snr_db(truth, found.estimate) > snr_db(truth, plain.estimate)
@@ -155,8 +155,8 @@ def test_scale_and_precision() -> None:
     scaled = interpolate_traces(2.0**40 * truth, mask, dictionary="fk")
     np.testing.assert_allclose(scaled.estimate, 2.0**40 * found.estimate, rtol=1e-9)
     assert scaled.lam == pytest.approx(2.0**40 * found.lam)
-    double = interpolate_traces(truth, mask, dictionary="fk", lam=0.02)
-    single = interpolate_traces(truth.astype(np.float32), mask, dictionary="fk", lam=0.02)
+    double = interpolate_traces(truth, mask, dictionary="fk", penalty=si.L1(0.02))
+    single = interpolate_traces(truth.astype(np.float32), mask, dictionary="fk", penalty=si.L1(0.02))
     assert single.estimate.dtype == np.float32
     assert snr_db(double.estimate, single.estimate.astype(float)) > 40.0
 
@@ -165,7 +165,7 @@ def test_the_callback_sees_every_level_of_the_final_path() -> None:
     truth, mask = section()
     seen: list[tuple[float, Array]] = []
     found = interpolate_traces(
-        truth, mask, dictionary="fk", lam=0.1, callback=lambda lam, y: seen.append((lam, y))
+        truth, mask, dictionary="fk", penalty=si.L1(0.1), callback=lambda lam, y: seen.append((lam, y))
     )
     levels = np.array([lam for lam, _ in seen])
     assert (np.diff(levels) < 0).all()
@@ -198,8 +198,10 @@ def test_low_frequencies_name_the_slownesses_of_aliased_events() -> None:
             ratios.append(table[true, column] / table[alias, column])
         # an alias of one event may fall onto the line of the other
         assert np.median(ratios) < 0.5
-    found = interpolate_traces(truth, mask, dictionary=waves.H, weights=weights, penalty="l1")
-    plain = interpolate_traces(truth, mask, dictionary=waves.H, penalty="l1")
+    found = interpolate_traces(
+        truth, mask, dictionary=waves.H, penalty=si.L1(weights=weights), reweight=False
+    )
+    plain = interpolate_traces(truth, mask, dictionary=waves.H, reweight=False)
     assert snr_db(truth, plain.estimate) < 3.5
     assert snr_db(truth, found.estimate) > 9.0
 
@@ -213,12 +215,17 @@ def test_low_frequencies_name_the_slownesses_of_aliased_events() -> None:
         ({"mask": np.ones(3, bool)}, ValueError, r"mask has shape \(3,\)"),
         ({"dictionary": "seislet"}, ValueError, "dictionary is 'seislet'"),
         ({"dictionary": FFT((4, 4)).H}, ValueError, "dictionary has 16 rows, but section has 384"),
-        ({"penalty": "l2"}, ValueError, "penalty is 'l2'"),
+        ({"penalty": "l1"}, TypeError, "penalty is 'l1', but L1 or L0 is needed"),
+        ({"penalty": si.L2()}, TypeError, "L1 or L0 is needed"),
+        ({"penalty": si.L1}, TypeError, "penalty is the class L1"),
+        ({"penalty": si.L1(nonnegative=True)}, ValueError, "only lam, one number, and weights"),
+        ({"penalty": si.L1([1.0, 2.0])}, ValueError, "penalty has 2 levels"),
+        ({"penalty": si.L0(), "reweight": True}, ValueError, "only L1 can be reweighted"),
         ({"keep": "both"}, ValueError, "keep is 'both'"),
-        ({"lam": -1.0}, ValueError, "lam is -1.0"),
+        ({"penalty": si.L1(0.0)}, ValueError, "penalty.lam is 0.0"),
         ({"held": 1.0}, ValueError, "held is 1.0"),
         ({"kappa": 2.0}, ValueError, "kappa is 2.0"),
-        ({"weights": np.ones(3)}, ValueError, r"weights has shape \(3,\)"),
+        ({"penalty": si.L1(weights=np.ones(3))}, ValueError, r"weights has shape \(3,\)"),
     ],
 )
 def test_bad_input_is_refused(arguments: dict[str, Any], error: type[Exception], sentence: str) -> None:
@@ -268,3 +275,16 @@ def test_absent_field_data_say_what_to_do(tmp_path: Path, monkeypatch: pytest.Mo
         load_problem("I2", size="m", data=tmp_path)
     with pytest.raises(Missing, match="SPARSEINV_DATA"):
         run_problem("I2", size="m")
+
+
+def test_l0_reports_its_charge_and_takes_weights_as_charges() -> None:
+    truth, mask = section(0.02)
+    found = interpolate_traces(truth, mask, dictionary=SYNTHESIS, penalty=si.L0())
+    assert found.lam == pytest.approx(float(np.max(found.result.lam)))
+    assert found.lam in found.lams
+    again = interpolate_traces(truth, mask, dictionary=SYNTHESIS, penalty=si.L0(found.lam))
+    np.testing.assert_allclose(again.estimate, found.estimate, atol=1e-12)
+    dear = np.where(np.arange(SYNTHESIS.shape[1]) % 2, 1.0, np.inf)
+    half = interpolate_traces(truth, mask, dictionary=SYNTHESIS, penalty=si.L0(0.005, weights=dear))
+    assert not half.x[::2].any()
+    assert half.x[1::2].any()

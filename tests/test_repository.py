@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import importlib
 import json
 import re
 import subprocess
@@ -319,14 +320,15 @@ def test_public_names_resolve_and_stay_light():
     assert seen == {"missing": [], "modules": [], "hidden": [], "twice": 0}
 
 
-def test_no_module_shares_a_public_name():
+@pytest.mark.parametrize("package", ["", "operators", "problems", "seismic"])
+def test_no_module_shares_a_public_name(package):
     """Importing sparseinv.solve, were there such a module, would replace the function sparseinv.solve."""
-    import sparseinv
-
-    children = {path.stem for path in PACKAGE.glob("*.py")} | {
-        path.name for path in PACKAGE.iterdir() if path.is_dir()
+    folder = PACKAGE / package
+    names = importlib.import_module(".".join(["sparseinv", package]).rstrip(".")).__all__
+    children = {path.stem for path in folder.glob("*.py")} | {
+        path.name for path in folder.iterdir() if path.is_dir()
     }
-    shared = {name for name in sparseinv.__all__ if name != "__version__"} & children
+    shared = {name for name in names if name != "__version__"} & children
     assert not shared
 
 

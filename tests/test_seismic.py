@@ -618,3 +618,19 @@ def test_field_su_files_read_as_documented(
     assert gather.offsets is not None
     assert np.abs(gather.offsets).max() == largest_offset
     assert 0.1 < np.abs(gather.traces).max() < 10
+
+
+def test_every_certified_answer_says_whether_it_succeeded() -> None:
+    from dataclasses import is_dataclass
+
+    import sparseinv.seismic as seismic
+
+    # data, scores and operators' parameters; projections and tones prove nothing, and say so
+    others = {"AttenuatedWavelets", "Gather", "POCSResult", "SpikeScore", "Tones", "WaveletMatch"}
+    answers = {
+        name
+        for name in seismic.__all__
+        if isinstance(getattr(seismic, name), type) and is_dataclass(getattr(seismic, name))
+    } - others
+    assert len(answers) >= 12
+    assert {name for name in answers if not hasattr(getattr(seismic, name), "success")} == set()

@@ -62,7 +62,7 @@ def test_held_traces_are_whole_and_inside() -> None:
     assert 0.1 <= held.mean() <= 0.3
     for count in (4, 5, 6, 9):
         assert held_traces([True] * count, 1).any()
-    with pytest.raises(ValueError, match="live names 3 traces"):
+    with pytest.raises(ValueError, match="mask names 3 traces"):
         held_traces([True] * 3, 4)
 
 
@@ -89,11 +89,11 @@ def test_bad_sections_are_refused() -> None:
     for arguments, message in (
         ((d[0], live, S), "section has shape"),
         ((d * 1j, live, S), "section has shape .* complex128"),
-        ((d, live[1:], S), "live has shape"),
-        ((d, live.astype(int), S), "live has shape .* int"),
+        ((d, live[1:], S), "mask has shape"),
+        ((d, live.astype(int), S), "mask has shape .* int"),
         ((d, live, RealFFT((3, 4)).H), "synthesis makes 12 samples"),
         ((np.where(live[:, None], np.nan, d), live, S), "section"),
-        ((d, np.zeros(24, dtype=bool), S), "selects nothing"),
+        ((d, np.zeros(24, dtype=bool), S), "mask is False for every trace"),
     ):
         with pytest.raises(ValueError, match=message):
             fill_traces(*arguments)
@@ -130,3 +130,21 @@ def test_simulated_shot_is_taken_where_it_is_found(tmp_path: Path) -> None:
     assert held.dt == pytest.approx(0.01)
     assert held.dx == 10.0
     np.testing.assert_array_equal(held.section, held.truth)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "sentence"),
+    [
+        ({"penalty": si.L0Ball(3)}, TypeError, "one with a level"),
+        ({"penalty": "l1"}, TypeError, "penalty is 'l1', but one with a level"),
+        ({"penalty": si.L1(0.1), "select": si.Pivotal()}, ValueError, "penalty has a lam, so that select"),
+        ({"penalty": si.L1(0.1), "lams": [1.0, 0.1]}, ValueError, "penalty has a lam, so that select"),
+        ({"select": "pivotal"}, TypeError, "select is"),
+    ],
+)
+def test_what_would_be_ignored_or_fail_inside_is_refused(
+    options: dict[str, Any], error: type[Exception], sentence: str
+) -> None:
+    d, live, S = gather()
+    with pytest.raises(error, match=sentence):
+        fill_traces(d, live, S, **options)

@@ -57,9 +57,9 @@ def run(id: str, *, size: str, seed: int, data: Path | None, echo: bool) -> Demo
     weights, waves, low = low_frequency_weights(gaps.truth, gaps.mask, _DT, _F_LOW)
     S = waves.H
     both.project("POCS f-k", S, n_iter=60)
-    both.interpolate("L1", S, penalty="l1")
+    both.interpolate("L1", S, reweight=False)
     both.interpolate("reweighted L1", S)
-    both.interpolate("L1, lam_j", S, penalty="l1", weights=weights)
+    both.interpolate("L1, lam_j", S, penalty=L1(weights=weights), reweight=False)
     table = both.table
     plain = max(table.score(name) for name in ("POCS f-k", "L1", "reweighted L1"))
     table.note(

@@ -15,7 +15,7 @@ from sparseinv.operators.morlet import MorletBank
 from sparseinv.penalties import L1, L2
 from sparseinv.problems.catalogue import Case
 from sparseinv.problems.report import Demo, Goal, Table
-from sparseinv.seismic.time_frequency import TimeFrequency, time_frequency
+from sparseinv.seismic.time_frequency_map import TimeFrequency, time_frequency
 from sparseinv.selection.discrepancy import Discrepancy
 from sparseinv.selection.theory import lam_max
 

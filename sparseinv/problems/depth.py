@@ -145,7 +145,7 @@ def run(id: str, *, size: str, seed: int, data: Path | None, echo: bool) -> Demo
         f"{bottom:g}, noise of {_NOISE:.0%} of the largest amplitude, columns {shrink:.1f} times as long at "
         "the top as at the bottom; "
     )
-    universal = Table(heading + "universal level", _SCORES, echo)
+    universal = Table(heading + "universal level, sigma known", _SCORES, echo)
     ridge = solve_problem(given.A, given.b, L2(), select=Discrepancy(sigma=given.sigma), tol=_TOL)
     universal.solved("L2, discrepancy", ridge, *given.scores(ridge.x).values())
     answers = _compare(universal, given, Universal(sigma=given.sigma))
@@ -156,7 +156,7 @@ def run(id: str, *, size: str, seed: int, data: Path | None, echo: bool) -> Demo
     tables = [universal]
     if size != "l":  # levels found by search take minutes there, and say the same
         others = {
-            "discrepancy principle": Discrepancy(sigma=given.sigma),
+            "discrepancy principle, sigma known": Discrepancy(sigma=given.sigma),
             "default rule, sigma unknown": None,
         }
         for rule, select in others.items():

@@ -16,7 +16,8 @@ from sparseinv.problems.catalogue import Case
 from sparseinv.problems.report import Demo, Goal, Table
 from sparseinv.result import Result
 from sparseinv.seismic.metrics import gini, snr_db
-from sparseinv.seismic.radon_filter import Demultiple, demultiple, largest_column
+from sparseinv.seismic.radon_filter import Demultiple, demultiple
+from sparseinv.seismic.radon_fit import largest_column
 from sparseinv.seismic.reflectivity import parabolic_events
 
 Array = np.ndarray[Any, Any]

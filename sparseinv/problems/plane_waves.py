@@ -72,7 +72,7 @@ def run(id: str, *, size: str, seed: int, data: Path | None, echo: bool) -> Demo
     both.table.solved("L2 2nd derivative", result, *gaps.scores(smooth), nonzeros=live)
     S = FFT(gaps.truth.shape, sizes=_PADDED[size]).H
     both.project("POCS f-k", S, n_iter=60, last=1e-4)
-    both.interpolate("L1", S, penalty="l1")
+    both.interpolate("L1", S, reweight=False)
     found = both.interpolate("reweighted L1", S)
     table = both.table
     sparse = table.score("reweighted L1")

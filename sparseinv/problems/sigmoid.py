@@ -69,7 +69,7 @@ def _compare(
     S = _curvelets(shape, size)
     both.project("POCS curvelet", S, n_iter=100, last=1e-4)
     found = both.interpolate("reweighted L1", S)
-    both.interpolate("L1", S, penalty="l1", lam=found.lam)
+    both.interpolate("L1", S, penalty=L1(found.lam), reweight=False)
     table, reached, goals = both.table, both.table.score("reweighted L1"), []
     chosen = f"Lambda by hold-out of a fifth of the kept traces, for both rows of L1: {reached:.1f} dB"
     if size == "s" or share == _SHARES[0]:  # one of the two is enough at the larger size
@@ -103,7 +103,7 @@ def _best_of_path(gaps: Gaps, S: Any, lowest: float) -> float:
     def judge(_: float, section: Array) -> None:
         seen.append(snr_db(gaps.truth, np.where(gaps.mask[:, None], gaps.truth, section)))
 
-    interpolate_traces(gaps.recorded, gaps.mask, dictionary=S, lam=lowest, callback=judge)
+    interpolate_traces(gaps.recorded, gaps.mask, dictionary=S, penalty=L1(lowest), callback=judge)
     return max(seen)
 
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from sparseinv.seismic.space_windows import WindowedInterpolation, in_windows
     from sparseinv.seismic.su import read_su, write_su
     from sparseinv.seismic.thin_beds import LayerDeconvolution, LayerPairs, deconvolve_layers
-    from sparseinv.seismic.time_frequency import TimeFrequency, time_frequency
+    from sparseinv.seismic.time_frequency_map import TimeFrequency, time_frequency
     from sparseinv.seismic.trace_filling import FilledTraces, fill_traces, held_traces
     from sparseinv.seismic.wavelets import klauder, ormsby, ricker
 
@@ -126,7 +126,7 @@ _HOME = {
     "RobustDeconvolution": "robust_deconvolution",
     "SliceInterpolation": "frequency_slices",
     "SpikeScore": "metrics",
-    "TimeFrequency": "time_frequency",
+    "TimeFrequency": "time_frequency_map",
     "Tones": "off_grid",
     "WaveletMatch": "estimated_wavelets",
     "WindowedInterpolation": "space_windows",
@@ -170,7 +170,7 @@ _HOME = {
     "snr_db": "metrics",
     "sparse_spikes": "reflectivity",
     "statistical_wavelet": "estimated_wavelets",
-    "time_frequency": "time_frequency",
+    "time_frequency": "time_frequency_map",
     "undersample": "sampling",
     "write_segy": "segy",
     "write_su": "su",

@@ -17,6 +17,7 @@ from sparseinv.operators.matrix import Diagonal
 from sparseinv.penalties import L1, L2, GroupL1, Penalty
 from sparseinv.penalties.base import Leveled
 from sparseinv.result import Result
+from sparseinv.seismic.deconvolution import rule_in_words, strongest
 from sparseinv.selection.selector import Selector, check_selector
 
 Array = np.ndarray[Any, Any]
@@ -240,7 +241,8 @@ def invert_avo(
     answer, refitted = (np.einsum("kl,gli->gki", root, x) for x in (whitened, again))
     fit = fit.reshape(data.shape)
     levels = np.array([_level(result) for result in results])
-    rule = results[0].selection.rule if results[0].selection is not None else "given"
+    loudest = strongest(data.reshape(data.shape[0], -1))
+    rule = rule_in_words(results[loudest], chosen, select, None, data.shape[0], "gather by gather")
     return AVOInversion(
         answer[0] if single else answer, refitted[0] if single else refitted, fit[0] if single else fit,
         float(dt), levels, rule, results, sigma,

@@ -75,6 +75,16 @@ class BlindDeconvolution:
     lam: float
     n_iter: int
 
+    @property
+    def success(self) -> bool:
+        """Whether every reflectivity is certified for the wavelet; ``trusted`` judges the wavelet."""
+        return self.deconvolution.success
+
+    @property
+    def rule(self) -> str:
+        """How the levels of the reflectivity were chosen."""
+        return self.deconvolution.rule
+
     def __repr__(self) -> str:
         trust = "trusted" if self.trusted else "NOT TO BE TRUSTED"
         return f"wavelet of {self.wavelet.size} samples, {trust}: {self.verdict}\n{self.deconvolution!r}"

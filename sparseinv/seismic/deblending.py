@@ -64,6 +64,11 @@ class Deblended:
     rule: str
     selection: Selection | None
 
+    @property
+    def success(self) -> bool:
+        """Whether the certificate meets the tolerance."""
+        return self.result.success
+
 
 def deblend(
     record: Any,

@@ -355,7 +355,12 @@ def _common_level(
 
 
 def rule_in_words(
-    result: Result, penalty: Leveled, select: Selector | None, lams: Any = None, traces: int = 1
+    result: Result,
+    penalty: Leveled,
+    select: Selector | None,
+    lams: Any = None,
+    parts: int = 1,
+    apart: str = "trace by trace",
 ) -> str:
     """Return how levels were chosen, in the words of the result that is quoted."""
     if lams is not None:
@@ -363,7 +368,7 @@ def rule_in_words(
     if penalty.lam is not None and select is None:
         return "given"
     rule = "not chosen yet" if result.selection is None else result.selection.rule
-    return rule if traces == 1 else f"trace by trace; the strongest: {rule}"
+    return rule if parts == 1 else f"{apart}; the strongest: {rule}"
 
 
 def levels_of(results: tuple[Result, ...], lams: Any, count: int) -> tuple[Array, Array]:

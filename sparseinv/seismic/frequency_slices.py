@@ -43,6 +43,20 @@ class SliceInterpolation:
     seconds: float
 
     @property
+    def success(self) -> bool:
+        """Whether the last problem of every slice is certified to its tolerance.
+
+        Greedy answers (`antileakage`) end where the residual is small enough and seldom are a success in this
+        sense; their certificates say what an exchange would gain.
+        """
+        return all(each[-1].success for each in self.results)
+
+    @property
+    def lam(self) -> Array:
+        """Level of the last problem of each slice, shape (n_slices,); NaN where there is none (greedy)."""
+        return np.array([np.nan if each[-1].lam is None else np.max(each[-1].lam) for each in self.results])
+
+    @property
     def products(self) -> int:
         """Products with the maps of all slices and their adjoints."""
         return sum(result.products.total for each in self.results for result in each)

@@ -15,22 +15,21 @@ from sparseinv.entry import solve
 from sparseinv.operators.adapt import as_operator
 from sparseinv.operators.base import Operator
 from sparseinv.operators.fourier import FFT
-from sparseinv.penalties import L0, L1
+from sparseinv.penalties import L0, L1, Penalty
 from sparseinv.result import Result
 from sparseinv.selection.theory import lam_max
 from sparseinv.solvers.proximal_gradient import ISTA
 
 Array = np.ndarray[Any, Any]
 
-_PENALTIES = ("reweighted", "l1", "l0")
 _FALL = 0.5  # factor between two levels
 _FIRST, _LAST = 0.2, 4e-4  # largest and smallest level over the one that leaves nothing
 _PATIENCE = 2  # levels without a better prediction after which the path is left
 _BEGUN = 0.9  # factor on the first error below which the path predicts at all
 # With fixed weights a level moves x little, so that it must be solved exactly and may gain little; weights
 # that follow x move it much, and their last levels cost the most.
-_LOOSE = {"reweighted": 2.0, "l1": 0.3, "l0": 0.3}  # tolerance on the way, relative to that of the last level
-_GAIN = {"reweighted": 0.99, "l1": 1.01, "l0": 1.01}  # factor on the error above which a level is the last
+_LOOSE = {True: 2.0, False: 0.3}  # by reweight: tolerance on the way, relative to that of the last level,
+_GAIN = {True: 0.99, False: 1.01}  # and factor on the error above which a level is the last
 
 
 class BalancedFrame(Operator):
@@ -103,7 +102,7 @@ class Interpolation:
     result : Result
         The last solve, with its certificate.
     lam : float
-        The level used.
+        The lam of the penalty.
     rule : str
         How it was chosen.
     mask : ndarray of bool, shape (n_traces,)
@@ -111,8 +110,8 @@ class Interpolation:
     synthesis : Operator
         S.
     lams, errors : ndarray
-        Levels tried and the error of prediction of the traces held out, relative to their norm; empty where
-        the level was given.
+        Each lam tried and the error of prediction of the traces held out, relative to their norm; empty where
+        it was given.
     n_products : int
         Products with the map and its adjoint, hold-out included; two transforms each for redundant frames.
     seconds : float
@@ -131,6 +130,11 @@ class Interpolation:
     n_products: int = 0
     seconds: float = 0.0
 
+    @property
+    def success(self) -> bool:
+        """Whether the certificate meets the tolerance."""
+        return self.result.success
+
     def __repr__(self) -> str:
         missing, total = int((~self.mask).sum()), self.mask.size
         return (
@@ -146,9 +150,8 @@ def interpolate_traces(
     mask: Any = None,
     *,
     dictionary: Any = "curvelet",
-    penalty: str = "reweighted",
-    lam: float | None = None,
-    weights: Any = None,
+    penalty: L1 | L0 | None = None,
+    reweight: bool | None = None,
     keep: str = "recorded",
     held: float = 0.2,
     seed: int = 0,
@@ -171,25 +174,24 @@ def interpolate_traces(
     dictionary : {"curvelet", "fk"} or operator
         "curvelet": `Curvelet` of four scales; "fk": plane waves, `FFT` padded to twice the section; or the
         synthesis S itself, a tight frame of shape (n_traces n_samples, n).
-    penalty : {"reweighted", "l1", "l0"}
-        R at the level lam: L1(lam); L0(lam^2 / 2), whose threshold is lam as well; or L1 with
-        lam_j = lam w_j / (1 + 2 |x_j| / lam) for the x of the level before, which charges large coefficients
-        little: iteratively reweighted L1 [1]_.
-    lam : float, optional
-        The last level, a modulus of coefficients; chosen by hold-out if None.
-    weights : array_like, shape (n,), optional
-        w_j >= 0, relative levels of the coefficients; inf excludes them.
+    penalty : L1 or L0, optional
+        R, ``L1()`` by default. Without lam the level is chosen by hold-out; with lam, one number, that is the
+        last level (of L0: lam^2 / 2 has the threshold that L1 at lam has). weights, shape (n,), are relative
+        levels of the coefficients; inf excludes them.
+    reweight : bool, optional
+        At every level, replace lam_j of L1 by lam_j / (1 + 2 |x_j| / lam), x of the level before, which
+        charges large coefficients little: iteratively reweighted L1 [1]_. By default where R is L1.
     keep : {"recorded", "denoised"}
         Return recorded traces as they are, or as synthesised like the others.
     held : float
-        Share of the recorded traces held out for the choice of lam.
+        Share of the recorded traces held out for the choice of the level.
     seed : int
         Decides which.
     kappa : float
         0 for the synthesis problem, up to 1; what `pocs` solves has 1, which interpolates better.
     tol : float
         The last level is solved until its certificate is at most tol times the objective of the level
-        before, "l1" and "l0" to 0.3 times that; relative to 1/2 ||b||^2 it falls with the level.
+        before, without reweighting to 0.3 times that; relative to 1/2 ||b||^2 it falls with the level.
     max_time : float, optional
         Most seconds, roughly.
     callback : callable, optional
@@ -212,9 +214,14 @@ def interpolate_traces(
     Hold-out: a path is solved on a part of the recorded traces, whole traces being held out because samples
     of one trace say much about each other; the level that predicts them best is taken, and the path is left
     when two levels were not better, or one gained too little for its price. Then the same path is followed
-    with all traces down to that level. The result is certified for the last level: a duality gap for "l1"
-    and for the weights of the last round of "reweighted", first-order stationarity for "l0".
-    Data that are regularly decimated and aliased need ``weights``: see `low_frequency_weights`.
+    with all traces down to that level. The result is certified for the last level: a duality gap for L1,
+    reweighted for the weights of the last round, first-order stationarity for L0.
+    Data that are regularly decimated and aliased need ``L1(weights=...)``: see `low_frequency_weights`.
+
+    This is the function for tight frames (S S^H = I) on a whole section, where the balanced objective and
+    reweighting give the best sections. `fill_traces` solves the plain synthesis problem and takes any
+    dictionary, norm or not (local Radon panels of curved events), any penalty with a level, any
+    selector and any solver.
 
     References
     ----------
@@ -235,34 +242,34 @@ def interpolate_traces(
     """
     began = time.perf_counter()
     traces, live = _section(section, mask)
-    if penalty not in _PENALTIES:
-        names = ", ".join(f'"{name}"' for name in _PENALTIES)
-        raise ValueError(f"penalty is {penalty!r}, but one of {names} is needed")
+    kind, rounds = _checked_penalty(penalty, reweight)
     if keep not in ("recorded", "denoised"):
         raise ValueError(f'keep is {keep!r}, but "recorded" or "denoised" is needed')
-    level = None if lam is None else validation.positive(lam, "lam")
     share, seed = validation.fraction(held, "held"), validation.count(seed, "seed")
     kappa, tol = validation.real_number(kappa, "kappa"), validation.tolerance(tol)
     if not 0.0 <= kappa <= 1.0:
         raise ValueError(f"kappa is {kappa}, but it must lie between 0 and 1")
     limit = math.inf if max_time is None else validation.positive(max_time, "max_time")
     S = _dictionary(dictionary, traces.shape)
-    relative = _weights(weights, S.shape[1])
+    level, relative = _level(kind, S.shape[1])
+    hard = isinstance(kind, L0)
     deadline = began + limit
     if level is None:
         half = began + 0.5 * limit  # the rest is for the answer
-        descent = _Descent(traces, _trained(live, share, seed), S, kappa, relative, penalty, tol, half)
+        descent = _Descent(traces, _trained(live, share, seed), S, kappa, relative, hard, rounds, tol, half)
         level, lams, errors, rule = _chosen(descent, live)
         spent = descent.n_products
     else:
         lams, errors, rule, spent = np.zeros(0), np.zeros(0), "given", 0
-    descent = _Descent(traces, live, S, kappa, relative, penalty, tol, deadline)
+    descent = _Descent(traces, live, S, kappa, relative, hard, rounds, tol, deadline)
     result = descent.to(level, callback)
     estimate = descent.predicted(result.x)
     if keep == "recorded":
         estimate = np.where(live[:, None], traces, estimate)
     if validation.is_single(section):
         estimate = estimate.astype(np.float32)
+    if hard:
+        level, lams = 0.5 * level**2, 0.5 * lams**2
     return Interpolation(
         estimate, result.x, result, level, rule, live, S, lams, errors, spent + descent.n_products,
         time.perf_counter() - began,
@@ -279,12 +286,14 @@ class _Descent:
         S: Operator,
         kappa: float,
         weights: Array,
-        penalty: str,
+        hard: bool,
+        reweight: bool,
         tol: float,
         deadline: float,
     ) -> None:
         self.traces, self.live, self.S = traces, live, S
-        self.weights, self.penalty, self.tol, self.deadline = weights, penalty, tol, deadline
+        self.weights, self.hard, self.reweight = weights, hard, reweight
+        self.tol, self.deadline = tol, deadline
         kept = np.broadcast_to(live[:, None], traces.shape).ravel()
         self.A = BalancedFrame(S, kept, kappa)
         self.b = self.A.data(traces.ravel()[kept])
@@ -307,7 +316,7 @@ class _Descent:
     def at(self, level: float, last: bool = False) -> Result:
         """Return the solution at a level, started from the last one."""
         penalty, solver = self._penalty(level)
-        loose = _LOOSE[self.penalty]
+        loose = _LOOSE[self.reweight]
         tol = (min(loose, 1.0) if last else loose) * self.tol * self.size
         left = None if math.isinf(self.deadline) else max(self.deadline - time.perf_counter(), 0.0)
         result = solve(
@@ -324,9 +333,9 @@ class _Descent:
         return np.asarray(self.S.matvec(x).real.reshape(self.traces.shape))
 
     def _penalty(self, level: float) -> tuple[L1 | L0, Any]:
-        if self.penalty == "l0":
+        if self.hard:
             return L0(0.5 * level**2, weights=self.weights**2), ISTA(norm=1.0, continuation=self.x is None)
-        if self.penalty == "l1" or self.x is None:
+        if not self.reweight or self.x is None:
             return L1(level, weights=self.weights), "auto"
         return L1(level, weights=self.weights / (1.0 + 2.0 * np.abs(self.x) / level)), "auto"
 
@@ -344,7 +353,7 @@ def _chosen(descent: _Descent, live: Array) -> tuple[float, Array, Array, str]:
         errors.append(float(np.linalg.norm(descent.predicted(x)[tested] - truth)) / size)
         waited = len(errors) - 1 - int(np.argmin(errors))
         begun = min(errors) < _BEGUN * errors[0]
-        settled = begun and errors[-1] > _GAIN[descent.penalty] * min(errors[:-1])
+        settled = begun and errors[-1] > _GAIN[descent.reweight] * min(errors[:-1])
         if waited >= _PATIENCE or settled or time.perf_counter() >= descent.deadline:
             break
         level *= _FALL
@@ -397,13 +406,34 @@ def _dictionary(dictionary: Any, shape: tuple[int, ...]) -> Operator:
     return S
 
 
-def _weights(weights: Any, n: int) -> Array:
-    if weights is None:
-        return np.ones(n)
-    levels = validation.lambdas(weights, "weights")
-    if not isinstance(levels, np.ndarray) or levels.shape != (n,):
-        raise ValueError(f"weights has shape {np.shape(weights)}, but one number per coefficient, ({n},)")
-    return levels
+def _checked_penalty(penalty: Any, reweight: bool | None) -> tuple[L1 | L0, bool]:
+    """Return the penalty, L1 by default, and whether it is reweighted."""
+    validation.refuse_class(penalty, Penalty, "penalty")
+    kind = L1() if penalty is None else penalty
+    if not isinstance(kind, (L1, L0)):
+        raise TypeError(f"penalty is {penalty!r}, but L1 or L0 is needed")
+    companions = isinstance(kind, L0) and (kind.l1 is not None or kind.l2 is not None)
+    if kind.groups is not None or kind.nonnegative or companions:
+        raise ValueError(f"penalty is {penalty!r}, but only lam, one number, and weights can be set here")
+    if isinstance(kind, L0) and reweight:
+        raise ValueError("reweight is True, but only L1 can be reweighted, not L0")
+    return kind, isinstance(kind, L1) if reweight is None else bool(reweight)
+
+
+def _level(kind: L1 | L0, n: int) -> tuple[float | None, Array]:
+    """Return the threshold or None, and that of every coefficient relative to it."""
+    weights = np.asarray(1.0 if kind.weights is None else kind.weights, dtype=np.float64)
+    weights = np.full(n, weights) if weights.ndim == 0 else weights
+    if weights.shape != (n,):
+        raise ValueError(f"weights has shape {weights.shape}, but one number per coefficient, ({n},)")
+    if isinstance(kind, L0):
+        weights = np.sqrt(weights)
+    if kind.lam is None:
+        return None, weights
+    if np.ndim(kind.lam) > 0:
+        raise ValueError(f"penalty has {np.size(kind.lam)} levels, but one is needed; pass them as weights")
+    lam = validation.positive(kind.lam, "penalty.lam")
+    return (math.sqrt(2.0 * lam) if isinstance(kind, L0) else lam), weights
 
 
 def _trained(live: Array, share: float, seed: int) -> Array:

@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from sparseinv import validation
-from sparseinv.entry import solve
 from sparseinv.operators.algebra import Composition
 from sparseinv.operators.base import Operator
 from sparseinv.operators.convolution import Convolution
 from sparseinv.operators.frequency_radon import FrequencyRadon
 from sparseinv.operators.radon import Radon
-from sparseinv.operators.sampling import Restriction
+from sparseinv.penalties.base import Penalty
 from sparseinv.penalties.separable import L0, L1, L2
 from sparseinv.result import Result
 from sparseinv.seismic.moveout import checked_gather
-from sparseinv.selection.theory import lam_max
-from sparseinv.solvers.barzilai_borwein import BarzilaiBorwein
-from sparseinv.solvers.proximal_gradient import ISTA
+from sparseinv.seismic.radon_fit import PanelFit, convex_relative, largest_column, level_by_traces
 
 Array = np.ndarray[Any, Any]
 
-_SPARSE = 10.0 ** (-np.arange(1, 10) / 3.0)  # levels tried: of lambda over lambda_max for L1,
-_DAMPED = 10.0 ** (-np.arange(2, 10) / 2.0)  # over ||A||^2 for L2
-_PATIENCE = 2  # levels without a better prediction before the search stops
 _CORNER = 0.03  # of the largest coefficient: from this size on reweighting makes a coefficient cheaper
 
 
@@ -48,7 +43,7 @@ class RadonPanel:
     result : Result
         The last solve before a refit, with its certificate.
     lam : float
-        The level of its penalty (of the weighted L1 if it was reweighted).
+        The level, from which rounds of reweighting start; NaN where L0 met a residual without one.
     rule : str
         How that level was chosen.
     refit : Result or None
@@ -84,6 +79,11 @@ class RadonPanel:
         image = np.asarray(self.operator @ m.ravel()).reshape(self.live.shape)
         return np.where(self.live, image, 0.0)
 
+    @property
+    def success(self) -> bool:
+        """Whether the certificates meet the tolerance, that of the refit included."""
+        return self.result.success and (self.refit is None or self.refit.success)
+
 
 @dataclass(frozen=True, eq=False)
 class Demultiple:
@@ -105,6 +105,11 @@ class Demultiple:
     multiples: Array
     radon: RadonPanel
     cut: float
+
+    @property
+    def success(self) -> bool:
+        """Whether the certificates of the panel meet the tolerance."""
+        return self.radon.success
 
 
 def radon_panel(
@@ -181,13 +186,13 @@ def radon_panel(
     Notes
     -----
     Without lambda and rule the level is the one at which the panel of four fifths of the traces predicts the
-    other ones best (every fifth live trace, never the first or last); levels fall from lam_max by a third of
-    a decade (from 0.1 ||A||^2 by a half for L2) until two of them bring nothing. A trace is left out as a
+    other ones best (every fifth by offset, never the first or last); levels fall from lam_max by a third of a
+    decade (from 0.1 ||A||^2 by a half for L2) until two of them bring nothing. A trace is left out as a
     whole, since its samples depend on each other through the wavelet. L0 takes the level lam of L1 so found
     and charges lam^2 / (2 max_j ||a_j||^2) a coefficient; proximal steps (hard thresholding) start at the
     panel of that L1, and end where none of them lowers the objective.
 
-    A round of reweighting solves L1 with the level 2 lam and the weights e / (abs(m) + e), e = 3 % of the
+    A round of reweighting solves L1 with the levels 2 lam_j e / (abs(m_j) + e), e = 3 % of the
     largest modulus: large coefficients become cheap, those below e dearer. Each round is a convex
     problem with a certificate of its own.
 
@@ -215,9 +220,9 @@ def radon_panel(
     kind = _checked_penalty(penalty, select, reweight)
     A = _operator(d.shape, h, step, parameters, curve, domain, band, wavelet, t0, reference)
     alive = _live(d, live)
-    fit = _Fit(A, d, alive, tol, max_time)
+    fit = PanelFit(A, d, alive, tol, max_time)
     if select is None and kind.lam is None:
-        lam, rule, x0 = _by_traces(fit, L2() if isinstance(kind, L2) else L1())
+        lam, rule, x0 = level_by_traces(fit, convex_relative(kind), h)
         if isinstance(kind, L0):
             rule = f"charge lam^2 / (2 max ||a||^2) of L1 at lam = {lam:.3g}, that by {rule}"
             lam = (lam / largest_column(A)) ** 2 / 2.0
@@ -228,13 +233,15 @@ def radon_panel(
     result = fit.solve(kind, select=select, x0=x0)
     if result.selection is not None:
         rule = result.selection.rule
-    lam = float(np.max(result.lam))
+    lam = math.nan if result.lam is None else float(np.max(result.lam))
+    given = kind if kind.lam is not None or not reweight else kind.at(lam)
     for _ in range(reweight):
         size = np.abs(result.x)
         if not size.any():
             break
         corner = _CORNER * float(size.max())
-        result = fit.solve(L1(2.0 * lam, weights=corner / (size + corner)), x0=result.x)
+        levels = 2.0 * given.levels(size.size) * (corner / (size + corner))
+        result = fit.solve(L1(levels, nonnegative=kind.nonnegative), x0=result.x)
     again = fit.refit(result) if refit else None
     x = result.x if again is None else again.x
     values = np.asarray(parameters, dtype=float).ravel()
@@ -304,96 +311,6 @@ def demultiple(
     return Demultiple(np.where(found.live, np.asarray(traces) - model, 0.0), model, found, edge)
 
 
-@dataclass(frozen=True, eq=False)
-class _Fit:
-    """The problem S A m = S d for any set of samples S."""
-
-    A: Any
-    d: Array
-    alive: Array
-    tol: float
-    max_time: float | None
-
-    def equations(self, samples: Array) -> tuple[Operator, Array]:
-        if samples.all():
-            return self.A, self.d.ravel()
-        return Restriction(self.d.shape, samples, axis=None) @ self.A, self.d[samples]
-
-    def solve(
-        self,
-        penalty: Any,
-        *,
-        select: Any = None,
-        x0: Any = None,
-        samples: Array | None = None,
-        loose: float = 1.0,
-    ) -> Result:
-        A, b = self.equations(self.alive if samples is None else samples)
-        solver: Any = "auto"
-        if select is None and isinstance(penalty, L1):
-            # columns of a panel overlap so much that a working set would need most of them
-            solver = BarzilaiBorwein()
-        elif select is None and isinstance(penalty, L0):
-            level = float(np.sqrt(2.0 * np.max(penalty.lam))) * largest_column(self.A)
-            solver, x0 = ISTA(), self.solve(L1(level)).x if x0 is None else x0
-        return solve(
-            A, b, penalty, solver=solver, select=select, x0=x0, tol=self.tol * loose, max_time=self.max_time
-        )
-
-    def refit(self, result: Result) -> Result:
-        """Return the least-squares fit on the support; a trace of damping keeps near twins finite."""
-        lam = np.full(result.x.size, np.inf)
-        lam[result.support] = 1e-3 * self.A.norm_bound()
-        return self.solve(L2(lam), loose=0.1)
-
-
-def _by_traces(fit: _Fit, penalty: Any) -> tuple[float, str, Array | None]:
-    """Return the level whose panel of four fifths of the traces predicts the rest best, rule and panel."""
-    traces = np.flatnonzero(fit.alive.any(axis=1))
-    if traces.size < 4:
-        raise ValueError(
-            f"traces has {traces.size} live traces, too few to hold some out; give the penalty a lambda"
-        )
-    test = np.zeros(fit.d.shape[0], dtype=bool)
-    test[traces[1:-1][min(1, traces.size - 3) :: 5]] = True
-    judged = fit.alive & test[:, None]
-    learned = fit.alive & ~test[:, None]
-    if isinstance(penalty, L2):
-        top, levels = fit.A.norm_bound() ** 2, _DAMPED
-    else:
-        top, levels = float(lam_max(*fit.equations(learned), penalty)), _SPARSE
-    if top == 0.0:
-        return 0.0, "zero: the other traces hold nothing", None
-    errors: list[float] = []
-    x0 = chosen = None
-    for share in levels:
-        x0 = fit.solve(dataclasses.replace(penalty, lam=top * share), x0=x0, samples=learned, loose=3.0).x
-        miss = (fit.A @ x0).reshape(fit.d.shape)[judged] - fit.d[judged]
-        errors.append(float(np.linalg.norm(miss)))
-        if errors[-1] == min(errors):
-            chosen = x0
-        if len(errors) - 1 - int(np.argmin(errors)) >= _PATIENCE:
-            break
-    best = int(np.argmin(errors))
-    whole = float(np.linalg.norm(fit.d[judged])) or 1.0
-    edge = ", at the edge of the levels tried" if best in (0, len(levels) - 1) else ""
-    rule = (
-        f"least error ({errors[best] / whole:.2f} of their norm) in predicting {int(test.sum())} traces from "
-        f"the other ones{edge}"
-    )
-    return float(top * levels[best]), rule, chosen
-
-
-def largest_column(A: Operator) -> float:
-    """Return the largest column norm; for operators that do not know theirs, of columns in mid-trace."""
-    norms = A.column_norms()
-    if norms is None:
-        samples = A.dims[-1]
-        middle = np.arange(A.shape[1] // samples) * samples + samples // 2
-        norms = np.linalg.norm(A.columns(middle), axis=0)
-    return float(norms.max())
-
-
 def _operator(
     dims: tuple[int, ...], h: Array, dt: float, parameters: Any, curve: str, domain: str | None,
     band: tuple[float, float] | None, wavelet: Any, t0: float, reference: float | None,
@@ -435,6 +352,7 @@ def _live(d: Array, live: Any) -> Array:
 
 def _checked_penalty(penalty: Any, select: Any, reweight: int) -> Any:
     """Return the penalty, L1 by default; refuse others."""
+    validation.refuse_class(penalty, Penalty, "penalty")
     kind = L1() if penalty is None else penalty
     if not isinstance(kind, (L0, L1, L2)):
         raise TypeError(f"penalty is {penalty!r}, but L1, L0 or L2 is needed")

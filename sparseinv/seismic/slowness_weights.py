@@ -8,6 +8,7 @@ import numpy as np
 
 from sparseinv import validation
 from sparseinv.operators.fourier import FFT
+from sparseinv.penalties import L1
 from sparseinv.seismic.interpolation import Interpolation, interpolate_traces
 
 Array = np.ndarray[Any, Any]
@@ -80,12 +81,13 @@ def low_frequency_weights(
     Examples
     --------
     >>> import numpy as np
+    >>> import sparseinv as si
     >>> from sparseinv.seismic import linear_events
     >>> section = linear_events(64, 0.004, np.arange(24.0), times=[0.05], slopes=[4e-3],
     ...                         amplitudes=[1.0], f0=40.0)
     >>> mask = np.arange(24) % 2 == 0
     >>> weights, waves, _ = low_frequency_weights(section, mask, 0.004, 40.0)
-    >>> found = interpolate_traces(section, mask, dictionary=waves.H, weights=weights)
+    >>> found = interpolate_traces(section, mask, dictionary=waves.H, penalty=si.L1(weights=weights))
     >>> plain = interpolate_traces(section, mask, dictionary=waves.H)
     >>> bool(np.linalg.norm(found.estimate - section) < 0.5 * np.linalg.norm(plain.estimate - section))
     True
@@ -109,7 +111,7 @@ def low_frequency_weights(
     largest = 0.5 / spacing
     inside = (np.abs(f) <= f_low) & (np.abs(k) <= largest)
     low = interpolate_traces(
-        traces, mask, dictionary=F.H, weights=np.where(inside, 1.0, np.inf).ravel(), penalty="reweighted"
+        traces, mask, dictionary=F.H, penalty=L1(weights=np.where(inside, 1.0, np.inf).ravel())
     )
     slowness = np.linspace(-largest / f_low, largest / f_low, _FINER * waves + 1)
     energy = _energy(np.abs(low.x.reshape(waves, samples)), f, f_low, slowness)

@@ -35,6 +35,11 @@ class WindowedInterpolation:
     pieces: tuple[Any, ...]
     corners: tuple[tuple[int, ...], ...]
 
+    @property
+    def success(self) -> bool:
+        """Whether every window has an answer that says success; False for methods that certify nothing."""
+        return all(bool(getattr(piece, "success", False)) for piece in self.pieces)
+
 
 def in_windows(
     fill: Callable[[Array, Array], Any],

@@ -13,10 +13,10 @@ from sparseinv.entry import solve
 from sparseinv.operators.adapt import as_operator
 from sparseinv.operators.sampling import Restriction
 from sparseinv.penalties import L1
-from sparseinv.penalties.base import Leveled
+from sparseinv.penalties.base import Leveled, Penalty
 from sparseinv.result import Result, Selection
 from sparseinv.selection.hold_out import HoldOut
-from sparseinv.selection.selector import Selector, select_lam
+from sparseinv.selection.selector import Selector, check_selector, select_lam
 from sparseinv.selection.theory import lam_max
 from sparseinv.solvers.base import Solver
 
@@ -57,10 +57,15 @@ class FilledTraces:
     rule: str
     selection: Selection | None
 
+    @property
+    def success(self) -> bool:
+        """Whether the certificate meets the tolerance."""
+        return self.result.success
+
 
 def fill_traces(
     section: Any,
-    live: Any,
+    mask: Any,
     synthesis: Any,
     penalty: Leveled | None = None,
     *,
@@ -70,7 +75,7 @@ def fill_traces(
     tol: float = 1e-3,
     max_iter: int | None = 300,
 ) -> FilledTraces:
-    """Predict the dead traces of a section from the live ones.
+    """Predict the dead traces of a section from the live ones, in any dictionary and by any penalty.
 
     ``minimise 1/2 ||M S c - d||^2 + R(c)``, S the synthesis of sections from coefficients, M the choice
     of the live traces d. The dead traces of S c are the prediction.
@@ -79,13 +84,14 @@ def fill_traces(
     ----------
     section : array_like, shape (n_traces, n_samples)
         Real samples; those of dead traces are not looked at.
-    live : array_like of bool, shape (n_traces,)
-        Which traces are data.
+    mask : array_like of bool, shape (n_traces,)
+        True for the traces that are data.
     synthesis : operator, shape (n_traces n_samples, n)
         S, for example plane waves ``FFT(dims, sizes=...).H`` or, for events that are curved, a linear
         Radon panel for every window: ``Windows(dims, size, axes=0, inner=Radon(...).H).H``.
     penalty : penalty, optional
-        R, ``L1()`` by default. With a lam of its own that level is used, without one it is chosen.
+        R, ``L1()`` by default. With a lam of its own that level is used, without one it is chosen; one with a
+        level.
     select : Selector, optional
         The rule. By default every fifth live trace is held out, and the level is the one that predicts these
         from the others: whole traces, because the samples of a trace tell about each other.
@@ -106,6 +112,9 @@ def fill_traces(
 
     Notes
     -----
+    Curved events take a dictionary of local slopes or waves here, which need be no tight frame. For tight
+    frames of the whole section (curvelets, plane waves) and reweighted L1 take `interpolate_traces`.
+
     The levels are tried with at most 60 iterations each, from the largest down. Cost: two products with
     M S an iteration.
 
@@ -126,22 +135,24 @@ def fill_traces(
     data = validation.numeric(section, "section")
     if data.ndim != 2 or data.dtype.kind == "c":
         raise ValueError(f"section has shape {data.shape} and dtype {data.dtype}, but real traces are needed")
-    mask = np.asarray(live)
-    if mask.dtype != bool or mask.shape != data.shape[:1]:
+    live = np.asarray(mask)
+    if live.dtype != bool or live.shape != data.shape[:1]:
         raise ValueError(
-            f"live has shape {mask.shape} and dtype {mask.dtype}, but one bool a trace is needed, "
+            f"mask has shape {live.shape} and dtype {live.dtype}, but one bool a trace is needed, "
             f"shape {data.shape[:1]}"
         )
+    if not live.any():
+        raise ValueError("mask is False for every trace, so that there is nothing to predict from")
+    penalty = checked_penalty(penalty, select, lams)
     S = as_operator(synthesis)
     if S.shape[0] != data.size:
         raise ValueError(f"synthesis makes {S.shape[0]} samples, but section has {data.size}")
-    A = Restriction(data.shape, mask, axis=0) @ S
-    kept = data[mask].astype(np.float64)
+    A = Restriction(data.shape, live, axis=0) @ S
+    kept = data[live].astype(np.float64)
     validation.finite(kept, "section")
-    penalty = L1() if penalty is None else penalty
     selection = None
     if penalty.lam is None:
-        rule = HoldOut(held_traces(mask, data.shape[1])) if select is None else select
+        rule = HoldOut(held_traces(live, data.shape[1])) if select is None else select
         if lams is None:
             top = lam_max(A, kept.ravel(), penalty) or 1.0
             if not math.isfinite(top):
@@ -155,21 +166,33 @@ def fill_traces(
     predicted = (S @ result.x).real.reshape(data.shape)
     single = np.float32 if validation.is_single(section) else np.float64
     predicted, data = predicted.astype(single), data.astype(single)
-    assert isinstance(penalty, Leveled)
     level = result.lam if selection is None else selection.lam
     return FilledTraces(
-        np.where(mask[:, None], data, predicted), predicted, result.x.reshape(S.dims), result,
+        np.where(live[:, None], data, predicted), predicted, result.x.reshape(S.dims), result,
         float(np.max(level)), "given" if selection is None else selection.rule, selection,
     )  # fmt: skip
 
 
-def held_traces(live: Any, n_samples: int) -> Array:
+def checked_penalty(penalty: Any, select: Selector | None, lams: Any) -> Leveled:
+    """Return the penalty, L1 by default; refuse one without a level, and a rule beside a level."""
+    validation.refuse_class(penalty, Penalty, "penalty")
+    kind = L1() if penalty is None else penalty
+    if not isinstance(kind, Leveled):
+        raise TypeError(f"penalty is {penalty!r}, but one with a level, such as L1() or L0(), is needed")
+    if select is not None:
+        check_selector(select, "select")
+    if kind.lam is not None and (select is not None or lams is not None):
+        raise ValueError("penalty has a lam, so that select and lams have nothing to choose; leave them out")
+    return kind
+
+
+def held_traces(mask: Any, n_samples: int) -> Array:
     """Return the samples of every fifth live trace, the first and the last one not among them.
 
     Parameters
     ----------
-    live : array_like of bool, shape (n_traces,)
-        Which traces are data.
+    mask : array_like of bool, shape (n_traces,)
+        True for the traces that are data.
     n_samples : int
         Samples of a trace.
 
@@ -188,9 +211,9 @@ def held_traces(live: Any, n_samples: int) -> Array:
     >>> held_traces([True, True, False, True, True, True], 2).astype(int)
     array([0, 0, 0, 0, 1, 1, 0, 0, 0, 0])
     """
-    count = int(np.count_nonzero(live))
+    count = int(np.count_nonzero(mask))
     if count < 4:
-        raise ValueError(f"live names {count} traces, but at least 4 are needed to hold one out")
+        raise ValueError(f"mask names {count} traces, but at least 4 are needed to hold one out")
     out = np.zeros(count, dtype=bool)
     out[min(_EVERY // 2, count - 2) : -1 : _EVERY] = True
     return np.repeat(out, n_samples)

@@ -53,6 +53,11 @@ class TimeFrequency:
     rule: str
     result: Result
 
+    @property
+    def success(self) -> bool:
+        """Whether the certificate meets the tolerance."""
+        return self.result.success
+
 
 def time_frequency(
     trace: Any,
