@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -200,6 +201,53 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(FileNotFoundError, match="folder"):
         save_gather(tmp_path / "absent" / "a.su", gather)
     assert path.read_bytes() == before
+
+
+def test_a_file_that_is_replaced_keeps_its_permissions_and_links(tmp_path: Path) -> None:
+    gather = Gather(make(), 0.004)
+    place, link = tmp_path / "a.su", tmp_path / "link.su"
+    place.touch()
+    place.chmod(0o640)
+    link.symlink_to(place)
+    save_gather(link, gather)
+    assert link.is_symlink()
+    assert place.stat().st_mode & 0o777 == 0o640
+    np.testing.assert_array_equal(load_gather(place).traces, gather.traces)
+    before = os.umask(0o077)
+    try:
+        save_gather(tmp_path / "private.su", gather)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "private.su").stat().st_mode & 0o777 == 0o600
+    save_gather(tmp_path / ("n" * 251 + ".su"), gather)  # the longest name that file systems allow
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)  # the super-user may write everywhere
+    with pytest.raises(PermissionError, match="does not allow files to be written"):
+        save_gather(tmp_path / "a.su", Gather(make(), 0.004))
+
+
+def test_su_without_an_interval_takes_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.su"
+    save_gather(path, Gather(make(2), 0.004))
+    raw = bytearray(path.read_bytes())
+    raw[116:118] = raw[400 + 116 : 400 + 118] = b"\0\0"
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match="states no sampling interval"):
+        load_gather(path)
+    assert load_gather(path, dt=0.002).dt == 0.002
+
+
+@pytest.mark.parametrize("ending", [".su", ".sgy"])
+def test_what_is_not_finite_is_not_written(tmp_path: Path, ending: str) -> None:
+    for wrong, name in (
+        (Gather(np.array([[1.0, np.nan]]), 0.004), "traces contains nan"),
+        (Gather(np.ones((1, 2)), 0.004, np.array([np.inf])), "offsets contains inf"),
+    ):
+        with pytest.raises(ValueError, match=name):
+            save_gather(tmp_path / f"a{ending}", wrong)
+    assert not list(tmp_path.iterdir())
 
 
 def test_arrays_are_saved_whole(tmp_path: Path) -> None:

@@ -98,6 +98,7 @@ class Gather:
         spacing = validation.positive(spacing, "spacing")
         if self.offsets is None:
             raise ValueError("the gather states no offsets, so that there is no grid of them")
+        validation.finite(np.asarray(self.offsets), "offsets")
         steps = (self.offsets - self.offsets.min()) / spacing
         place = np.rint(steps).astype(np.int64)
         off = np.abs(steps - place) > 0.01
