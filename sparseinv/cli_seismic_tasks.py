@@ -299,17 +299,22 @@ def _energy(array: Array) -> float:
 
 def _whole(text: str) -> tuple[int, ...]:
     """Read two whole numbers separated by a comma."""
-    numbers = tuple(int(part) for part in text.split(","))
-    if len(numbers) != 2:
-        raise argparse.ArgumentTypeError(f"{text!r} holds {len(numbers)} numbers, but 2 are needed")
-    return numbers
+    numbers = _numbers(2)(text)
+    if any(number != int(number) for number in numbers):
+        raise argparse.ArgumentTypeError(f"{text!r} holds fractions, but whole numbers are needed")
+    return tuple(int(number) for number in numbers)
 
 
 def _numbers(count: int | None = None) -> Callable[[str], list[float]]:
     """Return a reader of numbers separated by commas."""
 
     def read(text: str) -> list[float]:
-        numbers = [float(part) for part in text.split(",")]
+        try:
+            numbers = [float(part) for part in text.split(",")]
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers separated by commas") from None
+        if not np.isfinite(numbers).all():
+            raise argparse.ArgumentTypeError(f"{text!r} holds a number that is not finite")
         if count is not None and len(numbers) != count:
             raise argparse.ArgumentTypeError(f"{text!r} holds {len(numbers)} numbers, but {count} are needed")
         return numbers

@@ -205,6 +205,23 @@ def test_numbers_in_text_files(tmp_path: Path, capsys: pytest.CaptureFixture[str
         assert sentence in said
 
 
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        ("--window=8,b", "'8,b' is no list of numbers"),
+        ("--window=8,2.5", "holds fractions"),
+        ("--window=8,inf", "not finite"),
+        ("--window=8", "holds 1 numbers, but 2 are needed"),
+    ],
+)
+def test_lists_of_numbers_are_checked(
+    tmp_path: Path, option: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["seismic", "deblend", "in.npy", str(tmp_path / "out.npy"), option])
+    assert sentence in capsys.readouterr().err
+
+
 def test_an_abbreviation_does_not_lose_the_parameters(section: tuple[Array, Path], tmp_path: Path) -> None:
     (tmp_path / "p.toml").write_text("lam = 0.5\n", encoding="utf-8")
     words = [str(section[1]), str(tmp_path / "out.su"), "--ricker", "30", "--param", str(tmp_path / "p.toml")]

@@ -49,7 +49,7 @@ def test_radon_is_its_formula(curve: str, t0: float) -> None:
     np.testing.assert_allclose(A @ np.eye(A.shape[1]), matrix, atol=1e-11)
     np.testing.assert_allclose(A.rmatmat(np.eye(A.shape[0])), matrix.T, atol=1e-11)
     bound, norm = A.norm_bound(), np.linalg.norm(matrix, 2)
-    assert norm <= bound <= 1.2 * norm
+    assert norm <= bound <= 1.05 * norm
     assert adjoint_test(A) < 1e-14
 
 

@@ -139,6 +139,10 @@ def damaged(whole: bytes) -> dict[str, tuple[bytes, str]]:
         "text only": (b"C" * 4000, "has sample format"),
         "extended headers missing": (word(3504, 3), "truncated|holds no traces"),
         "variable extended headers": (word(3504, 65535), "variable number of extended"),
+        "too long": (
+            whole[:3268] + (70000).to_bytes(4, "big") + whole[3272:3500] + b"\2" + whole[3501:],
+            "revision 2 with 70000 samples a trace; at most 65535",
+        ),
         "other length": (
             word(3600 + trace + 114, 39),
             "traces of different lengths: trace 1 .from 0. states 39",
@@ -269,7 +273,14 @@ def test_xarray_comes_and_goes() -> None:
     assert back.dt == pytest.approx(0.002)
     milliseconds = array.assign_coords(time=("time", 2.0 * np.arange(40), {"units": "ms"}))
     assert Gather.from_xarray(milliseconds).dt == pytest.approx(0.002)
+    single = array.assign_coords(time=("time", 0.002 * np.arange(40, dtype=np.float32)))
+    assert Gather.from_xarray(single).dt == pytest.approx(0.002, rel=1e-6)
     for wrong, sentence in (
+        (
+            array.assign_coords(time=("time", 2.0 * np.arange(40), {"units": "m"})),
+            "is in 'm', but one of 's'",
+        ),
+        (array.assign_coords(time=np.array(["a", "b"] * 20)), "but numbers are needed"),
         (array.rename(time="depth"), "one of them named time"),
         (array.drop_vars("time"), "states no sampling interval"),
         (array.assign_coords(time=np.r_[0.0, 1:40] ** 2), "not evenly spaced"),

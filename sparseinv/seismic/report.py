@@ -7,6 +7,7 @@ import html
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +179,7 @@ def check_report(path: str | Path) -> None:
         raise ValueError(f"the report {Path(path).name} must end with .png or .html")
     check_place(path)
     try:
-        import matplotlib  # noqa: F401  (asked for before any work)
+        import_module("matplotlib")
     except ImportError:
         raise ImportError('reports need matplotlib: python -m pip install "sparseinv[plot]"') from None
 
