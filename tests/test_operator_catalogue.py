@@ -310,6 +310,14 @@ def test_either_byte_order_is_read(op: Operator, kind: str) -> None:
             np.testing.assert_allclose(many(turned[:, None])[:, 0], expected, rtol=1e-4, atol=1e-4)
 
 
+def test_positions_in_single_precision_reach_the_last_sample() -> None:
+    t = np.arange(1000, dtype=np.float32) * np.float32(0.004)
+    x = draw(1000)
+    np.testing.assert_allclose(Interpolation(1000, t, step=0.004) @ x, x, atol=5e-3)
+    with pytest.raises(ValueError, match="nothing is known outside"):
+        Interpolation(1000, t + np.float32(1e-4), step=0.004)
+
+
 def test_a_diagonal_is_a_vector() -> None:
     with pytest.raises(ValueError, match="diagonal has shape"):
         Diagonal(np.eye(2))
