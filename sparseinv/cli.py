@@ -390,12 +390,13 @@ def _bench(options: argparse.Namespace) -> int:
 
 def _info(options: argparse.Namespace) -> int:
     import platform
+    from importlib import import_module
     from importlib.metadata import PackageNotFoundError, version
     from importlib.util import find_spec
 
-    import scipy.linalg  # noqa: F401  (its BLAS is listed too)
     from threadpoolctl import threadpool_info
 
+    import_module("scipy.linalg")  # its BLAS is listed too
     record: dict[str, Any] = {
         "sparseinv": __version__,
         "python": platform.python_version(),
