@@ -1,8 +1,9 @@
 """Judge every operator: dot tests, how close the bound of the norm is, and speed beside PyLops.
 
 ``python benchmarks/operators.py`` writes results/operators.md and .jsonl; ``--only NAME`` runs the entries
-whose name contains NAME. Times are processor time of one thread, the median of interleaved repeats of one
-product with A and one with A^H; compilation is done before. A ratio above 1 means that PyLops is slower.
+whose name contains NAME, and writes files only where ``--out`` says so. Times are processor time of one
+thread, the median of interleaved repeats of one product with A and one with A^H; compilation is done before.
+A ratio above 1 means that PyLops is slower.
 """
 
 from __future__ import annotations
@@ -171,7 +172,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="entries whose name contains this")
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument(
-        "--out", type=Path, default=RESULTS, help="folder of operators.md and operators.jsonl"
+        "--out", type=Path, help="folder of operators.md and operators.jsonl (benchmarks/results)"
     )
     given = parser.parse_args()
     rows = []
@@ -182,11 +183,14 @@ def main() -> None:
                 continue
             rows.append(judge(name, pair, given.repeats))
             print(table(rows[-1:]).splitlines()[6], flush=True)
+    if given.only and given.out is None:  # some rows must not take the place of all
+        return
+    out = given.out or RESULTS
     machine = {"machine": platform.processor() or platform.machine(), "python": platform.python_version()}
-    given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "operators.md").write_text(table(rows), encoding="utf-8")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "operators.md").write_text(table(rows), encoding="utf-8")
     records = "".join(json.dumps({**machine, **row}) + "\n" for row in rows)
-    (given.out / "operators.jsonl").write_text(records, encoding="utf-8")
+    (out / "operators.jsonl").write_text(records, encoding="utf-8")
 
 
 if __name__ == "__main__":

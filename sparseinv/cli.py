@@ -7,7 +7,6 @@ import json
 import math
 import os
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -57,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"sparseinv: {error}", file=sys.stderr)
         return BAD_INPUT
     except FileNotFoundError as error:
-        print(f"sparseinv: {error.filename or error} does not exist", file=sys.stderr)
+        said = f"{error.filename} does not exist" if error.filename else error
+        print(f"sparseinv: {said}", file=sys.stderr)
         return BAD_INPUT
     except OSError as error:
         print(f"sparseinv: {error}", file=sys.stderr)
@@ -138,11 +138,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _solve(options: argparse.Namespace) -> int:
     import sparseinv as si
+    from sparseinv.seismic.whole_file import check_place
 
     if options.output is not None:
         _writer(options.output)  # refuse what cannot be written before any work
-        if not options.output.resolve().parent.is_dir():
-            raise BadInput(f"the folder of --output {options.output} does not exist")
+        check_place(options.output)
     A, b = _matrix(options.A), _vector(options.b)
     penalty = _penalty(options, A, b)
     solver = "auto" if options.solver == "auto" else getattr(si, _SOLVERS[options.solver])()
@@ -314,16 +314,11 @@ def _writer(path: Path) -> Callable[[Any, Array], None]:
 
 def _write(path: Path, x: Array) -> None:
     """Write x beside its place first, so that an interruption leaves no half file."""
+    from sparseinv.seismic.whole_file import whole_file
+
     write = _writer(path)
-    handle, name = tempfile.mkstemp(dir=path.resolve().parent, suffix=path.suffix)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file, x)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with whole_file(path) as place, place.open("wb") as file:
+        write(file, x)
 
 
 # --- demo, bench and info ----------------------------------------------------------------------------
@@ -395,12 +390,13 @@ def _bench(options: argparse.Namespace) -> int:
 
 def _info(options: argparse.Namespace) -> int:
     import platform
+    from importlib import import_module
     from importlib.metadata import PackageNotFoundError, version
     from importlib.util import find_spec
 
-    import scipy.linalg  # noqa: F401  (its BLAS is listed too)
     from threadpoolctl import threadpool_info
 
+    import_module("scipy.linalg")  # its BLAS is listed too
     record: dict[str, Any] = {
         "sparseinv": __version__,
         "python": platform.python_version(),

@@ -14,6 +14,7 @@ from sparseinv import __version__
 from sparseinv.cli_seismic_tasks import TASKS, Outcome
 from sparseinv.seismic.gather import Gather
 from sparseinv.seismic.io import check_ending, load_gather, save_gather
+from sparseinv.seismic.whole_file import check_place
 
 _CONVERGED, _NOT_CONVERGED = 0, 1
 
@@ -25,7 +26,8 @@ def add_seismic(commands: Any) -> None:
     )
     tasks = seismic.add_subparsers(required=True, metavar="task")
     for name, (summary, options, run) in TASKS.items():
-        task = tasks.add_parser(name, help=summary, description=summary)
+        # an abbreviation of --params would be read after the file is looked for, and have no effect
+        task = tasks.add_parser(name, help=summary, description=summary, allow_abbrev=False)
         _common(task)
         options(task)
         task.set_defaults(run=_command, task=run, task_name=name)
@@ -81,8 +83,7 @@ def _command(options: argparse.Namespace) -> int:
     from sparseinv.seismic.report import check_report
 
     check_ending(options.output)
-    if not options.output.resolve().parent.is_dir():
-        raise ValueError(f"the folder of OUT, {options.output}, does not exist")
+    check_place(options.output)
     if options.output.exists() and options.output.samefile(options.input):
         raise ValueError("OUT is IN; name another file, the input is not overwritten")
     if options.report is not None:

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from sparseinv import validation
 from sparseinv.seismic.gather import Gather
-from sparseinv.seismic.io import load_gather
+from sparseinv.seismic.io import check_format, load_array, load_gather
 
 Array = np.ndarray[Any, Any]
 
@@ -73,6 +74,7 @@ def _decon(options: argparse.Namespace, gather: Gather) -> Outcome:
     from sparseinv.penalties import L0, L1
     from sparseinv.seismic.deconvolution import deconvolve
 
+    check_format(options.output, gather)
     wavelet, center = _wavelet(options, gather.dt)
     answer = deconvolve(
         gather.traces, wavelet, gather.dt, {"l0": L0, "l1": L1}[options.penalty](options.lam),
@@ -100,7 +102,7 @@ def _wavelet(options: argparse.Namespace, dt: float) -> tuple[Array, int | None]
         return wavelet, center if options.zero_time is None else options.zero_time
     path: Path = options.wavelet
     if path.suffix.lower() == ".txt":
-        return np.loadtxt(path, ndmin=1), options.zero_time
+        return _vector(path), options.zero_time
     file = load_gather(path, dt=dt if path.suffix.lower() in (".npy", ".npz") else None)
     if file.traces.shape[0] != 1:
         raise ValueError(f"{path.name} holds {file.traces.shape[0]} traces, but one wavelet is needed")
@@ -134,6 +136,7 @@ def _interpolate(options: argparse.Namespace, gather: Gather) -> Outcome:
     mask = None
     if options.grid is not None:
         gather, mask = gather.on_grid(options.grid)
+    check_format(options.output, gather)
     if options.mask is not None:
         given = _vector(options.mask) != 0
         if given.shape != (gather.traces.shape[0],):
@@ -192,6 +195,7 @@ def _radon(options: argparse.Namespace, gather: Gather) -> Outcome:
         offsets = gather.offsets
     else:
         raise ValueError(f"{options.input.name} states no offsets; pass --offsets FILE")
+    check_format(options.output, gather)
     flat, bent = _moveout(options.velocities, gather, offsets)
     split = demultiple(
         flat, offsets, gather.dt, np.linspace(first, last, int(count)), options.cut, options.curve,
@@ -257,6 +261,8 @@ def _deblend(options: argparse.Namespace, gather: Gather) -> Outcome:
             "receiver is needed"
         )
     record, times = gather.traces[0], _vector(options.times)
+    samples = validation.count(options.samples, "--samples", least=1)
+    check_format(options.output, Gather(np.zeros((times.size, samples)), gather.dt))
     found = deblend(
         record, times, gather.dt, options.samples, window=options.window, step=options.step, lam=options.lam,
         sizes=options.sizes, tol=options.tol, max_iter=options.max_iter,
@@ -278,8 +284,16 @@ def _deblend(options: argparse.Namespace, gather: Gather) -> Outcome:
 def _vector(path: Path) -> Array:
     """Return the numbers of a .npy or text file."""
     if path.suffix.lower() == ".npy":
-        return np.load(path, allow_pickle=False).reshape(-1)
-    return np.loadtxt(path, ndmin=1).reshape(-1)
+        return load_array(path).reshape(-1)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    words = " ".join(line.partition("#")[0] for line in lines).replace(",", " ").split()
+    try:
+        numbers = np.array(words, dtype=float)
+    except ValueError as error:
+        raise ValueError(f"{path.name} holds something that is no number: {error}") from None
+    if numbers.size == 0:
+        raise ValueError(f"{path.name} holds no numbers")
+    return numbers
 
 
 def _energy(array: Array) -> float:
@@ -288,17 +302,22 @@ def _energy(array: Array) -> float:
 
 def _whole(text: str) -> tuple[int, ...]:
     """Read two whole numbers separated by a comma."""
-    numbers = tuple(int(part) for part in text.split(","))
-    if len(numbers) != 2:
-        raise argparse.ArgumentTypeError(f"{text!r} holds {len(numbers)} numbers, but 2 are needed")
-    return numbers
+    numbers = _numbers(2)(text)
+    if any(number != int(number) for number in numbers):
+        raise argparse.ArgumentTypeError(f"{text!r} holds fractions, but whole numbers are needed")
+    return tuple(int(number) for number in numbers)
 
 
 def _numbers(count: int | None = None) -> Callable[[str], list[float]]:
     """Return a reader of numbers separated by commas."""
 
     def read(text: str) -> list[float]:
-        numbers = [float(part) for part in text.split(",")]
+        try:
+            numbers = [float(part) for part in text.split(",")]
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers separated by commas") from None
+        if not np.isfinite(numbers).all():
+            raise argparse.ArgumentTypeError(f"{text!r} holds a number that is not finite")
         if count is not None and len(numbers) != count:
             raise argparse.ArgumentTypeError(f"{text!r} holds {len(numbers)} numbers, but {count} are needed")
         return numbers

@@ -49,6 +49,19 @@ def test_operators_are_judged(name):
     assert row["operator"] in operators.table([row])
 
 
+def test_some_operators_do_not_take_the_place_of_all(tmp_path, monkeypatch):
+    import operators
+
+    monkeypatch.setattr(operators, "RESULTS", tmp_path / "results")
+    words = ["operators.py", "--only", "Scaled", "--repeats", "1"]
+    monkeypatch.setattr("sys.argv", words)
+    operators.main()
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr("sys.argv", [*words, "--out", str(tmp_path / "some")])
+    operators.main()
+    assert "Scaled" in (tmp_path / "some" / "operators.md").read_text(encoding="utf-8")
+
+
 # --- problems -----------------------------------------------------------------------------------------
 
 

@@ -114,13 +114,18 @@ def test_what_did_not_converge_is_written_and_says_so(
 
 REFUSALS: list[tuple[list[str], str]] = [
     (["IN", "out.txt", "--ricker", "30"], "out.txt ends with '.txt'"),
-    (["IN", "absent/out.su", "--ricker", "30"], "the folder of OUT"),
+    (["IN", "absent/out.su", "--ricker", "30"], "the folder of absent/out.su does not exist"),
     (["IN", "in.su", "--ricker", "30"], "OUT is IN"),
     (["IN", "out.su", "--ricker", "30", "--report", "page.pdf"], "must end with .png or .html"),
     (["absent.su", "out.su", "--ricker", "30"], "absent.su does not exist"),
     (["IN", "out.su", "--ricker", "200"], "f0 is 200"),
     (["IN", "out.su", "--wavelet", "IN"], "holds 4 traces, but one wavelet is needed"),
     (["IN", "out.su", "--ricker", "30", "--lam", "-1"], "lam"),
+    (
+        ["IN", "out.su", "--ricker", "30", "--report", "absent/page.png"],
+        "the folder of absent/page.png does not",
+    ),
+    (["IN", "FOLDER", "--ricker", "30"], "is a folder, but the name of a file is needed"),
 ]
 
 
@@ -132,11 +137,96 @@ def test_refusals_come_before_any_output(
     _, path = section
     monkeypatch.chdir(tmp_path)
     before = path.read_bytes()
-    words = [str(path) if word == "IN" else word for word in arguments]
-    assert main(["seismic", "decon", *words]) == BAD_INPUT
+    (tmp_path.parent / "folder.su").mkdir(exist_ok=True)
+    named = {"IN": str(path), "FOLDER": "../folder.su"}
+    assert main(["seismic", "decon", *(named.get(word, word) for word in arguments)]) == BAD_INPUT
     assert sentence in capsys.readouterr().err
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["in.su"]
+
+
+@pytest.mark.parametrize(
+    ("task", "arguments", "sentence"),
+    [
+        ("decon", ["third.npz", "--ricker", "30"], "dt is 0.00333333 s, but SU"),
+        ("decon", ["half.npz", "--ricker", "30"], "whole metres"),
+        ("interpolate", ["in.su", "--grid", "12.5"], "whole metres"),
+        ("radon", ["half.npz", "--moveouts", "0,1,9", "--cut", "0.5"], "whole metres"),
+        ("deblend", ["one.npz", "--times", "times.txt", "--samples", "9"], "dt is 0.00333333 s, but SU"),
+    ],
+)
+def test_what_the_output_cannot_hold_is_refused_before_the_work(
+    section: tuple[Array, Path], tmp_path: Path, task: str, arguments: list[str], sentence: str,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sparseinv.solve", None)  # nothing is solved
+    traces = load_gather(section[1]).traces
+    save_gather("third.npz", Gather(traces, 1 / 300, 10.0 * np.arange(4)))
+    save_gather("half.npz", Gather(traces, 0.004, 12.5 * np.arange(4)))
+    save_gather("one.npz", Gather(traces[:1], 1 / 300))
+    np.savetxt("times.txt", np.arange(3.0), header="fired at")
+    assert main(["seismic", task, arguments[0], "out.su", *arguments[1:]]) == BAD_INPUT
+    assert sentence in capsys.readouterr().err
+    assert not Path("out.su").exists()
+
+
+@pytest.mark.parametrize("name", ["empty.npy", "empty.npz", "cut.npz", "text.npy", "other.npz"])
+def test_damaged_arrays_are_named(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / name
+    if name == "cut.npz":
+        save_gather(path, Gather(np.zeros((2, 9)), 0.004))
+        path.write_bytes(path.read_bytes()[:-7])
+    elif name == "other.npz":
+        save_gather(tmp_path / "a.npy", Gather(np.zeros((2, 9)), 0.004))
+        (tmp_path / "a.npy").replace(path)
+    else:
+        path.write_bytes(b"words" * 9 * name.startswith("text"))
+    out = tmp_path / "out.npy"
+    assert main(["seismic", "decon", str(path), str(out), "--dt", "0.004", "--ricker", "30"]) == BAD_INPUT
+    assert f"{name} is damaged, or no {path.suffix} file" in capsys.readouterr().err
+    save_gather(tmp_path / "in.npy", Gather(np.ones((2, 9)), 0.004))
+    if path.suffix == ".npy":
+        words = [str(tmp_path / "in.npy"), str(out), "--dt", "0.004", "--wavelet", str(path)]
+        assert main(["seismic", "decon", *words]) == BAD_INPUT
+        assert name in capsys.readouterr().err
+
+
+def test_numbers_in_text_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, source, out = tmp_path / "wavelet.txt", tmp_path / "in.npy", tmp_path / "out.npy"
+    np.save(source, np.eye(2, 20, 5))
+    words = ["seismic", "decon", str(source), str(out), "--dt", "0.004", "--wavelet", str(file)]
+    file.write_text("# a wavelet\n-0.5, 1\n-0.5  # its end\n", encoding="utf-8")
+    assert main([*words, "--lam", "0.1"]) == CERTIFIED
+    for text, sentence in (("# nothing\n", "holds no numbers"), ("1 two", "something that is no number")):
+        file.write_text(text, encoding="utf-8")
+        assert main(words) == BAD_INPUT
+        assert "wavelet.txt holds" in (said := capsys.readouterr().err)
+        assert sentence in said
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        ("--window=8,b", "'8,b' is no list of numbers"),
+        ("--window=8,2.5", "holds fractions"),
+        ("--window=8,inf", "not finite"),
+        ("--window=8", "holds 1 numbers, but 2 are needed"),
+    ],
+)
+def test_lists_of_numbers_are_checked(
+    tmp_path: Path, option: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["seismic", "deblend", "in.npy", str(tmp_path / "out.npy"), option])
+    assert sentence in capsys.readouterr().err
+
+
+def test_an_abbreviation_does_not_lose_the_parameters(section: tuple[Array, Path], tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_text("lam = 0.5\n", encoding="utf-8")
+    words = [str(section[1]), str(tmp_path / "out.su"), "--ricker", "30", "--param", str(tmp_path / "p.toml")]
+    with pytest.raises(SystemExit):
+        main(["seismic", "decon", *words])
 
 
 def test_a_damaged_file_leaves_no_output(

@@ -294,6 +294,35 @@ def test_arguments_are_left_alone(op: Operator) -> None:
         np.testing.assert_allclose(product(integers), product(integers.astype(float)), atol=1e-12)
 
 
+@pytest.mark.parametrize("kind", ["f4", "f8", "c8", "c16", "i2"])
+def test_either_byte_order_is_read(op: Operator, kind: str) -> None:
+    """Samples that were read from seismic files are big-endian."""
+    for product, many, entries in (
+        (op.matvec, op.matmat, op.shape[1]),
+        (op.rmatvec, op.rmatmat, op.shape[0]),
+    ):
+        v = draw(entries).astype(kind) if kind != "i2" else np.arange(entries, dtype=kind)
+        expected = product(v).copy()
+        for other in (">", "<"):
+            turned = v.astype(v.dtype.newbyteorder(other))
+            assert product(turned).dtype == expected.dtype
+            np.testing.assert_array_equal(product(turned), expected)
+            np.testing.assert_allclose(many(turned[:, None])[:, 0], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_positions_in_single_precision_reach_the_last_sample() -> None:
+    t = np.arange(1000, dtype=np.float32) * np.float32(0.004)
+    x = draw(1000)
+    np.testing.assert_allclose(Interpolation(1000, t, step=0.004) @ x, x, atol=5e-3)
+    with pytest.raises(ValueError, match="nothing is known outside"):
+        Interpolation(1000, t + np.float32(1e-4), step=0.004)
+
+
+def test_a_diagonal_is_a_vector() -> None:
+    with pytest.raises(ValueError, match="diagonal has shape"):
+        Diagonal(np.eye(2))
+
+
 def test_results_are_not_views_of_arguments(op: Operator) -> None:
     for product, entries in ((op.matvec, op.shape[1]), (op.rmatvec, op.shape[0])):
         v = draw(entries)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,10 @@ def damaged(whole: bytes) -> dict[str, tuple[bytes, str]]:
         "text only": (b"C" * 4000, "has sample format"),
         "extended headers missing": (word(3504, 3), "truncated|holds no traces"),
         "variable extended headers": (word(3504, 65535), "variable number of extended"),
+        "too long": (
+            whole[:3268] + (70000).to_bytes(4, "big") + whole[3272:3500] + b"\2" + whole[3501:],
+            "revision 2 with 70000 samples a trace; at most 65535",
+        ),
         "other length": (
             word(3600 + trace + 114, 39),
             "traces of different lengths: trace 1 .from 0. states 39",
@@ -202,6 +207,53 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytes
     assert path.read_bytes() == before
 
 
+def test_a_file_that_is_replaced_keeps_its_permissions_and_links(tmp_path: Path) -> None:
+    gather = Gather(make(), 0.004)
+    place, link = tmp_path / "a.su", tmp_path / "link.su"
+    place.touch()
+    place.chmod(0o640)
+    link.symlink_to(place)
+    save_gather(link, gather)
+    assert link.is_symlink()
+    assert place.stat().st_mode & 0o777 == 0o640
+    np.testing.assert_array_equal(load_gather(place).traces, gather.traces)
+    before = os.umask(0o077)
+    try:
+        save_gather(tmp_path / "private.su", gather)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "private.su").stat().st_mode & 0o777 == 0o600
+    save_gather(tmp_path / ("n" * 251 + ".su"), gather)  # the longest name that file systems allow
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)  # the super-user may write everywhere
+    with pytest.raises(PermissionError, match="does not allow files to be written"):
+        save_gather(tmp_path / "a.su", Gather(make(), 0.004))
+
+
+def test_su_without_an_interval_takes_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.su"
+    save_gather(path, Gather(make(2), 0.004))
+    raw = bytearray(path.read_bytes())
+    raw[116:118] = raw[400 + 116 : 400 + 118] = b"\0\0"
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match="states no sampling interval"):
+        load_gather(path)
+    assert load_gather(path, dt=0.002).dt == 0.002
+
+
+@pytest.mark.parametrize("ending", [".su", ".sgy"])
+def test_what_is_not_finite_is_not_written(tmp_path: Path, ending: str) -> None:
+    for wrong, name in (
+        (Gather(np.array([[1.0, np.nan]]), 0.004), "traces contains nan"),
+        (Gather(np.ones((1, 2)), 0.004, np.array([np.inf])), "offsets contains inf"),
+    ):
+        with pytest.raises(ValueError, match=name):
+            save_gather(tmp_path / f"a{ending}", wrong)
+    assert not list(tmp_path.iterdir())
+
+
 def test_arrays_are_saved_whole(tmp_path: Path) -> None:
     gather = Gather(make(), 0.002, np.arange(6.0))
     for name in ("a.npy", "a.npz"):
@@ -221,7 +273,14 @@ def test_xarray_comes_and_goes() -> None:
     assert back.dt == pytest.approx(0.002)
     milliseconds = array.assign_coords(time=("time", 2.0 * np.arange(40), {"units": "ms"}))
     assert Gather.from_xarray(milliseconds).dt == pytest.approx(0.002)
+    single = array.assign_coords(time=("time", 0.002 * np.arange(40, dtype=np.float32)))
+    assert Gather.from_xarray(single).dt == pytest.approx(0.002, rel=1e-6)
     for wrong, sentence in (
+        (
+            array.assign_coords(time=("time", 2.0 * np.arange(40), {"units": "m"})),
+            "is in 'm', but one of 's'",
+        ),
+        (array.assign_coords(time=np.array(["a", "b"] * 20)), "but numbers are needed"),
         (array.rename(time="depth"), "one of them named time"),
         (array.drop_vars("time"), "states no sampling interval"),
         (array.assign_coords(time=np.r_[0.0, 1:40] ** 2), "not evenly spaced"),

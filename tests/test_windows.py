@@ -182,5 +182,6 @@ def test_bad_windows_are_refused() -> None:
         Windows(9, 4, taper="hanning")
     with pytest.raises(ValueError, match="inner takes arrays of shape"):
         Windows(9, 4, inner=FFT(4, sizes=8).H)
+    matrix: Any = np.eye(4)
     with pytest.raises(TypeError, match="inner is a ndarray"):
-        Windows(9, 4, inner=np.eye(4))  # type: ignore[arg-type]
+        Windows(9, 4, inner=matrix)

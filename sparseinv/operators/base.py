@@ -160,11 +160,16 @@ def _vector(v: Array, size: int, name: str, operator: Operator) -> Array:
     v = np.asarray(v)
     if v.shape != (size,):
         raise ValueError(f"{name} has shape {v.shape}, but {operator!r} needs ({size},)")
-    return v
+    return native(v)
+
+
+def native(v: Array) -> Array:
+    """Return v in the byte order of this machine; what is read from seismic files often has the other one."""
+    return v if v.dtype.isnative else v.astype(v.dtype.newbyteorder("="))
 
 
 def _by_columns(product: Any, X: Array, rows: int, dtype: Any) -> Array:
-    X = np.asarray(X)
+    X = native(np.asarray(X))
     if X.ndim != 2:
         raise ValueError(f"a matrix of shape (rows, k) is needed, but the argument has shape {X.shape}")
     out = np.empty((rows, X.shape[1]), dtype=dtype, order="F")

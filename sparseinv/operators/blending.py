@@ -283,8 +283,9 @@ def _records(records: Any, fired: Array) -> Array:
 
 def _on_grid(places: Array) -> tuple[Array, Array]:
     """Return (sample, fraction) of times in samples."""
-    if np.abs(places).max() > 2.0**40:
-        raise ValueError("times reaches beyond 2^40 samples; count it from the first sample of the record")
+    # no memory holds such a record, but clocks that count from 1970 ask for it
+    if np.abs(places).max() > 2.0**34:
+        raise ValueError("times reaches beyond 2^34 samples; count it from the first sample of the record")
     nearest = np.round(places)
     rounding = np.maximum(_ON_GRID, 8.0 * np.finfo(np.float64).eps * np.abs(places))
     aligned = np.abs(places - nearest) <= rounding

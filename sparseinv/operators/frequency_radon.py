@@ -47,8 +47,9 @@ class FrequencyRadon(GridOperator):
 
     Notes
     -----
-    Traces are padded with zeros by the largest delay, so that no event comes back at the other end; the
-    faint tails of the pulses, endless for any sharp band, do. Cost of a product: one real FFT of each trace
+    Traces are padded with zeros by the largest delay, at most their own length, and delays beyond that leave
+    nothing, so that no event comes back at the other end; the faint tails of the pulses, endless for any
+    sharp band, do. Cost of a product: one real FFT of each trace
     of data and panel and a product with an offsets x k matrix for each frequency, which a batch of panels
     shares. Storage: offsets k frequencies complex numbers.
 
@@ -106,11 +107,14 @@ class FrequencyRadon(GridOperator):
         self._inside = slice(int(inside[0]), int(inside[-1]) + 1)
         #: the frequencies used [Hz]
         self.frequencies = frequency[self._inside]
-        phase = 2 * np.pi * self.frequencies[:, None, None] * delays
+        # so far that the whole trace has left, and would come back at its other end
+        gone = np.abs(delays) > (self.padded - grid[1]) * step
+        phase = 2 * np.pi * self.frequencies[:, None, None] * np.where(gone, 0.0, delays)
         matrices = np.exp(-1j * phase)
         # a real signal has real values at zero and at the Nyquist frequency
         for at in np.flatnonzero((inside == 0) | (2 * inside == self.padded)):
             matrices[at] = np.cos(phase[at])
+        matrices[:, gone] = 0.0
         #: exp(-i w T), shape (frequencies, offsets, k), in each precision that was asked for
         self._matrices: dict[str, Array] = {"d": matrices}
         self._norm: float | None = None

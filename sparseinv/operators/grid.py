@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sparseinv import validation
-from sparseinv.operators.base import Operator
+from sparseinv.operators.base import Operator, native
 
 Array = np.ndarray[Any, Any]
 
@@ -64,7 +64,7 @@ def matrix_argument(X: Array, rows: int, name: str, operator: Operator) -> Array
     X = np.asarray(X)
     if X.ndim != 2 or X.shape[0] != rows:
         raise ValueError(f"{name} has shape {X.shape}, but {operator!r} needs ({rows}, k)")
-    return X
+    return native(X)
 
 
 def whole_numbers(values: int | Sequence[int], name: str, least: int) -> tuple[int, ...]:

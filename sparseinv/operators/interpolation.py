@@ -195,7 +195,10 @@ def _nodes(positions: Any, length: int, start: float, step: float) -> Array:
         )
     validation.finite(places, "positions")
     nodes = (places - start) / step
-    slack = 1e-9 * length  # rounding of start + i step must not put the last sample outside
+    # rounding of start + i step, in the precision given, must not put the last sample outside
+    given = np.asarray(positions).dtype
+    unit = float(np.finfo(given).eps) if given.kind == "f" else 0.0
+    slack = max(1e-9 * length, 4.0 * unit * float(np.abs(places).max()) / step)
     if nodes.min() < -slack or nodes.max() > length - 1 + slack:
         raise ValueError(
             f"positions reach from {places.min():g} to {places.max():g}, but the grid from {start:g} to "

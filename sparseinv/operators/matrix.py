@@ -385,6 +385,8 @@ class Diagonal(Operator):
 
     def __init__(self, diagonal: Array) -> None:
         self.diagonal = np.asarray(diagonal)
+        if self.diagonal.ndim != 1:
+            raise ValueError(f"diagonal has shape {self.diagonal.shape}, but a vector is needed")
         super().__init__((self.diagonal.size, self.diagonal.size), self.diagonal.dtype)
         self._rounded: Array | None = None
 

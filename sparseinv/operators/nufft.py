@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -273,7 +274,7 @@ def _factors(turns: Array, counts: list[Array]) -> tuple[Array, Array]:
 def _has_finufft(entries: int) -> bool:
     """Tell whether finufft can be imported; refuse to go without where sums would take too long."""
     try:
-        import finufft  # noqa: F401  (only its presence is asked for)
+        import_module("finufft")
     except ImportError:
         if entries > _MOST:
             raise ImportError(

@@ -60,11 +60,10 @@ class Radon(GridOperator):
     offsets x k otherwise. Columns hold two entries a trace and are in closed form; the norms of
     columns and rows cost about one product, once.
 
-    All entries are >= 0, each trace receives at most 1 from an entry of the panel. For lines and
-    parabolas at most k arrive at a sample, and ``||A|| <= sqrt(||A||_1 ||A||_inf)``, found from the norms of
-    one product each, is close to the norm (which a constant panel nearly attains: sqrt(offsets k) for
-    long traces). Hyperbolas crowd together at their asymptotes; there the bound is that of Collatz and
-    Wielandt, ``||A||^2 <= max_j (A^T A x)_j / x_j`` for any x > 0, after a few power steps.
+    All entries are >= 0, so that the norm has the bound of Collatz and Wielandt,
+    ``||A||^2 <= max_j (A^T A x)_j / x_j`` for any x > 0; after twelve power steps it is usually within one
+    percent of the norm. (sqrt(||A||_1 ||A||_inf), from two products, is a third too large where much leaves
+    short traces.) It is found when it is asked for, once.
 
     A line at a slope steeper than dt over the distance of two traces is sampled too sparsely in
     offset: panels of such slopes carry aliases of the events. For events with a wavelet compose with a
@@ -188,9 +187,9 @@ class Radon(GridOperator):
         return out
 
     def norm_bound(self) -> float:
-        """Return sqrt(||A||_1 ||A||_inf), or for hyperbolas the bound of Collatz and Wielandt."""
+        """Return the bound of Collatz and Wielandt."""
         if self._norm is None:
-            self._norm = nonnegative_norm_bound(self, steps=12 if self.curve == "hyperbolic" else 0)
+            self._norm = nonnegative_norm_bound(self, steps=12)
         return self._norm
 
     def column_norms(self) -> Array:

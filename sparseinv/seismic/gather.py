@@ -11,6 +11,13 @@ from sparseinv import validation
 
 Array = np.ndarray[Any, Any]
 
+# what a time coordinate may be measured in
+_SECONDS = {
+    "s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0,
+    "ms": 1e-3, "msec": 1e-3, "millisecond": 1e-3, "milliseconds": 1e-3,
+    "us": 1e-6, "microsecond": 1e-6, "microseconds": 1e-6,
+}  # fmt: skip
+
 
 @dataclass(frozen=True, eq=False)
 class Gather:
@@ -98,6 +105,7 @@ class Gather:
         spacing = validation.positive(spacing, "spacing")
         if self.offsets is None:
             raise ValueError("the gather states no offsets, so that there is no grid of them")
+        validation.finite(np.asarray(self.offsets), "offsets")
         steps = (self.offsets - self.offsets.min()) / spacing
         place = np.rint(steps).astype(np.int64)
         off = np.abs(steps - place) > 0.01
@@ -119,8 +127,9 @@ class Gather:
         offsets[place] = self.offsets
         headers = None
         if self.headers is not None:
-            nearest = np.argmin(np.abs(place[None, :] - np.arange(count)[:, None]), axis=1)
-            headers = self.headers[nearest]
+            order = np.argsort(place)
+            nearest = np.rint(np.interp(np.arange(count), place[order], np.arange(order.size)))
+            headers = self.headers[order[nearest.astype(np.intp)]]
         return replace(self, traces=traces, offsets=offsets, headers=headers), mask
 
     @classmethod
@@ -131,8 +140,9 @@ class Gather:
         ----------
         array : xarray.DataArray
             Two dimensions, one of them named ``time``, ``t``, ``twt`` or ``z``, with an evenly spaced
-            coordinate: in seconds, or in milliseconds where its attribute ``units`` is "ms". A
-            coordinate ``offset`` or ``offsets`` along the other dimension becomes offsets [m].
+            coordinate: in seconds, or in milliseconds or microseconds where its attribute ``units`` says
+            so ("ms", "us"). A coordinate ``offset`` or ``offsets`` along the other dimension becomes
+            offsets [m].
 
         Raises
         ------
@@ -150,16 +160,27 @@ class Gather:
         (time,) = names
         if time not in array.coords or array.sizes[time] < 2:
             raise ValueError(f"array states no sampling interval: dimension {time!r} needs a coordinate")
-        steps = np.diff(np.asarray(array.coords[time], dtype=float))
-        dt = float(steps.mean()) * (1e-3 if array.coords[time].attrs.get("units") == "ms" else 1.0)
-        if not (steps > 0).all() or np.ptp(steps) > 1e-6 * abs(float(steps.mean())):
+        units = str(array.coords[time].attrs.get("units", "s"))
+        if units not in _SECONDS:
+            raise ValueError(
+                f"coordinate {time!r} is in {units!r}, but one of {', '.join(map(repr, _SECONDS))} is needed"
+            )
+        stored = np.asarray(array.coords[time])
+        if stored.dtype.kind not in "iuf":
+            raise ValueError(f"coordinate {time!r} has dtype {stored.dtype}, but numbers are needed")
+        t = stored.astype(float)
+        steps = np.diff(t)
+        mean = float(t[-1] - t[0]) / steps.size
+        # times in single precision are rounded to parts of the last one, not of a step
+        rounding = np.finfo(stored.dtype).eps * np.abs(t).max() if stored.dtype.kind == "f" else 0.0
+        if not (steps > 0).all() or np.abs(steps - mean).max() > 1e-6 * mean + 2.0 * rounding:
             raise ValueError(f"coordinate {time!r} is not evenly spaced and increasing")
         other = next(name for name in array.dims if name != time)
         found = [name for name in ("offset", "offsets") if name in array.coords]
         offsets = np.asarray(array.coords[found[0]], dtype=float) if found else None
         if offsets is not None and offsets.shape != (array.sizes[other],):
             raise ValueError(f"coordinate {found[0]!r} does not run along dimension {other!r}")
-        return cls(np.asarray(array.transpose(other, time)), dt, offsets)
+        return cls(np.asarray(array.transpose(other, time)), mean * _SECONDS[units], offsets)
 
     def to_xarray(self) -> Any:
         """Return an xarray.DataArray with dimensions trace and time [s], and offset [m] where known."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,7 @@ from sparseinv import validation
 from sparseinv.seismic.gather import Gather
 from sparseinv.seismic.segy import read_segy, write_segy
 from sparseinv.seismic.su import read_su, write_su
+from sparseinv.seismic.trace_headers import trace_headers
 from sparseinv.seismic.whole_file import whole_file
 
 Array = np.ndarray[Any, Any]
@@ -58,16 +63,20 @@ def load_gather(path: str | Path, *, dt: float | None = None, key: str | None = 
     if ending in _SEGY:
         return read_segy(path, dt=dt)
     if ending == ".su":
-        gather = read_su(path)
-        return gather if dt is None else replace(gather, dt=validation.positive(dt, "dt"))
+        return read_su(path, dt=dt)
     if ending == ".npy":
-        traces = np.load(path, allow_pickle=False)
+        traces = load_array(path)
     elif ending == ".npz":
-        with np.load(path, allow_pickle=False) as archive:
-            traces = archive[_traces_key(archive.files, key, path.name)]
-            if dt is None and "dt" in archive.files:
-                dt = float(archive["dt"])
-            offsets = archive["offsets"] if "offsets" in archive.files else None
+        with path.open("rb") as file:
+            with _damage_named(path):
+                archive = np.load(file, allow_pickle=False)
+                names = archive.files
+            name = _traces_key(names, key, path.name)
+            with _damage_named(path):
+                traces = archive[name]
+                if dt is None and "dt" in names:
+                    dt = float(archive["dt"])
+                offsets = archive["offsets"] if "offsets" in names else None
     else:
         raise ValueError(f"{path.name} ends with {ending!r}, but one of {_KNOWN} is needed")
     if dt is None:
@@ -78,8 +87,11 @@ def load_gather(path: str | Path, *, dt: float | None = None, key: str | None = 
             "shape (n_traces, n_samples) are needed"
         )
     traces = np.atleast_2d(traces)
-    if offsets is not None and offsets.shape != (traces.shape[0],):
-        raise ValueError(f"{path.name} holds {offsets.size} offsets for {traces.shape[0]} traces")
+    if offsets is not None:
+        offsets = validation.numeric(offsets, "offsets")
+        if offsets.shape != (traces.shape[0],):
+            raise ValueError(f"{path.name} holds {offsets.size} offsets for {traces.shape[0]} traces")
+        validation.finite(offsets, "offsets")
     return Gather(traces, validation.positive(dt, "dt"), offsets)
 
 
@@ -129,6 +141,30 @@ def check_ending(path: str | Path) -> None:
     ending = Path(path).suffix.lower()
     if ending not in (".su", ".npy", ".npz", *_SEGY):
         raise ValueError(f"{Path(path).name} ends with {ending!r}, but one of {_KNOWN} is needed")
+
+
+def check_format(path: str | Path, gather: Gather) -> None:
+    """Raise unless the format of ``path`` can hold traces of this number, length, interval and offsets."""
+    check_ending(path)
+    ending = Path(path).suffix.lower()
+    if ending == ".su" or ending in _SEGY:
+        silent = replace(gather, traces=np.zeros(gather.traces.shape, dtype=np.float32))
+        trace_headers(silent, "SU" if ending == ".su" else "SEG-Y")
+
+
+def load_array(path: Path) -> Array:
+    """Return the array in an npy file."""
+    with path.open("rb") as file, _damage_named(path):
+        return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Turn what a damaged file makes NumPy say into one sentence that names the file."""
+    try:
+        yield
+    except (AttributeError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path.name} is damaged, or no {path.suffix} file of numbers: {error}") from None
 
 
 def _traces_key(names: list[str], key: str | None, file: str) -> str:

@@ -7,12 +7,13 @@ import html
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sparseinv.seismic.whole_file import whole_file
+from sparseinv.seismic.whole_file import check_place, whole_file
 
 Array = np.ndarray[Any, Any]
 
@@ -176,8 +177,9 @@ def check_report(path: str | Path) -> None:
     """Raise unless a report can be written under this name: .png or .html, with matplotlib installed."""
     if Path(path).suffix.lower() not in (".png", ".html"):
         raise ValueError(f"the report {Path(path).name} must end with .png or .html")
+    check_place(path)
     try:
-        import matplotlib  # noqa: F401  (asked for before any work)
+        import_module("matplotlib")
     except ImportError:
         raise ImportError('reports need matplotlib: python -m pip install "sparseinv[plot]"') from None
 

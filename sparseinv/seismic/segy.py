@@ -22,6 +22,8 @@ _FORMATS = {
 }  # fmt: skip
 # positions of big-endian 16-bit words before the first trace
 _DT, _NS, _FORMAT, _EXTENDED = 3216, 3220, 3224, 3504
+# in revision 2: number of samples in four bytes, and the revision itself
+_LONG, _REVISION = 3268, 3500
 
 
 def read_segy(path: str | Path, *, dt: float | None = None) -> Gather:
@@ -153,6 +155,11 @@ def _preamble(path: Path) -> tuple[bytes, int]:
         known = ", ".join(f"{key} ({text})" for key, (_, text) in _FORMATS.items())
         hint = "; the file seems to be little-endian" if swapped in _FORMATS else ""
         raise ValueError(f"{name} has sample format {code}, but one of {known} is needed{hint}")
+    long = int.from_bytes(head[_LONG : _LONG + 4], "big")
+    if head[_REVISION] >= 2 and long not in (0, ns):
+        raise ValueError(
+            f"{name} is of revision {head[_REVISION]} with {long} samples a trace; at most 65535 are read"
+        )
     if ns == 0:
         raise ValueError(f"{name} announces 0 samples a trace in its binary header (byte 3221)")
     trace = HEADER + ns * _FORMATS[code][0]

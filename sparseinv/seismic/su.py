@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from sparseinv import validation
 from sparseinv.seismic.gather import Gather
 from sparseinv.seismic.trace_headers import HEADER, fields_of, trace_headers, traces_on_disk
 from sparseinv.seismic.whole_file import whole_file
 
 
-def read_su(path: str | Path) -> Gather:
+def read_su(path: str | Path, *, dt: float | None = None) -> Gather:
     """Read a Seismic Unix file.
 
     Parameters
@@ -19,6 +20,8 @@ def read_su(path: str | Path) -> Gather:
     path : str or Path
         Big-endian traces without a textual header: 240 bytes of trace header (number of samples at
         byte 114, interval in microseconds at 116, offset at 36), then float32 samples.
+    dt : float, optional
+        Sampling interval [s]; needed where the file states none, and overrides it otherwise.
 
     Returns
     -------
@@ -61,7 +64,8 @@ def read_su(path: str | Path) -> Gather:
     data = np.frombuffer(raw, dtype=traces_on_disk(ns))
     headers = data["header"].copy()
     fields = fields_of(headers)
-    for key, what in (("ns", "numbers of samples"), ("dt", "sampling intervals")):
+    stated = [("ns", "numbers of samples")] + [("dt", "sampling intervals")] * (dt is None)
+    for key, what in stated:
         different = np.flatnonzero(fields[key] != fields[key][0])
         if different.size:
             k = int(different[0])
@@ -69,11 +73,13 @@ def read_su(path: str | Path) -> Gather:
                 f"{name} has traces of different {what}: {fields[key][0]} in trace 0, but "
                 f"{fields[key][k]} in trace {k}"
             )
-    if fields["dt"][0] == 0:
-        raise ValueError(f"{name} states no sampling interval (0 microseconds at byte 116)")
+    if dt is None and fields["dt"][0] == 0:
+        raise ValueError(
+            f"{name} states no sampling interval (0 microseconds at byte 116); pass dt= in seconds"
+        )
     return Gather(
         data["samples"].astype(np.float32),
-        int(fields["dt"][0]) / 1e6,
+        int(fields["dt"][0]) / 1e6 if dt is None else validation.positive(dt, "dt"),
         fields["offset"].astype(np.float64),
         headers,
     )

@@ -50,7 +50,7 @@ def trace_headers(gather: Gather, name: str) -> Array:
         )
     if traces.ndim != 2 or not 0 < traces.shape[1] <= 65535 or traces.shape[0] == 0:
         raise ValueError(f"traces has shape {traces.shape}, but (n_traces, 1 to 65535 samples) is needed")
-    if np.abs(traces).max() > np.finfo(np.float32).max:
+    if validation.finite(traces, "traces") > float(np.finfo(np.float32).max):
         raise ValueError(f"traces exceeds the range of float32, in which {name} stores samples; scale it")
     step = validation.positive(gather.dt, "dt") * 1e6
     if abs(step - round(step)) > 1e-6 * step or not 1 <= round(step) <= 65535:
@@ -71,6 +71,7 @@ def trace_headers(gather: Gather, name: str) -> Array:
         offsets = validation.numeric(gather.offsets, "offsets")
         if offsets.shape != (n,):
             raise ValueError(f"offsets has shape {offsets.shape}, but there are {n} traces")
+        validation.finite(offsets, "offsets")
         if not (np.rint(offsets) == offsets).all() or np.abs(offsets).max() >= 2**31:
             raise ValueError(
                 f"offsets must be whole metres, as {name} stores them; pass numpy.rint(offsets) to round"
