@@ -70,8 +70,8 @@ def layered(seed, kind="different", m=120, sizes=(15, 45, 90), dtype=float, snr=
 def prepared(A, b, penalty, criterion, codata=None, intercept=False):
     """Return (criterion, layers) as tune_lams makes them."""
     operator, vector = system(A, b)
-    added = Intercept.of(intercept, penalty, operator.shape[1])
-    operator, penalty = added.operator(operator), added.penalty(penalty)
+    added = Intercept.of(intercept, penalty, vector, operator.shape[1])
+    operator, vector, penalty = added.operator(operator), added.data(vector), added.penalty(penalty)
     problem = Problem(operator, vector, unit_penalty(penalty))
     task = Task(operator, vector, problem, penalty, np.zeros(0), lambda at: resolve(at, "auto"), n_threads=1)
     return build(criterion, task), Layers(penalty, problem, codata)
