@@ -19,7 +19,7 @@ from sparseinv.problem import Problem
 from sparseinv.selection.hypergradient import ActiveSystem
 from sparseinv.selection.layer_evidence import maximise_evidence
 from sparseinv.selection.layer_levels import Layers
-from sparseinv.selection.layer_parts import build
+from sparseinv.selection.layer_parts import Part, build
 from sparseinv.selection.layer_search import Baseline, _Search, by_gradient
 from sparseinv.selection.path import unit_penalty
 from sparseinv.selection.reweighting import adaptive_weights, refit
@@ -365,6 +365,22 @@ def test_evidence_levels_are_exact_for_ridge():
 
 
 # --- limits, noise, nothing to do -----------------------------------------------------------------------
+
+
+def test_parts_that_run_one_after_another_share_the_time(monkeypatch):
+    A, b, labels, _ = layered(0)
+    given = []
+    whole = Part.path
+
+    def path(self, follower, penalty, lams):
+        given.append(follower.stopping.max_time)
+        return whole(self, follower, penalty, lams)
+
+    monkeypatch.setattr(Part, "path", path)
+    si.tune_lams(A, b, si.L1(groups=labels), max_time=1000.0, n_threads=1, max_evaluations=1)
+    # whatever the first ones take, all of them stay within the limit
+    assert given[0] <= 1000.0 / 6
+    assert given[4] <= 1000.0 / 2
 
 
 def test_many_layers_are_warned_of_and_bounded():
