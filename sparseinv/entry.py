@@ -84,7 +84,8 @@ def solve(
         Show a progress bar (tqdm where installed).
     intercept : bool
         Minimise over a constant c as well, 1/2 ||A x + c - b||^2 + R(x): ``result.intercept``. It is not
-        penalised and of any sign; A is not copied.
+        penalised and of any sign; A is not copied. Tolerance and certificate are then relative to
+        1/2 ||b - mean(b)||^2, so that an offset of b changes nothing but c.
     check_operator : bool
         Test the adjoint of a matrix-free A first (two products).
     rng : None, int or Generator
@@ -128,8 +129,8 @@ def solve(
     began = time.perf_counter()
     stopping, solver = _settings(penalty, solver, tol, max_iter, max_time, callback)
     operator, vector = system(A, b)
-    added = Intercept.of(intercept, penalty, operator.shape[1])
-    start = added.start(_start(x0, operator, vector))
+    added = Intercept.of(intercept, penalty, vector, operator.shape[1])
+    start, vector = added.start(_start(x0, operator, vector)), added.data(vector)
     single = _is_single(A, operator, b)
     operator, penalty = added.operator(operator), added.penalty(penalty)
     if select is not None:
@@ -276,8 +277,8 @@ def solve_path(
     levels = None if lams is None else validation.path_levels(lams)
     n_lams, ratio = validation.count(n_lams, "n_lams", least=1), validation.fraction(ratio, "ratio")
     operator, vector = system(A, b)
-    added, single = Intercept.of(intercept, penalty, operator.shape[1]), _is_single(A, operator, b)
-    operator, penalty = added.operator(operator), added.penalty(penalty)
+    added, single = Intercept.of(intercept, penalty, vector, operator.shape[1]), _is_single(A, operator, b)
+    operator, vector, penalty = added.operator(operator), added.data(vector), added.penalty(penalty)
     follower = Follower(
         lambda at: resolve(at, solver), stopping, None if max_iter is None else stopping.max_iter,
         added.callback(callback), progress, single,
@@ -399,8 +400,8 @@ def solve_many(
     if X0 is not None:
         real = matrix.dtype.kind != "c" and np.iscomplexobj(X0) and operator.dtype.kind != "c"
         start = validation.start_matrix(X0, n, k, complex_allowed=not real)
-    single, added = _is_single(A, operator, B), Intercept.of(intercept, penalty, n)
-    operator, penalty = added.operator(operator), added.penalty(penalty)
+    single, added = _is_single(A, operator, B), Intercept.of(intercept, penalty, matrix, n)
+    operator, matrix, penalty = added.operator(operator), added.data(matrix), added.penalty(penalty)
     start = None if start is None else added.start(start)
     first = np.ascontiguousarray(matrix[:, 0]) if k else np.zeros(matrix.shape[0], dtype=matrix.dtype)
     problem = _problem(operator, first, penalty, solver, rng, check_operator)
@@ -446,8 +447,8 @@ def iterate(
         raise ValueError("lam is missing: iterate() needs a level, for example L1(0.1 * lam_max(A, b, L1()))")
     _, solver = _settings(penalty, solver, 0.0, None, None, None)
     operator, vector = system(A, b)
-    added = Intercept.of(intercept, penalty, operator.shape[1])
-    start = added.start(_start(x0, operator, vector))
+    added = Intercept.of(intercept, penalty, vector, operator.shape[1])
+    start, vector = added.start(_start(x0, operator, vector)), added.data(vector)
     operator, penalty = added.operator(operator), added.penalty(penalty)
     problem = _problem(operator, vector, penalty, solver, rng, check_operator)
     method, _ = resolve(problem, solver)
@@ -514,9 +515,9 @@ def certify(
     if np.iscomplexobj(point) and operator.dtype.kind != "c" and vector.dtype.kind != "c":
         vector = vector.astype(np.complex128)
     constant = intercept_value(intercept)
-    added = Intercept.of(constant is not None, penalty, operator.shape[1])
+    added = Intercept.of(constant is not None, penalty, vector, operator.shape[1])
     if constant is not None:
-        point = added.point(point, constant)
+        point, vector = added.point(point, constant), added.data(vector)
         operator, penalty = added.operator(operator), added.penalty(penalty)
     problem = Problem(operator, vector, penalty, check_operator=check_operator)
     working = np.ascontiguousarray(problem.units.working(point), dtype=problem.dtype)

@@ -34,14 +34,18 @@ class Intercept:
     signs : tuple of float
         What the columns hold: (1,), or (1, -1) where coefficients must not be negative. None at all where no
         intercept was asked for.
+    mean : float, complex or ndarray, shape (k,)
+        What is taken off b, or off k right-hand sides, and added to the constant: tolerances are relative to
+        ||b||, in which an offset must not count.
     """
 
     n: int
     signs: tuple[float, ...] = ()
+    mean: Any = 0.0
 
     @classmethod
-    def of(cls, wanted: bool, penalty: Penalty, n: int) -> Intercept:
-        """Check the argument ``intercept`` and the penalty."""
+    def of(cls, wanted: bool, penalty: Penalty, b: Array, n: int) -> Intercept:
+        """Check the argument ``intercept`` and the penalty; b are the data, several as columns."""
         if not isinstance(wanted, (bool, np.bool_)):
             raise TypeError(f"intercept is {wanted!r}, but True or False is needed")
         if not wanted:
@@ -52,7 +56,16 @@ class Intercept:
                 "take the means off b and off the columns of A instead"
             )
         penalty.bind(n)
-        return cls(n, (1.0, -1.0) if getattr(penalty, "nonnegative", False) else (1.0,))
+        signs = (1.0, -1.0) if getattr(penalty, "nonnegative", False) else (1.0,)
+        return cls(n, signs, _mean(b))
+
+    def data(self, b: Array) -> Array:
+        """Return b without its mean; exactly zero where b is constant but for rounding."""
+        if not self.signs:
+            return b
+        centred = np.asarray(b - self.mean)
+        rounding = 4.0 * np.finfo(np.float64).eps * np.abs(self.mean)
+        return np.where(np.abs(centred).max(axis=0, initial=0.0) <= rounding, 0.0, centred)
 
     def operator(self, A: Operator) -> Operator:
         """Return [A 1]."""
@@ -91,7 +104,7 @@ class Intercept:
         return penalty.replace(**changes)
 
     def start(self, x0: Array | None) -> Array | None:
-        """Return a start, or several as columns, with an intercept of zero."""
+        """Return a start, or several as columns, whose constant is the mean of b."""
         if x0 is None or not self.signs:
             return x0
         return np.concatenate([x0, np.zeros((len(self.signs), *x0.shape[1:]), dtype=x0.dtype)])
@@ -100,6 +113,7 @@ class Intercept:
         """Return x followed by the coefficients that make the intercept ``value``."""
         if not self.signs:
             return x
+        value = value - self.mean
         parts = [value] if len(self.signs) == 1 else [max(value.real, 0.0), max(-value.real, 0.0)]
         return np.append(x, parts)
 
@@ -115,7 +129,7 @@ class Intercept:
             result,
             x=np.ascontiguousarray(x[: self.n]),
             posterior=posterior,
-            intercept=(x[self.n :] @ np.array(self.signs)).item(),
+            intercept=(x[self.n :] @ np.array(self.signs) + self.mean).item(),
             lam=lam[: -len(self.signs)] if isinstance(lam, np.ndarray) and lam.ndim == 1 else lam,
         )
 
@@ -136,8 +150,10 @@ class Intercept:
         if not self.signs:
             return batch
         x = batch.x[: self.n]
+        each = [dataclasses.replace(self, mean=mean) for mean in np.atleast_1d(self.mean)]
         results = tuple(
-            dataclasses.replace(self.result(result), x=x[:, j]) for j, result in enumerate(batch.results)
+            dataclasses.replace(added.result(result), x=x[:, j])
+            for j, (added, result) in enumerate(zip(each, batch.results, strict=True))
         )
         return dataclasses.replace(batch, x=x, results=results)
 
@@ -161,8 +177,15 @@ class Intercept:
         if not self.signs:
             return progress
         x = progress.x
-        value = (x[self.n :] @ np.array(self.signs)).item()
+        value = (x[self.n :] @ np.array(self.signs) + self.mean).item()
         return dataclasses.replace(progress, x=x[: self.n], intercept=value)
+
+
+def _mean(b: Array) -> Any:
+    """Return the mean over the rows, whose sum may be outside the range of floating point."""
+    size = np.abs(b).max(axis=0, initial=0.0)
+    size = np.where(size > 0.0, size, 1.0)
+    return (size * (b / size).sum(axis=0) / max(b.shape[0], 1))[()]
 
 
 def intercept_value(value: Any) -> complex | None:

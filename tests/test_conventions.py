@@ -342,3 +342,12 @@ def test_scaled_penalties_follow_paths_and_groups() -> None:
 def test_scaling_refuses(penalty: Any, fields: dict[str, Any], words: str) -> None:
     with pytest.raises((ValueError, TypeError), match=words):
         si.scale_penalty(A, penalty, **fields)
+
+
+@pytest.mark.parametrize("m", [3, 10, 49])
+@pytest.mark.parametrize("name", ["l0learn", "glmnet.ridge"])
+def test_constant_data_have_no_size_with_an_intercept_whatever_rounding_leaves_of_them(name, m):
+    with pytest.raises(ValueError, match="constant, with an intercept"):
+        si.convert_lam(1.0, name, "sparseinv", b=np.full(m, 0.1), intercept=True)
+    with pytest.raises(TypeError, match="True or False"):
+        si.convert_lam(1.0, name, "sparseinv", b=np.arange(m) * 1.0, intercept="yes")

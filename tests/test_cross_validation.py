@@ -430,3 +430,13 @@ def test_report():
     assert lines[1].startswith("  levels      9 from ")
     assert lines[2].startswith(f"  criterion   {choice.criterion.min():.6g} +- ")
     assert "CONVERGED" in lines[3]
+
+
+def test_levels_without_time_cost_no_prediction():
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((40, 60))
+    b = A[:, 0] + rng.standard_normal(40)
+    late = si.select_lam(Products(A), b, si.L1(), si.CrossValidation(4), max_time=0.0, path=False)
+    assert late.at_edge
+    assert "time for" in late.rule
+    assert late.n_products < 60  # 4 folds of 100 levels

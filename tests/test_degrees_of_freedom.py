@@ -136,3 +136,11 @@ def test_bad_input():
     with pytest.raises(ValueError, match="shape"):
         si.degrees_of_freedom(A, b, si.L1(1.0), np.zeros(7))
     assert si.degrees_of_freedom(A, b, si.L1(1.0), np.zeros(8)) == 0.0
+
+
+@pytest.mark.parametrize("kind", [si.L1, si.L2, si.ElasticNet, si.L0])
+def test_excluded_columns_have_no_freedom_where_the_others_are_free(kind):
+    rng = np.random.default_rng(1)
+    A, b = rng.standard_normal((20, 8)), rng.standard_normal(20)
+    penalty = kind(1.0, weights=np.r_[0.0, 0.0, np.full(6, np.inf)])
+    assert si.degrees_of_freedom(A, b, penalty, si.solve(A, b, penalty).x) == pytest.approx(2.0)

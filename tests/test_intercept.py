@@ -155,6 +155,49 @@ def test_shift_of_the_data_moves_nothing_but_the_constant():
     assert far.intercept - one.intercept == pytest.approx(1e3, rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    "penalty",
+    [si.L1(2.0), si.L1(), si.L1(nonnegative=True), si.L2(), si.L0(), si.ElasticNet(l1_ratio=0.5), si.MCP()],
+    ids=repr,
+)
+def test_an_offset_of_the_data_changes_neither_level_nor_solution_at_the_usual_tolerance(penalty):
+    near, far = (si.solve(A, B + shift, penalty, intercept=True) for shift in (0.0, 1e5))
+    assert near.support.size
+    assert far.lam == pytest.approx(near.lam, rel=1e-6)
+    np.testing.assert_allclose(far.x, near.x, atol=1e-6)
+    assert far.intercept - near.intercept == pytest.approx(1e5, rel=1e-9)
+
+
+def test_an_offset_changes_no_choice_path_or_batch():
+    for rule in (si.Universal(), si.Whiteness(), si.SURE(), si.CrossValidation(4)):
+        near, far = (
+            si.select_lam(A, B + shift, si.L1(), rule, n_lams=20, intercept=True) for shift in (0.0, 1e5)
+        )
+        assert far.lam == pytest.approx(near.lam, rel=1e-6)
+    near, far = (si.solve_path(A, B + shift, si.L1(), n_lams=5, intercept=True) for shift in (0.0, 1e5))
+    np.testing.assert_allclose(far.X, near.X, atol=1e-6)
+    batch = si.solve_many(
+        A, np.stack([B, B + 1e5, 1e-9 * B], axis=1), si.L1(), lams=[2.0, 2.0, 2e-9], intercept=True
+    )
+    np.testing.assert_allclose(batch.x[:, 1], batch.x[:, 0], atol=1e-6)
+    np.testing.assert_allclose(
+        batch.intercept - [0.0, 1e5, 0.0], batch.intercept[0] * np.array([1, 1, 1e-9]), atol=1e-6
+    )
+    last = list(zip(range(30), si.iterate(A, B + 1e5, si.L1(2.0), intercept=True), strict=False))[-1][1]
+    assert last.intercept == pytest.approx(1e5, rel=1e-3)
+    assert si.certify(A, B + 1e5, si.L1(2.0), np.zeros(60), intercept=1e5).relative > 0.01
+
+
+def test_constant_data_are_the_constant():
+    b = np.full(A.shape[0], 0.1)
+    for penalty in (si.L1(), si.L0(), si.L2(), si.GroupL1(groups=np.arange(60) // 2)):
+        result = si.solve(A, b, penalty, intercept=True)
+        assert result.success
+        assert result.support.size == 0
+        assert result.lam > 0
+        assert result.intercept == pytest.approx(0.1, rel=1e-15)
+
+
 @pytest.mark.parametrize("exponent", [-150, 150])
 def test_scales_out_of_all_range(exponent):
     scale = 10.0**exponent

@@ -19,7 +19,7 @@ from sparseinv.problem import Problem
 from sparseinv.selection.hypergradient import ActiveSystem
 from sparseinv.selection.layer_evidence import maximise_evidence
 from sparseinv.selection.layer_levels import Layers
-from sparseinv.selection.layer_parts import build
+from sparseinv.selection.layer_parts import Part, build
 from sparseinv.selection.layer_search import Baseline, _Search, by_gradient
 from sparseinv.selection.path import unit_penalty
 from sparseinv.selection.reweighting import adaptive_weights, refit
@@ -70,8 +70,8 @@ def layered(seed, kind="different", m=120, sizes=(15, 45, 90), dtype=float, snr=
 def prepared(A, b, penalty, criterion, codata=None, intercept=False):
     """Return (criterion, layers) as tune_lams makes them."""
     operator, vector = system(A, b)
-    added = Intercept.of(intercept, penalty, operator.shape[1])
-    operator, penalty = added.operator(operator), added.penalty(penalty)
+    added = Intercept.of(intercept, penalty, vector, operator.shape[1])
+    operator, vector, penalty = added.operator(operator), added.data(vector), added.penalty(penalty)
     problem = Problem(operator, vector, unit_penalty(penalty))
     task = Task(operator, vector, problem, penalty, np.zeros(0), lambda at: resolve(at, "auto"), n_threads=1)
     return build(criterion, task), Layers(penalty, problem, codata)
@@ -365,6 +365,22 @@ def test_evidence_levels_are_exact_for_ridge():
 
 
 # --- limits, noise, nothing to do -----------------------------------------------------------------------
+
+
+def test_parts_that_run_one_after_another_share_the_time(monkeypatch):
+    A, b, labels, _ = layered(0)
+    given = []
+    whole = Part.path
+
+    def path(self, follower, penalty, lams):
+        given.append(follower.stopping.max_time)
+        return whole(self, follower, penalty, lams)
+
+    monkeypatch.setattr(Part, "path", path)
+    si.tune_lams(A, b, si.L1(groups=labels), max_time=1000.0, n_threads=1, max_evaluations=1)
+    # whatever the first ones take, all of them stay within the limit
+    assert given[0] <= 1000.0 / 6
+    assert given[4] <= 1000.0 / 2
 
 
 def test_many_layers_are_warned_of_and_bounded():

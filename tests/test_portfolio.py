@@ -9,6 +9,10 @@ import scipy.sparse as sp
 import cases
 import sparseinv as si
 from reference import plain
+from sparseinv.operators.adapt import as_operator
+from sparseinv.problem import Problem
+from sparseinv.solvers.auto import complete
+from sparseinv.stopping import Budget
 from test_message_passing import instance, nmse, tiny
 
 STARTS = (si.MessagePassing(), si.OLS(), si.IRL1(), si.IRLS(), si.SparseBayesian(), si.LocalSearch(starts=()))
@@ -257,3 +261,14 @@ def test_refused_problems(solver, penalty, words):
     A, b, _ = instance(9, 10, 20, 2)
     with pytest.raises(ValueError, match=words):
         si.solve(A, b, penalty, solver=solver)
+
+
+def test_without_time_for_a_start_none_is_named_as_the_first():
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((40, 100))
+    problem = Problem(as_operator(A), A[:, :5].sum(axis=1) + rng.standard_normal(40), si.L0(2.0))
+    solver = complete(si.Portfolio(starts=(si.OLS(),)), problem)
+    state = solver.start(problem, None)
+    state.seconds = 1.0
+    solver.step(problem, state, Budget(tol=1e-6, iterations=100, seconds=0.1, gap=0.0))
+    assert state.note == "The answer comes from x = 0. No time was left for OLS(): raise max_time."

@@ -704,3 +704,60 @@ def test_representations_name_what_differs():
     assert repr(si.TargetSparsity(3)) == "TargetSparsity(3)"
     assert repr(si.HoldOut(0.25)) == "HoldOut(0.25)"
     assert repr(si.Stability(pairs=3)) == "Stability(1, pairs=3)"
+
+
+# --- where nothing depends on the level, and where the levels end ----------------------------------------
+
+
+def test_a_comparison_is_printed_where_no_level_makes_a_difference():
+    rng = np.random.default_rng(0)
+    A, b = rng.standard_normal((20, 8)), rng.standard_normal(20)
+    rules = [si.SURE(), si.GCV(), si.CrossValidation(4)]
+    for data, weights in ((np.zeros(20), None), (b, np.zeros(8)), (b, np.full(8, np.inf))):
+        found = si.compare_selectors(A, data, si.L1(weights=weights), rules, n_lams=5)
+        assert found.lam_max == 0.0
+        assert "SURE()" in repr(found)
+
+
+@pytest.mark.parametrize("kind", [si.L1, si.L2, si.L0, si.ElasticNet, si.MCP])
+def test_data_in_the_span_of_the_free_columns_leave_nothing_to_choose_by(kind):
+    A = np.random.default_rng(0).standard_normal((10, 30))
+    result = si.solve(A, A[:, :2] @ [3.0, 1.0], kind(weights=np.r_[0.0, 0.0, np.ones(28)]))
+    assert result.lam > 0.0
+    np.testing.assert_allclose(result.x, np.r_[3.0, 1.0, np.zeros(28)], atol=1e-12)
+
+
+def test_a_level_of_zero_can_be_judged_by_its_refit():
+    rng = np.random.default_rng(1)
+    A, b = rng.standard_normal((20, 8)), rng.standard_normal(20)
+    choice = si.select_lam(A, b, si.L1(), si.InformationCriterion("aic"), lams=[5.0, 1.0, 0.0])
+    least = np.linalg.lstsq(A, b, rcond=None)[1][0]
+    assert choice.criterion[2] == pytest.approx(20 * np.log(least / 20) + 16, rel=1e-9)
+
+
+@pytest.mark.parametrize("rule", [si.TargetMisfit(sigma=1.0), si.Pivotal(), si.Stability(pairs=2)], ids=repr)
+def test_a_rule_met_by_the_first_of_your_levels_is_at_the_edge(rule):
+    rng = np.random.default_rng(1)
+    A, b = rng.standard_normal((20, 8)), rng.standard_normal(20)
+    choice = si.select_lam(A, b, si.L1(), rule, lams=[0.5, 0.1])
+    assert choice.lam == 0.5
+    assert choice.at_edge
+    assert "edge" in choice.rule
+
+
+def test_the_default_of_ridge_says_where_the_levels_end():
+    A = np.random.default_rng(0).standard_normal((20, 5))
+    exact = si.solve(A, A @ np.ones(5), si.L2()).selection
+    assert exact.at_edge
+    assert "edge" in exact.rule
+    noisy = si.solve(A, A[:, 0] + np.random.default_rng(1).standard_normal(20), si.L2()).selection
+    assert not noisy.at_edge
+
+
+def test_the_largest_of_levels_with_one_solution_is_chosen_whatever_the_unit():
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((40, 10))
+    b = A[:, :3] @ [2.0, -1.5, 1.0] + rng.standard_normal(40)
+    one = si.select_lam(A, b, si.L0(), si.GCV(), n_lams=25)
+    for a, s in ((1e-9, 1.0), (1.0, 1e9), (1e9, 1e-9)):
+        assert si.select_lam(a * A, s * b, si.L0(), si.GCV(), n_lams=25).lam == pytest.approx(s**2 * one.lam)

@@ -87,8 +87,9 @@ class Comparison:
             known = at.size and at[0] < selection.criterion.size and selection.criterion.size > 1
             value = f"{selection.criterion[at[0]]:11.5g}" if known else f"{'-':>11}"
             assert selection.result is not None
+            share = f"{selection.lam / self.lam_max:9.4f}" if self.lam_max > 0.0 else f"{'-':>9}"
             lines.append(
-                f"  {name:<{width}} {selection.lam:11.5g} {selection.lam / self.lam_max:9.4f} "
+                f"  {name:<{width}} {selection.lam:11.5g} {share} "
                 f"{np.count_nonzero(selection.result.x):8d} {self.df[k]:8.2f} {value} {self.seconds[k]:8.3f}"
                 + ("  at the edge" if selection.at_edge else "")
             )

@@ -12,6 +12,7 @@ import numpy as np
 
 from sparseinv import validation
 from sparseinv.driver import run
+from sparseinv.intercept import Intercept
 from sparseinv.penalties.separable import L1
 from sparseinv.problem import Problem, squared
 from sparseinv.selection.defaults import at_level
@@ -239,7 +240,7 @@ def _facts(m: Any, b: Any, sigma: Any, weights: Any, intercept: bool) -> _Facts:
         if rows is not None and rows != size:
             raise ValueError(f"m is {rows}, but b has {size} entries")
         rows, data = size, validation.right_hand_side(b, size)
-        data = data - data.mean() if intercept else data
+        data = Intercept.of(intercept, L1(), data, 1).data(data)
     deviation = None if sigma is None else validation.positive(sigma, "sigma")
     factors = validation.lambdas(weights, "weights")
     return _Facts(rows, data, deviation, None if factors is None else np.atleast_1d(factors))

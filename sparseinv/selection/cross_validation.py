@@ -253,7 +253,7 @@ def _run_fold(follower: Follower, task: Task, out: Array, gram: tuple[FoldGrams,
             raise OperatorFailure(f"{result.detail} (on a fold of the cross-validation)")
     done = next((k for k, result in enumerate(path) if result.status in _MISSING), len(path))
     seen = CountedOperator(_rows(task.operator, out) if gram is None else gram[0].parts[gram[1]])
-    predicted = seen.matmat(path.X)
+    predicted = seen.matmat(path.X[:, : max(done, 1)])
     # in working units, so that squares of extreme data neither overflow nor vanish
     exponent = task.problem.units.b_exponent
     differences = ldexp(predicted, -exponent) - ldexp(task.b[out], -exponent)[:, None]

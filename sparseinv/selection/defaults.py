@@ -25,6 +25,7 @@ from sparseinv.stopping import Stopping
 Array = np.ndarray[Any, Any]
 
 _TINY, _HUGE = float(np.finfo(np.float64).tiny), float(np.finfo(np.float64).max)
+_ROUNDING = 1e-14  # of ||b||: what is left of b by projection where nothing should be
 _FLOOR = 1e-4  # smallest lam / lam_max: data without noise would send lam to zero
 _DRAWS_EXPLICIT, _DRAWS_PRODUCTS = 100, 20
 _LARGEST_SVD = 1500  # leave-one-out needs a singular value decomposition; beyond this order, quadrature
@@ -45,6 +46,9 @@ def choose_lam(problem: Problem, penalty: Leveled, deadline: float = math.inf) -
         selection = Selection(1.0, rule, None, np.zeros(0), np.zeros(0))
     elif np.isinf(levels).all():
         rule = "every coefficient is excluded, so x = 0 for every lam"
+        selection = Selection(1.0, rule, None, np.zeros(0), np.zeros(0))
+    elif _explained(problem):
+        rule = "the unpenalised coefficients explain b, so x = 0 elsewhere for every lam"
         selection = Selection(1.0, rule, None, np.zeros(0), np.zeros(0))
     elif isinstance(penalty, L2):
         exact = is_direct(problem) and min(problem.m, problem.n) <= _LARGEST_SVD
@@ -80,9 +84,16 @@ def choose_lam(problem: Problem, penalty: Leveled, deadline: float = math.inf) -
         )
         if floored:
             rule += f"; the data look noise-free, stopped at {_FLOOR:g} lam_max"
-        selection = Selection(lam, rule, sigma, lams, found)
+        selection = Selection(lam, rule, sigma, lams, found, at_edge=floored)
     spent = problem.operator.products.total - before
     return dataclasses.replace(selection, n_products=spent)
+
+
+def _explained(problem: Problem) -> bool:
+    """Tell whether nothing but rounding is left of b without what unpenalised columns explain."""
+    if problem.unpenalised.size == 0:
+        return False
+    return squared(problem.project(problem.b)) <= _ROUNDING**2 * 2.0 * problem.scale
 
 
 def _as_l1(problem: Problem, penalty: Leveled, levels: Array, deadline: float) -> Selection:
@@ -108,7 +119,7 @@ def _as_l1(problem: Problem, penalty: Leveled, levels: Array, deadline: float) -
         lam = float(np.median(factors)) if factors.size else 1.0
     if floored:
         rule += f"; the data look noise-free, stopped at {_FLOOR:g} lam_max"
-    return Selection(lam, rule, sigma, lams, found)
+    return Selection(lam, rule, sigma, lams, found, at_edge=floored)
 
 
 def in_words(share: float) -> str:
@@ -247,7 +258,7 @@ def _leave_one_out(problem: Problem, weights: Array) -> Selection:
         return float((np.abs(r / free) ** 2).mean())
 
     lams, errors, best = _minimise(error, float(s[0]) ** 2)
-    return Selection(best, "exact leave-one-out cross-validation", None, lams, errors)
+    return _named("exact leave-one-out cross-validation", lams, errors, best)
 
 
 def _generalised_cv(problem: Problem, weights: Array) -> Selection:
@@ -286,7 +297,14 @@ def _generalised_cv(problem: Problem, weights: Array) -> Selection:
         if best > 2.0 * lams[0]:
             break
     rule = "generalised cross-validation (Lanczos quadrature, seeded probes)"
-    return Selection(best, rule, None, lams, errors)
+    return _named(rule, lams, errors, best)
+
+
+def _named(rule: str, lams: Array, errors: Array, best: float) -> Selection:
+    """Return the choice, told apart where it lies at the edge of the levels tried."""
+    at_edge = not lams[0] < best < lams[-1]
+    rule += f", at the edge of the {lams.size} levels tried" if at_edge else ""
+    return Selection(best, rule, None, lams, errors, at_edge=at_edge)
 
 
 def _minimise(error: Callable[[float], float], top: float, bottom: float = 0.0) -> tuple[Array, Array, float]:

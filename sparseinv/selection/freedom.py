@@ -181,8 +181,7 @@ class Freedom:
     def hat(self, at: Problem, x: Array) -> Hat:
         """Return the factored derivative at x, with one column per row of A."""
         if self._is_ridge(at):
-            weights = at.penalty.l2
-            factor, ridge = self._decomposed(weights)
+            factor, ridge = self._decomposed(_ridge_weights(at))
             return Hat(ridge.factor(factor), at.m)
         index = moving(at, x)
         if not self._affordable(index):
@@ -202,7 +201,8 @@ class Freedom:
             return 0.0, squared(self.problem.b)
         if not self._affordable(support):
             return float(support.size), self._refit_by_products(support, r)
-        columns = self._columns[:, self._taken(support)]
+        place = self._taken(support)  # which replaces the columns held where it fetches new ones
+        columns = self._columns[:, place]
         norms = np.linalg.norm(columns, axis=0)
         with single_threaded_lapack():
             q, upper, _ = qr(columns / np.where(norms > 0, norms, 1.0), mode="economic", pivoting=True)
@@ -237,7 +237,7 @@ class Freedom:
         )
 
     def _spectrum(self, at: Problem) -> float:
-        factor, ridge = self._decomposed(at.penalty.l2)
+        factor, ridge = self._decomposed(_ridge_weights(at))
         return ridge.df(factor)
 
     def _decomposed(self, weights: Array) -> tuple[float, _Ridge]:
@@ -320,6 +320,11 @@ def _root(M: Array, try_cholesky: bool) -> tuple[Any, int]:
     return lambda rhs: R @ rhs, int(kept.sum())
 
 
+def _ridge_weights(problem: Problem) -> Array:
+    """Return the levels of the squares; inf for what is excluded, by whichever part of the penalty."""
+    return np.where(problem.penalty.excluded, np.inf, problem.penalty.l2)
+
+
 class _Ridge:
     """Singular values of A / sqrt(weights) off the span of the unpenalised columns."""
 
@@ -352,5 +357,5 @@ def ridge_values(problem: Problem) -> Array | None:
     """Return the levels, as factors, at which L2 keeps half of each direction; None if too costly."""
     if not (problem.explicit and min(problem.m, problem.n) <= _LARGEST_SVD):
         return None
-    squares = _Ridge(problem, problem.penalty.l2).s ** 2
+    squares = _Ridge(problem, _ridge_weights(problem)).s ** 2
     return np.asarray(squares[squares > 1e-20 * squares.max(initial=0.0)])

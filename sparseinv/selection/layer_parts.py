@@ -179,9 +179,9 @@ class Criterion:
         except Interrupted:
             raise KeyboardInterrupt from None  # what a fold has is of no use to anybody
 
-    def follower(self, loose: float) -> Follower:
-        """Return how a part is solved, with what is left of the time."""
-        left = max(self.task.deadline - time.perf_counter(), 0.0)
+    def follower(self, loose: float, shares: int = 1) -> Follower:
+        """Return how a part is solved, with a share of what is left of the time."""
+        left = max(self.task.deadline - time.perf_counter(), 0.0) / shares
         return Follower(
             self.task.method, Stopping(0.0, max_time=left), self.task.max_iter, callback=self._watch,
             watch=self._watch, loose=loose,
@@ -193,8 +193,13 @@ class Criterion:
 
     def grid(self, penalty: Leveled, lams: Array) -> tuple[Array, list[Grade], list[Array]]:
         """Return (values, grades, solutions per part) for levels that all layers share."""
-        follower = self.follower(_GRID_TOL)
-        found = self.each(lambda k: self.parts[k].path(follower, penalty, lams))
+
+        def path(k: int) -> tuple[Path, Array]:
+            # the rest is for the parts to come and for what follows
+            shares = 1 + math.ceil((len(self.parts) - k) / self.threads)
+            return self.parts[k].path(self.follower(_GRID_TOL, shares), penalty, lams)
+
+        found = self.each(path)
         grades = [self.judge.grade([f[1][:, j] for f in found]) for j in range(lams.size)]
         return np.array([grade.value for grade in grades]), grades, [f[0].X for f in found]
 
@@ -206,8 +211,7 @@ class Criterion:
     def value(self, layers: Layers, logs: Array, tol: float) -> Grade:
         """Return the grade of the lambdas."""
         self.n_evaluations += 1
-        follower = self.follower(tol)
-        return self.judge.grade(self.each(lambda k: self.parts[k].solve(layers, logs, follower)))
+        return self.judge.grade(self.each(lambda k: self.parts[k].solve(layers, logs, self.follower(tol))))
 
     def gradient(self, layers: Layers, grade: Grade) -> list[Array]:
         """Return dC/dlog lam, one vector per part, at the lambdas of the last value."""

@@ -231,8 +231,8 @@ def tune_lams(
             "A is matrix-free, but tune_lams solves systems with its active columns; pass a dense or sparse "
             "matrix, or choose a single lambda by select_lam"
         )
-    added = Intercept.of(intercept, given, n)
-    operator, extended = added.operator(operator), added.penalty(given)
+    added = Intercept.of(intercept, given, vector, n)
+    operator, vector, extended = added.operator(operator), added.data(vector), added.penalty(given)
     if table is not None and added.signs:
         table = np.vstack([table, np.zeros((len(added.signs), table.shape[1]))])
     problem = Problem(operator, vector, unit_penalty(extended), rng=rng)

@@ -244,8 +244,8 @@ def prepare(
     operator, vector = system(A, b)
     ridge = all(rule.ridge_levels for rule in selectors)
     stored = validation.is_single(A) or bool(getattr(operator, "single", False))
-    added = Intercept.of(intercept, penalty, operator.shape[1])
-    operator = added.operator(operator)
+    added = Intercept.of(intercept, penalty, vector, operator.shape[1])
+    operator, vector = added.operator(operator), added.data(vector)
     leveled = check_levels(added.penalty(penalty), levels, operator.shape[1], ridge=ridge)
     for rule in selectors:
         rule.check(operator.shape[0])

@@ -84,8 +84,8 @@ def lam_max(A: Any, b: Any, penalty: Penalty, *, intercept: bool = False, certif
             "MCP and SCAD have one"
         )
     operator, vector = system(A, b)
-    added = Intercept.of(intercept, penalty, operator.shape[1])
-    problem = Problem(added.operator(operator), vector, added.penalty(penalty))
+    added = Intercept.of(intercept, penalty, vector, operator.shape[1])
+    problem = Problem(added.operator(operator), added.data(vector), added.penalty(penalty))
     if problem.scale == 0.0:
         return 0.0
     return proven_level_of_zero(problem) if certified else level_of_zero(problem)

@@ -29,6 +29,7 @@ Array = np.ndarray[Any, Any]
 
 _SHARPNESS = 1e-6  # of the misfit at the level before: what a criterion needs to tell levels apart
 _SATURATED = 0.9  # share of the rows from which on degrees of freedom leave nothing to judge by
+_EQUAL = 1e-13  # of the largest criterion: a difference that says nothing
 _FURTHER, _LOWEST = 25, 1e-4  # levels added at a time below an automatic grid, and how far down
 
 
@@ -304,16 +305,19 @@ class PathRule(Selector):
         reading = self.read(trail)
         while reading.too_short and trail.extend():
             reading = self.read(trail)
+        # below the level of x = 0 the first level leaves larger ones untried
+        first = reading.lam == trail.lams[0] and reading.lam < trail.top * (1.0 - 1e-9)
+        at_edge = reading.at_edge or bool(first)
         spent = task.problem.operator.products.total - before
         rule = reading.rule
-        if reading.at_edge:
+        if at_edge:
             rule += f", at the edge of the {reading.criterion.size} levels read"
         if trail.late:
             rule += f"; time for {trail.n_solved} of {trail.lams.size} levels only"
         return Selection(
             lam=reading.lam, rule=rule, sigma=reading.sigma, lams=trail.lams[: reading.criterion.size],
             criterion=reading.criterion, n_products=spent, standard_error=reading.standard_error,
-            at_edge=reading.at_edge, result=trail.at(reading.lam).result, probabilities=reading.probabilities,
+            at_edge=at_edge, result=trail.at(reading.lam).result, probabilities=reading.probabilities,
         )  # fmt: skip
 
 
@@ -325,7 +329,9 @@ def least(trail: Trail, criterion: Array, rule: str, **more: Any) -> Reading:
         first = trail.level(0)
         assert first is not None
         return Reading(first.lam, rule + " (no level could be judged)", criterion, True, **more)
-    best = int(np.argmin(values))
+    finite = values[np.isfinite(values)]
+    # levels of one solution differ by rounding
+    best = int(np.argmax(values <= finite.min() + _EQUAL * np.abs(finite).max()))
     ended = best == trail.lams.size - 1
     at_edge = best in (0, values.size - 1)
     return Reading(float(trail.lams[best]), rule, criterion, at_edge, ended, **more)

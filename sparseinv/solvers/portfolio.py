@@ -307,8 +307,8 @@ class Portfolio(Solver):
     @staticmethod
     def _tell(state: PortfolioState, origin: Answer, reached: Answer) -> None:
         """Write down where the answer comes from."""
-        starts = f"best of {state.done} starts" if state.done > 1 else "the first start"
-        note = f"The answer comes from {origin.name}, {starts}"
+        starts = {0: "", 1: ", the first start"}.get(state.done, f", best of {state.done} starts")
+        note = f"The answer comes from {origin.name}{starts}"
         if reached is not origin:
             share = (origin.value - reached.value) / max(origin.value, np.finfo(np.float64).tiny)
             note += f"; polishing lowered it by {100.0 * share:.2g} %"
