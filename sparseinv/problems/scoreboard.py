@@ -75,6 +75,7 @@ def _lines(id: str, demo: Demo) -> list[str]:
             )
             cells = [id, row.method, scores, row.nonzeros, row.status, row.certificate, row.products]
             seconds = "-" if row.seconds is None else f"{row.seconds:.2f}"
-            texts = ["-" if cell is None else str(cell) for cell in cells]
+            # norms in certificates hold the sign that divides cells
+            texts = ["-" if cell is None else str(cell).replace("|", "\\|") for cell in cells]
             lines.append("| " + " | ".join([*texts, seconds]) + " |")
     return lines
