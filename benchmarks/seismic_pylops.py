@@ -171,7 +171,7 @@ def theirs_spgl1(A: Any, b: Array, lam: float, sigma: float, gaps: list[float], 
         start = time.thread_time()
         x = spgl1(operator, b, sigma=sigma, iter_lim=limit, opt_tol=1e-9, bp_tol=1e-9, ls_tol=1e-9)[0]
         seconds, calls = time.thread_time() - start, operator.calls
-        gap = si.certify(A, b, si.L1(lam), x).relative
+        gap = si.certify(A, b, si.L1(lam), np.ravel(x)).relative
         for target in gaps:
             if target not in reached and gap <= target:
                 reached[target] = (calls, seconds)
