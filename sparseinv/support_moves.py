@@ -56,7 +56,7 @@ class KeptColumns:
     def share(cls, problem: Problem) -> None:
         """Let all problems that come from this one by other data share their columns, in any thread."""
         problem.__dict__["columns_kept"] = cls(problem, alone=False)
-        problem.column_norms  # noqa: B018  (kept by the problem, and so by those that come from it)
+        _ = problem.column_norms  # kept by the problem once asked for, and so by those that come from it
 
     def beside(self, problem: Problem, free: Array) -> KeptColumns:
         """Return those of what the free columns leave of A: their products, too, are shared."""

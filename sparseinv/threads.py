@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache
+from importlib import import_module
 from threading import Event, Lock
 from typing import Any
 
@@ -14,9 +15,9 @@ from typing import Any
 @cache
 def _lapack_of_scipy() -> list[Any]:
     """Return the controllers of BLAS libraries that SciPy brings along, apart from NumPy's."""
-    import scipy.linalg  # noqa: F401  (loads the library that is looked for)
     from threadpoolctl import ThreadpoolController
 
+    import_module("scipy.linalg")  # loads the library that is looked for
     found = ThreadpoolController().select(user_api="blas").lib_controllers
     own = [c for c in found if "scipy.libs" in c.filepath]
     return own if len(found) > len(own) else []
@@ -48,9 +49,9 @@ def single_threaded_blas() -> Iterator[None]:
 
     One thread also fixes the order of additions, so that results do not depend on how many cores there are.
     """
-    import scipy.linalg  # noqa: F401  (loads the library that is to be held)
     from threadpoolctl import threadpool_limits
 
+    import_module("scipy.linalg")  # loads the library that is to be held
     with threadpool_limits(limits=1, user_api="blas"):
         yield
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sparseinv.problems.catalogue import CATALOGUE, Case, Entry, load_problem, run_problem
 from sparseinv.problems.report import Demo, Missing, save
+from sparseinv.threads import single_threaded_blas
 
 #: name and summary of every demo
 DEMOS = {
@@ -50,11 +51,8 @@ def solve_demo(
         raise ValueError(
             f"there is no demo {name!r}; choose from {', '.join(DEMOS)}, or a problem of the catalogue"
         )
-    import scipy.linalg  # noqa: F401  (only libraries that are loaded can be limited)
-    from threadpoolctl import threadpool_limits
-
     # the systems are small: one thread is faster on a busy machine, and repeats bit by bit
-    with threadpool_limits(limits=1, user_api="blas"):
+    with single_threaded_blas():
         demo = import_module(f"sparseinv.problems.{name}").solve(data=data, size=size, seed=seed, echo=echo)
     assert isinstance(demo, Demo)
     return demo

@@ -10,7 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from sparseinv.penalties import L1
 from sparseinv.problems.report import Demo
+from sparseinv.seismic.metrics import snr_db
+from sparseinv.selection.theory import lam_max
+from sparseinv.threads import single_threaded_blas
 
 Array = np.ndarray[Any, Any]
 
@@ -132,6 +136,19 @@ class Case:
     dims: tuple[int, ...] = ()
 
 
+def noiseless_case(id: str, size: str, seed: int, A: Any, truth: Array) -> Case:
+    """Return the problem of exact data of real coefficients, scored by the SNR of the coefficients."""
+    b = A @ truth
+    rule = "1e-6 of lam_max, close to basis pursuit: there is no noise"
+
+    def score(x: Array) -> dict[str, float]:
+        return {"SNR [dB]": snr_db(truth, x)}
+
+    return Case(
+        id, size, seed, A, b, L1(1e-6 * lam_max(A, b, L1())), rule, 0.0, score, truth, (truth.size,)
+    )  # fmt: skip
+
+
 def load_problem(id: str, *, size: str = "m", seed: int = 0, data: Path | None = None) -> Case:
     """Build a numbered problem: map, data, truth, noise, recommended penalty and how answers are scored.
 
@@ -180,12 +197,9 @@ def run_problem(
     ValueError, Missing
         As `load_problem`.
     """
-    import scipy.linalg  # noqa: F401  (only libraries that are loaded can be limited)
-    from threadpoolctl import threadpool_limits
-
     module = _module(id, size)
     # one thread: comparable everywhere, and repeats bit by bit
-    with threadpool_limits(limits=1, user_api="blas"):
+    with single_threaded_blas():
         demo = module.run(id, size=size, seed=seed, data=data, echo=echo)
     assert isinstance(demo, Demo)
     return demo

@@ -11,12 +11,11 @@ import numpy as np
 from sparseinv.entry import solve as solve_problem
 from sparseinv.operators.fourier import DCT
 from sparseinv.penalties import L0, L1, L2
-from sparseinv.problems.catalogue import Case
+from sparseinv.problems.catalogue import Case, noiseless_case
 from sparseinv.problems.report import Demo, Goal, Table
 from sparseinv.seismic.metrics import snr_db
 from sparseinv.seismic.sampling import undersample
 from sparseinv.selection.discrepancy import Discrepancy
-from sparseinv.selection.theory import lam_max
 from sparseinv.solvers.greedy import OMP
 
 Array = np.ndarray[Any, Any]
@@ -49,22 +48,7 @@ def make(n: int, count: int, factor: float, scheme: str, seed: Any) -> tuple[Arr
 def load(id: str, *, size: str, seed: int, data: Path | None) -> Case:
     """Build the jittered problem; see `sparseinv.problems.load_problem`."""
     A, truth, _ = make(_N, _COUNT, _FACTOR, "jittered", seed)
-    b = A @ truth
-    lam = 1e-6 * lam_max(A, b, L1())
-    rule = "1e-6 of lam_max, close to basis pursuit: there is no noise"
-    return Case(
-        id,
-        size,
-        seed,
-        A,
-        b,
-        L1(lam),
-        rule,
-        0.0,
-        lambda x: {"SNR [dB]": snr_db(truth, x)},
-        truth,
-        (truth.size,),
-    )
+    return noiseless_case(id, size, seed, A, truth)
 
 
 def run(id: str, *, size: str, seed: int, data: Path | None, echo: bool) -> Demo:

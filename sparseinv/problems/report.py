@@ -8,6 +8,7 @@ import os
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -209,9 +210,7 @@ def save(demo: Demo, out: Path) -> list[Path]:
     record = out / f"{demo.name}.json"
     record.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
     written = [record]
-    try:
-        import matplotlib  # noqa: F401  (asked for here, so that its absence costs no table)
-    except ImportError:
+    if find_spec("matplotlib") is None:  # asked for here, so that its absence costs no table
         print('   no figures: matplotlib is missing (python -m pip install "sparseinv[demo]")')
         return written
     for name, draw in demo.figures.items():

@@ -11,13 +11,12 @@ import numpy as np
 from sparseinv.entry import solve as solve_problem
 from sparseinv.operators.convolution import Convolution
 from sparseinv.penalties import L0, L1, L2
-from sparseinv.problems.catalogue import Case
+from sparseinv.problems.catalogue import Case, noiseless_case
 from sparseinv.problems.report import Demo, Goal, Table
 from sparseinv.result import Result
 from sparseinv.seismic.metrics import score_spikes, snr_db
 from sparseinv.seismic.reflectivity import sparse_spikes
 from sparseinv.selection.discrepancy import Discrepancy
-from sparseinv.selection.theory import lam_max
 from sparseinv.solvers.greedy import OLS, OMP
 from sparseinv.solvers.local_search import LocalSearch
 
@@ -53,22 +52,7 @@ def make(size: str, seed: int) -> tuple[Convolution, Array]:
 def load(id: str, *, size: str, seed: int, data: Path | None) -> Case:
     """Build the problem; see `sparseinv.problems.load_problem`."""
     A, truth = make(size, seed)
-    b = A @ truth
-    lam = 1e-6 * lam_max(A, b, L1())
-    rule = "1e-6 of lam_max, close to basis pursuit: there is no noise"
-    return Case(
-        id,
-        size,
-        seed,
-        A,
-        b,
-        L1(lam),
-        rule,
-        0.0,
-        lambda x: {"SNR [dB]": snr_db(truth, x)},
-        truth,
-        (truth.size,),
-    )
+    return noiseless_case(id, size, seed, A, truth)
 
 
 def run(id: str, *, size: str, seed: int, data: Path | None, echo: bool) -> Demo:
