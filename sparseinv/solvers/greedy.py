@@ -217,7 +217,7 @@ class OMP(_Greedy):
     these leave of them; columns of zeros, and those that the support explains (but for 1e-10 of their squared
     norm), never enter, so that no refit is singular; nor does lam_j = inf. A column costs one product with
     A^H and O(k m); where A is large and in memory most columns cost none, because products are formed for
-    sixteen promising columns in one pass over A. With a matrix-free A a column is one more product, and so
+    32 promising columns in one pass over A. With a matrix-free A a column is one more product, and so
     are the n column norms without closed form.
     Storage: k (m + n) numbers at most. ``nonnegative=True`` refits by nonnegative least squares.
 

@@ -16,7 +16,7 @@ DEPENDENT = 1e-10  # share of its squared norm below which a column counts as ex
 _ROUNDING = 4e-15  # of ||b||, times the root of the number of columns: what is left of an exact fit
 _FRESH = 1e-3  # the residual's fall after which A^H r is formed anew
 _LARGE = 1 << 20  # entries of A from which products are formed for several promising columns at once
-_TOGETHER = 16  # as many: a pass over A costs about the same for one column as for a few
+_TOGETHER = 32  # as many: a pass over A costs little more for a few columns than for one
 _PAID = 5  # columns that must have come out of such a pass, which costs as much as so many single ones
 _PAUSE = 8  # columns that are then formed singly if they have not; doubled every time
 _BYTES = 1 << 29  # of A^H Q that is kept for that
@@ -231,7 +231,8 @@ class SupportQR:
 
     def _is_formed(self, j: int, promise: Array | None) -> bool:
         """Tell whether A^T a_j is at hand; form it along with others if that has paid lately."""
-        if j in self._formed or promise is None:
+        room = self.most - self.k
+        if j in self._formed or promise is None or room < _PAID:
             return j in self._formed
         if self._single > 0:
             self._single -= 1
@@ -239,11 +240,12 @@ class SupportQR:
         if self._used < _PAID:
             self._single, self._pause, self._used = self._pause, 2 * self._pause, _PAID
             return False
-        count = min(3 * _TOGETHER, promise.size)
+        width = min(_TOGETHER, 2 * room)
+        count = min(3 * width, promise.size)
         first = np.argpartition(promise, -count)[-count:]
         order = first[np.argsort(-promise[first])]
         fresh = [int(i) for i in order if promise[i] > -np.inf and int(i) not in self._formed and i != j]
-        block = [j, *fresh[: _TOGETHER - 1]]
+        block = [j, *fresh[: width - 1]]
         KeptColumns.of(self.problem).take(self.problem, np.array(block))
         self._formed.update(block)
         self._used = 0
