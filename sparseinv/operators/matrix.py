@@ -302,8 +302,8 @@ class SparseMatrix(ExplicitMatrix):
 
 def _few(x: Array) -> Array | None:
     """Return the places of the non-zeros where they are so few that reading only their columns is faster."""
-    live = np.flatnonzero(x)
-    return live if x.size > _BLOCK and live.size < _SPARSE * x.size else None
+    few = x.size > _BLOCK and np.count_nonzero(x) < _SPARSE * x.size
+    return np.flatnonzero(x) if few else None
 
 
 class _Alias:
