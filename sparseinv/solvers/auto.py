@@ -36,6 +36,7 @@ from sparseinv.solvers.working_set import WorkingSet
 _LARGEST_GROUP = 200  # what WorkingSet decomposes at once; a larger group takes proximal steps elsewhere
 
 _ENTRIES = 2_000_000  # of A up to which a local search starts from reweighted L1 as well
+_TINY = 4000  # the same up to which random supports find more in the time, for a ball
 _MOVES = 2e9  # n k^2 up to which a larger problem is searched for k non-zeros
 _ITERATED = 1e9  # the same for a factorisation in each of some hundred iterations of a portfolio
 _CUBE = 2e7  # min(m, n)^2 max(m, n) up to which it starts from reweighted least squares, too
@@ -125,7 +126,8 @@ def _starts(solver: LocalSearch, problem: Problem) -> tuple[Solver, ...]:
     given, penalty = solver.starts, problem.penalty
     if given is None:
         given = ()
-        if problem.explicit and problem.m * problem.n <= _ENTRIES:
+        least = _TINY if isinstance(penalty, Ball) else -1
+        if problem.explicit and least < problem.m * problem.n <= _ENTRIES:
             single = isinstance(penalty, Ball) or penalty.nonnegative or not is_quick(problem)
             given = (IRL1(),) if single else (IRL1(), IRLS())
     return tuple(complete(start, problem) for start in given)

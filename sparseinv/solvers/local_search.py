@@ -23,6 +23,7 @@ Array = np.ndarray[Any, Any]
 
 _SMALL, _MIDDLE = 100_000, 2_000_000  # entries of A up to which starts are many, and a few
 _MANY, _FEW = 16, 4  # starts there
+_ALONE = 24  # the same in place of _MANY where no solver's answer is started from
 _EXCHANGES = 8  # exchanges that do not improve from which a local minimum is left
 _CHAIN = 3  # moves that each of them may be followed by
 _WORK = 1e8  # multiplications after which a step returns
@@ -69,14 +70,15 @@ class LocalSearch(Solver):
     Parameters
     ----------
     restarts : int, optional
-        Random supports from which the search begins again; None: 16 for up to 1e5 entries of A, 4 for up to
-        2e6, none beyond, and none after 2e9 multiplications. With many, ``max_time`` of `solve` is a budget:
-        shortly before it the search ends.
+        Random supports from which the search begins again; None: 16 for up to 1e5 entries of A (24 without
+        starts), 4 for up to 2e6, none beyond, and none after 2e9 multiplications. With many, ``max_time``
+        of `solve` is a budget: shortly before it the search ends.
     seed : int
         Of the random supports.
     starts : sequence of Solver, optional
         Solvers such as IRL1() and IRLS() that run first, for an L0Ball at the level at which the number of
-        non-zeros is k; None: both for L0 penalties where they take about as long as the search, none else.
+        non-zeros is k; None: where they take about as long as the search both for L0 penalties, IRL1() for
+        an L0Ball with more than 4000 entries of A, none else.
 
     Notes
     -----
@@ -155,7 +157,8 @@ class LocalSearch(Solver):
         support = np.flatnonzero(x)
         moves.restart(support[np.argsort(-np.abs(x[support]), kind="stable")])
         entries = problem.m * problem.n
-        given = _MANY if entries <= _SMALL else _FEW if entries <= _MIDDLE else 0
+        many = _MANY if self.starts else _ALONE
+        given = many if entries <= _SMALL else _FEW if entries <= _MIDDLE else 0
         state = LocalSearchState(
             moves.x, moves=moves, rng=np.random.default_rng(self.seed), seen=set(), path=set(),
             left=given if self.restarts is None else int(self.restarts), waiting=list(self.starts or ()),
