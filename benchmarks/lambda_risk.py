@@ -130,9 +130,21 @@ def peers(present: dict[str, Any], sigma: float) -> Iterator[tuple[str, Callable
             yield f"sklearn LassoLarsIC {kind}, sigma known", lambda A, b, rule=rule: rule.fit(A, b).coef_
     if "celer" in present:
         celer = present["celer"]
-        yield "celer LassoCV", lambda A, b: celer.LassoCV(cv=5, fit_intercept=False).fit(A, b).coef_
+        yield "celer, folds of LassoCV", lambda A, b: _celer(celer, A, b)
     if "adelie" in present:
         yield "adelie cv_grpnet", lambda A, b: _adelie(present["adelie"], A, b)
+
+
+def _celer(celer: Any, A: Array, b: Array) -> Array:
+    """Do what LassoCV does, whose class in celer 0.7.4 does not know newer versions of scikit-learn."""
+    levels = np.abs(A.T @ b).max() / b.size * np.geomspace(1.0, 1e-3, 100)
+    errors = np.zeros(levels.size)
+    for left in np.array_split(np.arange(b.size), 5):
+        seen = np.setdiff1d(np.arange(b.size), left)
+        X = celer.celer_path(np.asfortranarray(A[seen]), b[seen], "lasso", alphas=levels)[1]
+        errors += ((A[left] @ X - b[left, None]) ** 2).sum(axis=0)
+    model = celer.Lasso(alpha=float(levels[errors.argmin()]), fit_intercept=False)
+    return np.asarray(model.fit(np.asfortranarray(A), b).coef_)
 
 
 def _adelie(adelie: Any, A: Array, b: Array) -> Array:
