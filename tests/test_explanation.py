@@ -160,6 +160,29 @@ def test_ends() -> None:
     assert np.isnan(square.sigma)
 
 
+@pytest.mark.parametrize("name", ["L1", "weighted", "nonnegative", "L2", "ElasticNet", "GroupL1"])
+def test_an_intercept_is_a_free_column_of_ones(name: str) -> None:
+    """Taking means off A and b, which is the same, must say the same but for one degree of freedom."""
+    A, b = data(5)
+    b = b + 30.0
+    lam = 0.1 * si.lam_max(A, b, penalty(name), intercept=True) if name != "L2" else 3.0
+    R = penalty(name, lam)
+    result = si.solve(A, b, R, intercept=True, tol=1e-14)
+    seen = si.explain(A, b, R, result, groups=LABELS)
+    centred = si.explain(A - A.mean(axis=0), b - b.mean(), R, result.x, groups=LABELS)
+    assert seen.residual_norm == pytest.approx(np.linalg.norm(A @ result.x + result.intercept - b), rel=1e-9)
+    assert seen.df == pytest.approx(centred.df + 1.0, rel=1e-9)
+    assert seen.sigma == pytest.approx(seen.residual_norm / np.sqrt(M - seen.df), rel=1e-12)
+    assert seen.lam_ratio == pytest.approx(centred.lam_ratio, rel=1e-9)
+    np.testing.assert_allclose(seen.kkt, centred.kkt, atol=1e-6)
+    np.testing.assert_allclose(seen.share, centred.share, atol=1e-12)
+    np.testing.assert_array_equal(seen.size, centred.size)
+    point = si.explain(A, b, R, result.x, groups=LABELS, intercept=result.intercept)
+    assert repr(point) == repr(seen)
+    with pytest.raises(ValueError, match="brings its own"):
+        si.explain(A, b, R, result, intercept=1.0)
+
+
 @pytest.mark.parametrize(
     ("R", "x", "words"),
     [

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 
 from sparseinv import validation
+from sparseinv.intercept import Intercept, intercept_value
+from sparseinv.operators.adapt import system
 from sparseinv.penalties.base import Leveled, Penalty
 from sparseinv.penalties.group import Grouped
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem, squared
 from sparseinv.result import Result
 from sparseinv.selection.freedom import Freedom
-from sparseinv.selection.theory import build, level_of_zero
+from sparseinv.selection.theory import level_of_zero
 
 Array = np.ndarray[Any, Any]
 
@@ -88,7 +90,9 @@ class Explanation:
         return "\n".join(lines)
 
 
-def explain(A: Any, b: Any, penalty: Penalty, x: Any, *, groups: Any = None) -> Explanation:
+def explain(
+    A: Any, b: Any, penalty: Penalty, x: Any, *, groups: Any = None, intercept: Any = None
+) -> Explanation:
     """Explain what lam does at x: lam / lam_max, degrees of freedom, noise, and every group's part.
 
     Parameters
@@ -99,6 +103,9 @@ def explain(A: Any, b: Any, penalty: Penalty, x: Any, *, groups: Any = None) -> 
         What `solve` returned, or a point.
     groups : array_like, shape (n,), optional
         Labels to report by; those of the penalty if None, or all coefficients together.
+    intercept : float, optional
+        The constant that belongs to x, None where there is none; a Result brings its own. It counts among the
+        degrees of freedom and in the residual, and is of no group.
 
     Returns
     -------
@@ -128,20 +135,29 @@ def explain(A: Any, b: Any, penalty: Penalty, x: Any, *, groups: Any = None) -> 
     if not isinstance(penalty, Leveled):
         raise TypeError(f"penalty is {penalty!r}, which has no level to explain")
     if isinstance(x, Result):
+        if intercept is not None:
+            raise ValueError("intercept is given, but x is a Result, which brings its own")
         penalty = penalty.replace(lam=x.lam) if x.lam is not None else penalty
-        x = x.x
+        x, intercept = x.x, x.intercept
     if penalty.lam is None:
         raise ValueError("lam is missing: pass the Result, or the penalty with the level that x belongs to")
-    problem = build(A, b, penalty, check_operator=False)
+    operator, vector = system(A, b)
+    n = operator.shape[1]
+    point = validation.candidate(x, n)
+    if np.iscomplexobj(point) and operator.dtype.kind != "c" and vector.dtype.kind != "c":
+        vector = vector.astype(np.complex128)
+    constant = intercept_value(intercept)
+    added = Intercept.of(constant is not None, penalty, vector, n)
+    if constant is not None:
+        point, vector = added.point(point, constant), added.data(vector)
+    whole: Any = added.penalty(penalty)
+    problem = Problem(added.operator(operator), vector, whole, check_operator=False)
     if not isinstance(problem.penalty, (Separable, Grouped)):
         raise TypeError(f"penalty is {penalty!r}, but L0, L1, L2, ElasticNet or GroupL1 is needed")
-    point = validation.candidate(x, problem.n)
-    if np.iscomplexobj(point) and problem.dtype.kind != "c":
-        problem = build(A, np.asarray(b, dtype=np.complex128), penalty, check_operator=False)
     z = np.ascontiguousarray(problem.units.working(point), dtype=problem.dtype)
-    labels = np.zeros(problem.n, dtype=int)
+    labels = np.zeros(n, dtype=int)
     if groups is not None or penalty.groups is not None:
-        labels = validation.group_labels(penalty.groups if groups is None else groups, problem.n)
+        labels = validation.group_labels(penalty.groups if groups is None else groups, n)
     names, index = np.unique(labels, return_inverse=True)
     r = problem.residual(z)
     factor = level_of_zero(problem) if problem.scale > 0.0 else 0.0
@@ -149,9 +165,9 @@ def explain(A: Any, b: Any, penalty: Penalty, x: Any, *, groups: Any = None) -> 
     df = math.nan if large else Freedom(problem, problem.rng).df(problem, z)
     left = problem.m - df
     misfit = math.ldexp(math.sqrt(squared(r)), problem.units.b_exponent)
-    raw = penalty.bind(problem.n)
-    level = np.asarray(raw.level if isinstance(raw, Grouped) else penalty.levels(problem.n))
-    values, kkt = _values(problem.penalty, z), _kkt(problem, z, r)
+    raw = penalty.bind(n)
+    level = np.asarray(raw.level if isinstance(raw, Grouped) else penalty.levels(n))
+    values, kkt = _values(problem.penalty, z)[:n], _kkt(problem, z, r)[:n]
     total = float(values.sum())
     return Explanation(
         lam=penalty.lam,
@@ -161,7 +177,7 @@ def explain(A: Any, b: Any, penalty: Penalty, x: Any, *, groups: Any = None) -> 
         sigma=misfit / math.sqrt(left) if left > 0.5 else math.nan,
         groups=names,
         size=np.bincount(index, minlength=names.size),
-        n_nonzero=np.bincount(index[z != 0], minlength=names.size),
+        n_nonzero=np.bincount(index[z[:n] != 0], minlength=names.size),
         level=np.array([[level[index == k].min(), level[index == k].max()] for k in range(names.size)]),
         share=np.bincount(index, weights=values / total if total > 0 else values, minlength=names.size),
         kkt=np.array([_largest(kkt[index == k]) for k in range(names.size)]),
