@@ -41,6 +41,7 @@ _HOME = {
     "L1": "penalties",
     "L2": "penalties",
     "ElasticNet": "penalties",
+    "GroupConcave": "penalties",
     "GroupL1": "penalties",
     "L0Ball": "penalties",
     "L1Ball": "penalties",
@@ -107,6 +108,7 @@ if TYPE_CHECKING:
     from sparseinv.penalties import MCP as MCP
     from sparseinv.penalties import SCAD as SCAD
     from sparseinv.penalties import ElasticNet as ElasticNet
+    from sparseinv.penalties import GroupConcave as GroupConcave
     from sparseinv.penalties import GroupL1 as GroupL1
     from sparseinv.penalties import L0Ball as L0Ball
     from sparseinv.penalties import L1Ball as L1Ball

@@ -16,7 +16,7 @@ from sparseinv.operators.bordered import BorderedMatrix
 from sparseinv.operators.matrix import DenseMatrix, ExplicitMatrix
 from sparseinv.penalties.balls import L0Ball
 from sparseinv.penalties.base import Leveled, Penalty
-from sparseinv.penalties.group import GroupL1
+from sparseinv.penalties.group import ByGroup
 from sparseinv.result import Batch, Interrupted, Path, Result, Selection
 from sparseinv.stopping import Progress
 
@@ -95,7 +95,7 @@ class Intercept:
             changes["lam"] = np.append(penalty.lam, zeros)
         weights = 1.0 if penalty.weights is None else penalty.weights
         if np.ndim(weights) == 0:
-            weights = np.full(size if isinstance(penalty, GroupL1) or index is None else self.n, weights)
+            weights = np.full(size if isinstance(penalty, ByGroup) or index is None else self.n, weights)
         changes["weights"] = np.append(weights, zeros)
         for name in ("l1", "l2"):
             level = getattr(penalty, name, None)

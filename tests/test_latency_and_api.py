@@ -45,6 +45,7 @@ PUBLIC = {
         "L1",
         "L2",
         "ElasticNet",
+        "GroupConcave",
         "GroupL1",
         "L0Ball",
         "L1Ball",

@@ -130,7 +130,36 @@ class Grouped(Penalty):
         return self.spread(self.lam / (size * np.sqrt((self.norms(x) / size) ** 2 + eps)))
 
 
-class GroupL1(Leveled):
+class ByGroup(Leveled):
+    """Share what the penalties of group norms have in common: one level per group."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.groups is None:
+            raise ValueError(
+                f"groups is missing: {type(self).__name__} needs one label per coefficient (L1 needs none)"
+            )
+
+    def blocks(self, n: int) -> Grouped:
+        """Return the groups laid out over n coefficients, with their levels."""
+        index, labels = self.grouping(n)
+        assert index is not None
+        lam = 1.0 if self.lam is None else self.lam
+        blocks = np.arange(labels.size)
+        level = validation.broadcast(lam, labels.size, blocks, labels.size, "lam")
+        if self.weights is not None:
+            with np.errstate(invalid="ignore"):
+                level = level * validation.broadcast(
+                    self.weights, labels.size, blocks, labels.size, "weights"
+                )
+        if np.isnan(level).any():
+            raise ValueError("lam * weights is 0 * inf for a group; use 0 or inf, not both")
+        order = np.argsort(index, kind="stable").astype(np.int64)
+        starts = np.concatenate([[0], np.cumsum(np.bincount(index, minlength=labels.size))]).astype(np.int64)
+        return Grouped(np.ascontiguousarray(level, dtype=np.float64), order, starts)
+
+
+class GroupL1(ByGroup):
     """Penalise group norms: R(x) = sum_g lam_g ||x_g||_2, without a hidden sqrt(group size).
 
     Parameters
@@ -154,25 +183,6 @@ class GroupL1(Leveled):
     array([2.4, 3.2, 0. ])
     """
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.groups is None:
-            raise ValueError("groups is missing: GroupL1 needs one label per coefficient (L1 needs none)")
-
     def bind(self, n: int) -> Grouped:
         """Return the penalty with its groups laid out over n coefficients."""
-        index, labels = self.grouping(n)
-        assert index is not None
-        lam = 1.0 if self.lam is None else self.lam
-        blocks = np.arange(labels.size)
-        level = validation.broadcast(lam, labels.size, blocks, labels.size, "lam")
-        if self.weights is not None:
-            with np.errstate(invalid="ignore"):
-                level = level * validation.broadcast(
-                    self.weights, labels.size, blocks, labels.size, "weights"
-                )
-        if np.isnan(level).any():
-            raise ValueError("lam * weights is 0 * inf for a group; use 0 or inf, not both")
-        order = np.argsort(index, kind="stable").astype(np.int64)
-        starts = np.concatenate([[0], np.cumsum(np.bincount(index, minlength=labels.size))]).astype(np.int64)
-        return Grouped(np.ascontiguousarray(level, dtype=np.float64), order, starts)
+        return self.blocks(n)

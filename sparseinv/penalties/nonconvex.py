@@ -120,6 +120,11 @@ class Concave(Penalty):
             out = np.minimum(self.slope(x), lam * np.minimum(np.sqrt(curve) * np.sqrt(d), 1.0))
         return np.where(self.excluded, np.inf, out)
 
+    def surrogate(self, weights: Array) -> Separable:
+        """Return the L1 penalty with these levels."""
+        zero = np.zeros(weights.size)
+        return Separable(zero, weights, zero, self.nonnegative)
+
     def prox(self, v: Array, step: Any) -> Array:
         """Return the minimiser of |x_j - v_j|^2 / 2 + step_j R_j(x_j), coordinate by coordinate."""
         from sparseinv.kernels.nonconvex import prox

@@ -12,7 +12,8 @@ import numpy as np
 
 from sparseinv.driver import run
 from sparseinv.penalties.base import Leveled
-from sparseinv.penalties.group import Grouped, GroupL1
+from sparseinv.penalties.group import ByGroup, Grouped, GroupL1
+from sparseinv.penalties.group_nonconvex import ConcaveNorms, GroupConcave
 from sparseinv.penalties.nonconvex import MCP, SCAD, Concave
 from sparseinv.penalties.separable import L0, L1, L2
 from sparseinv.problem import Problem, squared
@@ -40,7 +41,8 @@ def choose_lam(problem: Problem, penalty: Leveled, deadline: float = math.inf) -
     deadline is a reading of ``time.perf_counter()`` from which on the search ends with what it has.
     """
     before = problem.operator.products.total
-    levels = np.asarray(problem.penalty.level) if isinstance(penalty, GroupL1) else penalty.levels(problem.n)
+    n = problem.n
+    levels = penalty.blocks(n).level if isinstance(penalty, ByGroup) else penalty.levels(n)
     if problem.scale == 0.0 or problem.n == 0:
         rule = "b is zero or A is empty, so x = 0 for every lam"
         selection = Selection(1.0, rule, None, np.zeros(0), np.zeros(0))
@@ -73,7 +75,7 @@ def choose_lam(problem: Problem, penalty: Leveled, deadline: float = math.inf) -
         lam = sigma**2 * math.log(max(charged, 2))
         rule = f"sigma^2 log n with sigma = {sigma:.4g} estimated from the residual of a pivotal L1 fit"
         selection = Selection(lam, rule, sigma, np.array([lam]), np.zeros(1))
-    elif isinstance(problem.penalty, Concave):
+    elif isinstance(problem.penalty, (Concave, ConcaveNorms)):
         selection = _as_l1(problem, penalty, levels, deadline)
     else:
         lam, sigma, lams, found, floored = pivotal(problem, penalty, deadline)
@@ -97,25 +99,33 @@ def _explained(problem: Problem) -> bool:
 
 
 def _as_l1(problem: Problem, penalty: Leveled, levels: Array, deadline: float) -> Selection:
-    """Return the level at which a coefficient alone enters where it would under the pivotal L1 level.
+    """Return the level at which a coefficient alone, or a group, enters where the pivotal L1 level lets it.
 
     For MCP and SCAD this is the L1 level itself; Lp and LogSum measure lam otherwise, and take the median
-    over the coefficients.
+    over the coefficients or groups.
     """
-    direct = isinstance(penalty, (MCP, SCAD))
+    blocks = penalty.blocks(problem.n) if isinstance(penalty, GroupConcave) else None
+    levels = levels if blocks is None else blocks.lam
+    direct = isinstance(getattr(penalty, "curve", penalty), (MCP, SCAD))
     own = levels if direct else np.where(np.isfinite(levels) & (levels > 0), 1.0, levels)
-    pilot = L1(weights=own, nonnegative=bool(getattr(penalty, "nonnegative", False)))
+    pilot: Leveled = L1(weights=own, nonnegative=bool(getattr(penalty, "nonnegative", False)))
+    if blocks is not None:
+        pilot = GroupL1(weights=own, groups=penalty.groups)
     lam, sigma, lams, found, floored = pivotal(problem, pilot, deadline)
-    rule = f"that of L1 by the pivotal rule (sigma about {sigma:.4g})"
+    kind = "L1" if blocks is None else "GroupL1"
+    rule = f"that of {kind} by the pivotal rule (sigma about {sigma:.4g})"
     if not direct:
         units = problem.units
         charged = np.isfinite(levels) & (levels > 0)
         known = problem.operator.column_norms() is not None
         norms = problem.column_norms if known else np.full(problem.n, math.sqrt(mean_square(problem)))
         c = np.where(charged, math.ldexp(lam, -units.b_exponent - units.a_exponent), 0.0)
+        if blocks is not None:
+            c = blocks.spread(c / np.sqrt(np.diff(blocks.starts)))
         factors = at_level(problem, penalty, 1.0).penalty.thresholds(c, norms)
         factors = factors[charged & (factors > 0.0)]
-        rule = f"a coefficient alone enters where it would for L1 at {lam:.6g}, " + rule
+        alone = "coefficient" if blocks is None else "group"
+        rule = f"a {alone} alone enters where it would for {kind} at {lam:.6g}, " + rule
         lam = float(np.median(factors)) if factors.size else 1.0
     if floored:
         rule += f"; the data look noise-free, stopped at {_FLOOR:g} lam_max"

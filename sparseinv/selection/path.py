@@ -40,7 +40,7 @@ def check_levels(
     if not isinstance(penalty, Leveled):
         raise TypeError(
             f"penalty is {penalty!r}, which has no level; L1, L2, L0, ElasticNet, GroupL1, Lp, LogSum, "
-            "MCP and SCAD have one"
+            "MCP, SCAD and GroupConcave have one"
         )
     if lams is None and isinstance(penalty, L2) and not ridge:
         raise ValueError(

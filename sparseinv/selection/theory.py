@@ -13,6 +13,7 @@ from sparseinv.intercept import Intercept
 from sparseinv.operators.adapt import system
 from sparseinv.penalties.base import Leveled, Penalty
 from sparseinv.penalties.group import GroupL1
+from sparseinv.penalties.group_nonconvex import ConcaveNorms
 from sparseinv.penalties.nonconvex import Concave
 from sparseinv.penalties.separable import L0, L1, L2, ElasticNet, Separable
 from sparseinv.problem import Problem, squared
@@ -81,7 +82,7 @@ def lam_max(A: Any, b: Any, penalty: Penalty, *, intercept: bool = False, certif
     if not isinstance(penalty, Leveled):
         raise TypeError(
             f"penalty is {penalty!r}, which has no level; L1, L2, L0, ElasticNet, GroupL1, Lp, LogSum, "
-            "MCP and SCAD have one"
+            "MCP, SCAD and GroupConcave have one"
         )
     operator, vector = system(A, b)
     added = Intercept.of(intercept, penalty, vector, operator.shape[1])
@@ -96,7 +97,7 @@ def level_of_zero(problem: Problem) -> float:
     bound = problem.penalty
     c = problem.gradient(problem.project(problem.b))
     norms = None
-    if isinstance(bound, Concave) or (isinstance(bound, Separable) and not bound.convex):
+    if isinstance(bound, (Concave, ConcaveNorms)) or (isinstance(bound, Separable) and not bound.convex):
         # with signs restricted the unpenalised coefficients keep their values: a refit has no closed form
         norms = problem.column_norms if bound.nonnegative else problem.reduced_norms
     return float(bound.lam_max(c, norms))

@@ -8,6 +8,7 @@ import numpy as np
 
 from sparseinv.penalties.balls import Ball, CrossPolytope
 from sparseinv.penalties.group import Grouped
+from sparseinv.penalties.group_nonconvex import ConcaveNorms
 from sparseinv.penalties.nonconvex import Concave
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
@@ -57,6 +58,8 @@ def choose(problem: Problem) -> tuple[Solver, str]:
         return BarzilaiBorwein(), "auto: matrix-free operator, L1Ball by projections, fewest products"
     if isinstance(penalty, Concave):
         return complete(Majorised(), problem), "auto: concave in the modulus, majorised by weighted L1"
+    if isinstance(penalty, ConcaveNorms):
+        return complete(Majorised(), problem), "auto: concave in group norms, majorised by GroupL1"
     if penalty.terms is None:
         name = type(penalty).__name__
         if penalty.convex:
@@ -97,8 +100,8 @@ def _convex(problem: Problem) -> Solver:
         separable = isinstance(problem.penalty, (Separable, Concave, CrossPolytope))
         lazy = separable and are_cheap(problem) and _real(problem)
         return complete(WorkingSet(), problem) if lazy else BarzilaiBorwein()
-    terms = problem.penalty.terms
-    starts = () if terms is None else terms[5]
+    penalty = problem.penalty
+    starts = getattr(penalty, "starts", ()) if penalty.terms is None else penalty.terms[5]
     largest = int(np.diff(starts).max(initial=1))
     return WorkingSet() if largest <= _LARGEST_GROUP else CoordinateDescent()
 
@@ -202,5 +205,6 @@ def complete(solver: Solver, problem: Problem) -> Solver:
         solver = _portfolio(solver, problem)
     if isinstance(solver, (Smoothed, Majorised)) and solver.polish is None:
         proximal = FISTA() if problem.penalty.convex else ISTA()
-        solver = dataclasses.replace(solver, polish=CoordinateDescent() if problem.explicit else proximal)
+        coordinates = problem.explicit and not isinstance(problem.penalty, ConcaveNorms)
+        solver = dataclasses.replace(solver, polish=CoordinateDescent() if coordinates else proximal)
     return solver

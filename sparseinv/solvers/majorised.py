@@ -1,4 +1,4 @@
-"""Penalties concave in the modulus through a sequence of weighted L1 problems that lie above them."""
+"""Penalties concave in moduli or norms through a sequence of weighted L1 problems that lie above them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from sparseinv import validation
 from sparseinv.certificate import Kind, certify_problem
+from sparseinv.penalties.group_nonconvex import ConcaveNorms
 from sparseinv.penalties.nonconvex import Concave
-from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem, squared
 from sparseinv.solvers.base import Outcome, Solver, State, refuse, start_point
 from sparseinv.solvers.least_squares import mean_square
@@ -37,7 +37,7 @@ class MajorisedState(State):
 
 @dataclass(frozen=True, repr=False)
 class Majorised(Solver):
-    """Minimise Lp, LogSum, MCP and SCAD by weighted L1 problems that touch them from above.
+    """Minimise Lp, LogSum, MCP, SCAD and GroupConcave by weighted L1 problems that touch them from above.
 
     Parameters
     ----------
@@ -84,10 +84,11 @@ class Majorised(Solver):
 
     def check(self, problem: Problem) -> None:
         """Refuse penalties other than the four."""
-        if not isinstance(problem.penalty, Concave):
-            raise refuse(self, "treats Lp, LogSum, MCP and SCAD only", "IRL1 for L0, WorkingSet for L1")
+        if not isinstance(problem.penalty, (Concave, ConcaveNorms)):
+            only = "treats Lp, LogSum, MCP, SCAD and GroupConcave only"
+            raise refuse(self, only, "IRL1 for L0, WorkingSet for L1")
         if self.inner is not None:
-            self.inner.check(problem.with_penalty(_surrogate(problem.penalty, problem.penalty.lam)))
+            self.inner.check(problem.with_penalty(problem.penalty.surrogate(problem.penalty.lam)))
 
     def start(self, problem: Problem, x0: Array | None) -> MajorisedState:
         """Return the state at x0 (zero by default)."""
@@ -97,7 +98,7 @@ class Majorised(Solver):
         known = problem.operator.column_norms() is not None
         squares = problem.column_norms**2 if known else np.full(problem.n, mean_square(problem))
         weights = problem.penalty.majorant(x, squares)
-        surrogate = problem.with_penalty(_surrogate(problem.penalty, weights))
+        surrogate = problem.with_penalty(problem.penalty.surrogate(weights))
         inner = self.inner.start(surrogate, None if x0 is None else x.copy())
         return MajorisedState(
             inner.x, inner.r, settled=False, surrogate=surrogate, inner=inner, squares=squares, previous=x,
@@ -133,7 +134,7 @@ class Majorised(Solver):
         state.previous = state.x.copy()
         weights = problem.penalty.majorant(state.x, state.squares)
         # from the last surrogate, which knows ||A|| by now
-        state.surrogate = state.surrogate.with_penalty(_surrogate(problem.penalty, weights))
+        state.surrogate = state.surrogate.with_penalty(problem.penalty.surrogate(weights))
         state.inner = self.inner.start(state.surrogate, state.x.copy())
         return Outcome.MOVED
 
@@ -145,8 +146,3 @@ class Majorised(Solver):
         x = points[int(np.argmin(values))].copy()
         state.polisher = self.polish.start(problem, x)
         state.x, state.r, state.settled = state.polisher.x, state.polisher.r, True
-
-
-def _surrogate(penalty: Concave, weights: Array) -> Separable:
-    zero = np.zeros(weights.size)
-    return Separable(zero, weights, zero, penalty.nonnegative)
