@@ -42,6 +42,7 @@ _HOME = {
     "L2": "penalties",
     "ElasticNet": "penalties",
     "GroupConcave": "penalties",
+    "GroupL0": "penalties",
     "GroupL1": "penalties",
     "L0Ball": "penalties",
     "L1Ball": "penalties",
@@ -109,6 +110,7 @@ if TYPE_CHECKING:
     from sparseinv.penalties import SCAD as SCAD
     from sparseinv.penalties import ElasticNet as ElasticNet
     from sparseinv.penalties import GroupConcave as GroupConcave
+    from sparseinv.penalties import GroupL0 as GroupL0
     from sparseinv.penalties import GroupL1 as GroupL1
     from sparseinv.penalties import L0Ball as L0Ball
     from sparseinv.penalties import L1Ball as L1Ball

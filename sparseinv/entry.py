@@ -19,6 +19,7 @@ from sparseinv.operators.adapt import as_operator, system
 from sparseinv.operators.base import Operator
 from sparseinv.penalties.balls import L0Ball
 from sparseinv.penalties.base import Leveled, Penalty
+from sparseinv.penalties.group_l0 import CountedGroups
 from sparseinv.problem import Problem
 from sparseinv.result import Batch, Interrupted, Path, Result, Selection, Status
 from sparseinv.selection.ball_path import follow_balls
@@ -489,6 +490,7 @@ def certify(
         Convex penalties: a duality gap, never below the true suboptimality; several dual points are
         tried, among them those of the problem solved on the support of x, so that near the optimum
         the gap is of the size of the suboptimality. L0: the best decrease by changing one coefficient.
+        GroupL0, A in memory: that by adding, removing or exchanging one group.
 
     Raises
     ------
@@ -521,7 +523,8 @@ def certify(
         operator, penalty = added.operator(operator), added.penalty(penalty)
     problem = Problem(operator, vector, penalty, check_operator=check_operator)
     working = np.ascontiguousarray(problem.units.working(point), dtype=problem.dtype)
-    return certify_problem(problem, working, refit=True, local=Kind.COORDINATE_MINIMUM)
+    local = Kind.SWAP_MINIMUM if isinstance(problem.penalty, CountedGroups) else Kind.COORDINATE_MINIMUM
+    return certify_problem(problem, working, refit=True, local=local)
 
 
 def _settings(

@@ -46,6 +46,7 @@ PUBLIC = {
         "L2",
         "ElasticNet",
         "GroupConcave",
+        "GroupL0",
         "GroupL1",
         "L0Ball",
         "L1Ball",

@@ -29,7 +29,7 @@ counted_operator | number_range
 problem
 dual_points | support_moves
 signed_moves
-hidden_moves
+hidden_moves | group_moves
 certificate
 posterior
 result, stopping

@@ -13,6 +13,7 @@ import numpy as np
 from sparseinv.driver import run
 from sparseinv.penalties.base import Leveled
 from sparseinv.penalties.group import ByGroup, Grouped, GroupL1
+from sparseinv.penalties.group_l0 import GroupL0
 from sparseinv.penalties.group_nonconvex import ConcaveNorms, GroupConcave
 from sparseinv.penalties.nonconvex import MCP, SCAD, Concave
 from sparseinv.penalties.separable import L0, L1, L2
@@ -75,6 +76,8 @@ def choose_lam(problem: Problem, penalty: Leveled, deadline: float = math.inf) -
         lam = sigma**2 * math.log(max(charged, 2))
         rule = f"sigma^2 log n with sigma = {sigma:.4g} estimated from the residual of a pivotal L1 fit"
         selection = Selection(lam, rule, sigma, np.array([lam]), np.zeros(1))
+    elif isinstance(penalty, GroupL0):
+        selection = _group_price(problem, penalty, deadline)
     elif isinstance(problem.penalty, (Concave, ConcaveNorms)):
         selection = _as_l1(problem, penalty, levels, deadline)
     else:
@@ -96,6 +99,25 @@ def _explained(problem: Problem) -> bool:
     if problem.unpenalised.size == 0:
         return False
     return squared(problem.project(problem.b)) <= _ROUNDING**2 * 2.0 * problem.scale
+
+
+def _group_price(problem: Problem, penalty: GroupL0, deadline: float) -> Selection:
+    """Return the price that pure noise makes one of all groups worth, with a probability of about 1 - 1/e."""
+    from scipy.special import chdtri
+
+    blocks = penalty.blocks(problem.n)
+    priced = (blocks.lam > 0) & np.isfinite(blocks.lam)
+    charges = np.where(priced, 1.0, blocks.lam)
+    sigma = pivotal(problem, GroupL1(weights=charges, groups=penalty.groups), deadline)[1]
+    sigma = max(sigma, 1e-8 * math.sqrt(2.0 * problem.units.objective(problem.scale) / max(problem.m, 1)))
+    parts = 2 if problem.dtype.kind == "c" else 1  # each with a share of sigma^2
+    size, count = float(np.median(np.diff(blocks.starts)[priced])), max(int(priced.sum()), 2)
+    lam = 0.5 * sigma**2 / parts * float(chdtri(parts * size, 1.0 / count))
+    rule = (
+        f"what one of {count} groups of {size:g} gains in noise of sigma = {sigma:.4g}, estimated from the "
+        "residual of a pivotal GroupL1 fit"
+    )
+    return Selection(lam, rule, sigma, np.array([lam]), np.zeros(1))
 
 
 def _as_l1(problem: Problem, penalty: Leveled, levels: Array, deadline: float) -> Selection:

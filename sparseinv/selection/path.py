@@ -39,8 +39,8 @@ def check_levels(
     validation.refuse_class(penalty, Penalty, "penalty", "...")
     if not isinstance(penalty, Leveled):
         raise TypeError(
-            f"penalty is {penalty!r}, which has no level; L1, L2, L0, ElasticNet, GroupL1, Lp, LogSum, "
-            "MCP, SCAD and GroupConcave have one"
+            f"penalty is {penalty!r}, which has no level; L1, L2, L0, ElasticNet, GroupL0, GroupL1, Lp, "
+            "LogSum, MCP, SCAD and GroupConcave have one"
         )
     if lams is None and isinstance(penalty, L2) and not ridge:
         raise ValueError(

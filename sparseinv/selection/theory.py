@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from sparseinv import validation
+from sparseinv.group_moves import GroupMoves, fits
 from sparseinv.intercept import Intercept
 from sparseinv.operators.adapt import system
 from sparseinv.penalties.base import Leveled, Penalty
 from sparseinv.penalties.group import GroupL1
+from sparseinv.penalties.group_l0 import CountedGroups
 from sparseinv.penalties.group_nonconvex import ConcaveNorms
 from sparseinv.penalties.nonconvex import Concave
 from sparseinv.penalties.separable import L0, L1, L2, ElasticNet, Separable
@@ -81,8 +83,8 @@ def lam_max(A: Any, b: Any, penalty: Penalty, *, intercept: bool = False, certif
     validation.refuse_class(penalty, Penalty, "penalty", "...")
     if not isinstance(penalty, Leveled):
         raise TypeError(
-            f"penalty is {penalty!r}, which has no level; L1, L2, L0, ElasticNet, GroupL1, Lp, LogSum, "
-            "MCP, SCAD and GroupConcave have one"
+            f"penalty is {penalty!r}, which has no level; L1, L2, L0, ElasticNet, GroupL0, GroupL1, Lp, "
+            "LogSum, MCP, SCAD and GroupConcave have one"
         )
     operator, vector = system(A, b)
     added = Intercept.of(intercept, penalty, vector, operator.shape[1])
@@ -95,9 +97,15 @@ def lam_max(A: Any, b: Any, penalty: Penalty, *, intercept: bool = False, certif
 def level_of_zero(problem: Problem) -> float:
     """Return the factor on the problem's penalty from which on x = 0, in the user's units."""
     bound = problem.penalty
+    if fits(problem):
+        moves = GroupMoves(problem)
+        priced = (moves.cost > 0) & np.isfinite(moves.cost)
+        gains = moves.entering()
+        return float((gains[priced] / moves.cost[priced]).max(initial=0.0))
     c = problem.gradient(problem.project(problem.b))
     norms = None
-    if isinstance(bound, (Concave, ConcaveNorms)) or (isinstance(bound, Separable) and not bound.convex):
+    local = isinstance(bound, (Concave, ConcaveNorms, CountedGroups))
+    if local or (isinstance(bound, Separable) and not bound.convex):
         # with signs restricted the unpenalised coefficients keep their values: a refit has no closed form
         norms = problem.column_norms if bound.nonnegative else problem.reduced_norms
     return float(bound.lam_max(c, norms))

@@ -6,8 +6,10 @@ import dataclasses
 
 import numpy as np
 
+from sparseinv.group_moves import fits
 from sparseinv.penalties.balls import Ball, CrossPolytope
 from sparseinv.penalties.group import Grouped
+from sparseinv.penalties.group_l0 import CountedGroups
 from sparseinv.penalties.group_nonconvex import ConcaveNorms
 from sparseinv.penalties.nonconvex import Concave
 from sparseinv.penalties.separable import Separable
@@ -58,6 +60,10 @@ def choose(problem: Problem) -> tuple[Solver, str]:
         return BarzilaiBorwein(), "auto: matrix-free operator, L1Ball by projections, fewest products"
     if isinstance(penalty, Concave):
         return complete(Majorised(), problem), "auto: concave in the modulus, majorised by weighted L1"
+    if isinstance(penalty, CountedGroups):
+        if fits(problem):
+            return complete(LocalSearch(), problem), "auto: L0 of groups, exact moves between sets of groups"
+        return ISTA(), "auto: L0 of groups, matrix-free or of very uneven sizes, by hard thresholding"
     if isinstance(penalty, ConcaveNorms):
         return complete(Majorised(), problem), "auto: concave in group norms, majorised by GroupL1"
     if penalty.terms is None:
@@ -129,6 +135,8 @@ def _starts(solver: LocalSearch, problem: Problem) -> tuple[Solver, ...]:
     given, penalty = solver.starts, problem.penalty
     if given is None:
         given = ()
+        if isinstance(penalty, CountedGroups):
+            return given
         least = _TINY if isinstance(penalty, Ball) else -1
         if problem.explicit and least < problem.m * problem.n <= _ENTRIES:
             single = isinstance(penalty, Ball) or penalty.nonnegative or not is_quick(problem)

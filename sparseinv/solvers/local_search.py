@@ -10,8 +10,10 @@ import numpy as np
 
 from sparseinv import validation
 from sparseinv.certificate import Kind, certify_problem
+from sparseinv.group_moves import GroupMoves, fits
 from sparseinv.hidden_moves import after_hidden_move
 from sparseinv.penalties.balls import Ball
+from sparseinv.penalties.group_l0 import CountedGroups
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
 from sparseinv.signed_moves import is_complex, judges, moves_of
@@ -40,7 +42,7 @@ _LAST = 0.2  # seconds before a time limit at which a search that has a minimum 
 class LocalSearchState(State):
     """Carry the present support, the best one and what is left to try."""
 
-    moves: SupportMoves
+    moves: Any  # SupportMoves or GroupMoves
     rng: np.random.Generator
     best: float = np.inf  # objective of x
     support: Array | None = None  # of x
@@ -141,6 +143,10 @@ class LocalSearch(Solver):
     def check(self, problem: Problem) -> None:
         """Refuse what has no charge per non-zero coefficient, and moduli of complex coefficients."""
         penalty = problem.penalty
+        if isinstance(penalty, CountedGroups):
+            if not fits(problem):
+                raise refuse(self, "needs groups of about one size and columns of A in memory", "ISTA")
+            return
         if not isinstance(penalty, (Separable, Ball)):
             raise refuse(self, f"does not treat {type(penalty).__name__}", "FISTA, ISTA")
         if isinstance(penalty, Separable) and penalty.convex:
@@ -152,10 +158,8 @@ class LocalSearch(Solver):
     def start(self, problem: Problem, x0: Array | None) -> LocalSearchState:
         """Return the state with the support of x0 (none by default); forms the column norms and A^T b."""
         problem.operator.phase = "setup"
-        moves = moves_of(problem)
-        x = start_point(problem, x0)
-        support = np.flatnonzero(x)
-        moves.restart(support[np.argsort(-np.abs(x[support]), kind="stable")])
+        moves: Any = GroupMoves(problem) if isinstance(problem.penalty, CountedGroups) else moves_of(problem)
+        moves.restart(_ranked(problem, start_point(problem, x0)))
         entries = problem.m * problem.n
         many = _MANY if self.starts else _ALONE
         given = many if entries <= _SMALL else _FEW if entries <= _MIDDLE else 0
@@ -219,7 +223,7 @@ class LocalSearch(Solver):
         state.path.clear()
         if state.waiting:
             solver = state.waiting.pop(0)
-            state.surrogate = problem if isinstance(problem.penalty, Separable) else _leveled(problem, state)
+            state.surrogate = _leveled(problem, state) if isinstance(problem.penalty, Ball) else problem
             solver.check(state.surrogate)
             state.inner = (solver, solver.start(state.surrogate, None))
             problem.operator.phase = "iterations"
@@ -245,8 +249,7 @@ class LocalSearch(Solver):
             local = Kind.COORDINATE_MINIMUM
             if not certify_problem(state.surrogate, inner.x, r=inner.r, local=local).relative <= budget.tol:
                 return True
-        support = np.flatnonzero(inner.x)
-        state.moves.restart(support[np.argsort(-np.abs(inner.x[support]), kind="stable")])
+        state.moves.restart(_ranked(problem, inner.x))
         state.inner = None
         return False
 
@@ -263,7 +266,9 @@ class LocalSearch(Solver):
             value = problem.objective(x, problem.residual(x))
             if value < state.best - ROUNDING * moves.scale:
                 state.best, state.support, state.x = value, moves.support.copy(), x
-                state.hidden = bool((~moves.inside & ~(moves.d > DEPENDENT * moves.squares)).any())
+                state.hidden = isinstance(moves, SupportMoves) and bool(
+                    (~moves.inside & ~(moves.d > DEPENDENT * moves.squares)).any()
+                )
         return fresh
 
     @staticmethod
@@ -292,6 +297,14 @@ class LocalSearch(Solver):
         kept = rng.permutation(best)[: int(rng.integers(0, min(best.size, size) + 1))]
         drawn = rng.permutation(pool[~(pool[:, None] == kept).any(axis=1)])[: max(size - kept.size, 0)]
         return np.concatenate([kept, drawn]).astype(np.int64)
+
+
+def _ranked(problem: Problem, x: Array) -> Array:
+    """Return the columns or groups of a point, the largest first."""
+    penalty = problem.penalty
+    size = penalty.blocks.norms(x) if isinstance(penalty, CountedGroups) else np.abs(x)
+    found = np.flatnonzero(size)
+    return found[np.argsort(-size[found], kind="stable")]
 
 
 def _leveled(problem: Problem, state: LocalSearchState) -> Problem:

@@ -15,6 +15,7 @@ import numpy as np
 
 from sparseinv import validation
 from sparseinv.certificate import DualPair
+from sparseinv.penalties.group_l0 import CountedGroups
 from sparseinv.penalties.group_nonconvex import ConcaveNorms
 from sparseinv.penalties.nonconvex import Concave
 from sparseinv.problem import Problem, squared
@@ -167,7 +168,7 @@ class _ProximalGradient(Solver):
         """Return the factor on the penalty at which the first step leaves x = 0."""
         if not hasattr(problem.penalty, "tilted"):
             return 1.0
-        if isinstance(problem.penalty, (Concave, ConcaveNorms)):
+        if isinstance(problem.penalty, (Concave, ConcaveNorms, CountedGroups)):
             norms = np.full(problem.n, math.sqrt(state.lipschitz))
             return (1.0 - 1e-9) * problem.penalty.lam_max(-state.g, norms)
         l0, free = problem.penalty.l0, problem.penalty.l0 > 0
