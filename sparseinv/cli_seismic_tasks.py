@@ -265,7 +265,7 @@ def _deblend(options: argparse.Namespace, gather: Gather) -> Outcome:
     check_format(options.output, Gather(np.zeros((times.size, samples)), gather.dt))
     found = deblend(
         record, times, gather.dt, options.samples, window=options.window, step=options.step, lam=options.lam,
-        sizes=options.sizes, tol=options.tol, max_iter=options.max_iter,
+        sizes=options.sizes, tol=options.tol, max_iter=options.max_iter, max_time=options.max_time,
     )  # fmt: skip
     blending = Blending((times.size, options.samples), times, gather.dt, n_record=record.size)
     fit = np.asarray(blending @ found.estimate.ravel().astype(float))

@@ -19,6 +19,7 @@ from sparseinv.operators.real_fourier import RealFFT
 from sparseinv.operators.windows import Windows
 from sparseinv.penalties import L1
 from sparseinv.result import Result, Selection
+from sparseinv.seismic.time_limit import TimeLimit
 from sparseinv.selection.hold_out import HoldOut
 from sparseinv.selection.selector import Selector, select_lam
 from sparseinv.solvers.barzilai_borwein import BarzilaiBorwein
@@ -30,6 +31,7 @@ _MARGIN = 5e-3  # errors of prediction closer than this are alike; the larger le
 _HELD = 0.15  # share of the record that is held out to choose lambda
 _BLOCK = 0.05  # [s] held out at a time: a wavelet, so that neighbours in time do not tell
 _LEVELS = (0.1, 1e-3, 7)  # first and last level over lam_max, and how many
+_CHOICE = 0.5  # of the time that the choice of lambda may take
 _TRIAL = 50  # iterations on each level; with far fewer, low levels are not reached and look good
 
 
@@ -86,6 +88,7 @@ def deblend(
     solver: Solver | None = None,
     tol: float = 1e-3,
     max_iter: int = 200,
+    max_time: float | None = None,
 ) -> Deblended:
     """Separate the shots of a blended record.
 
@@ -124,6 +127,9 @@ def deblend(
         `BarzilaiBorwein` by default.
     tol, max_iter
         As for `sparseinv.solve`; the data are field data, and a gap of 1e-3 of their energy is small.
+    max_time : float, optional
+        Most seconds, roughly, for everything, at most half of them for the choice of lambda. The answer is
+        then the best so far, and its status and rule say so.
 
     Returns
     -------
@@ -170,13 +176,13 @@ def deblend(
     method = BarzilaiBorwein() if solver is None else solver
     if lam is not None and select is not None:
         raise ValueError("lam and select are both given; pass the level, or the rule that chooses it")
+    limit = TimeLimit(max_time)
     selection = None
     if lam is None:
-        selection = _chosen(
-            A, b, select or HoldOut(_HELD, groups=_blocks(data.shape, dt), margin=_MARGIN), method
-        )
+        rule = select or HoldOut(_HELD, groups=_blocks(data.shape, dt), margin=_MARGIN)
+        selection = _chosen(A, b, rule, method, limit.first(_CHOICE).left)
         lam = selection.lam
-    result = solve(A, b, L1(lam), solver=method, tol=tol, max_iter=max_iter)
+    result = solve(A, b, L1(lam), solver=method, tol=tol, max_iter=max_iter, max_time=limit.left)
     estimate = (synthesis @ result.x).reshape(blending.dims)
     return Deblended(
         estimate.astype(np.float32) if validation.is_single(record) else estimate,
@@ -259,12 +265,12 @@ def _blocks(shape: tuple[int, ...], dt: float) -> Array:
     return np.asarray(traces * (blocks[-1] + 1) + blocks).reshape(-1)
 
 
-def _chosen(A: Operator, b: Array, rule: Selector, method: Solver) -> Selection:
+def _chosen(A: Operator, b: Array, rule: Selector, method: Solver, max_time: float | None) -> Selection:
     """Return what a rule chooses among a few levels, each solved roughly from the one before."""
     top = float(np.abs(A.rmatvec(b)).max())
     first, last, count = _LEVELS
     lams = (top or 1.0) * np.geomspace(first, last, count)
     return select_lam(
         as_operator(A), b, L1(), rule, lams=lams, solver=method, tol=1e-3, max_iter=_TRIAL,
-        check_operator=False, path=False,
+        max_time=max_time, check_operator=False, path=False,
     )  # fmt: skip
