@@ -18,7 +18,8 @@ from sparseinv.operators.grid import whole_numbers
 from sparseinv.operators.real_fourier import RealFFT
 from sparseinv.operators.windows import Windows
 from sparseinv.penalties import L1
-from sparseinv.result import Result, Selection
+from sparseinv.result import Interrupted, Result, Selection
+from sparseinv.seismic.interruption import answered, as_interrupted, kept
 from sparseinv.seismic.time_limit import TimeLimit
 from sparseinv.selection.hold_out import HoldOut
 from sparseinv.selection.selector import Selector, select_lam
@@ -140,6 +141,8 @@ def deblend(
     ------
     ValueError, TypeError
         Shapes do not fit, or a number is out of range.
+    Interrupted
+        On Ctrl-C; ``.result`` holds the answer as far as it came, every certificate included.
 
     Notes
     -----
@@ -177,18 +180,24 @@ def deblend(
     if lam is not None and select is not None:
         raise ValueError("lam and select are both given; pass the level, or the rule that chooses it")
     limit = TimeLimit(max_time)
-    selection = None
+    selection, stopped, start = None, False, None
     if lam is None:
         rule = select or HoldOut(_HELD, groups=_blocks(data.shape, dt), margin=_MARGIN)
-        selection = _chosen(A, b, rule, method, limit.first(_CHOICE).left)
+        found, stopped = kept(_chosen, A, b, rule, method, limit.first(_CHOICE).left)
+        selection, start = found
         lam = selection.lam
-    result = solve(A, b, L1(lam), solver=method, tol=tol, max_iter=max_iter, max_time=limit.left)
+    left = 0.0 if stopped else limit.left
+    result, again = kept(
+        solve, A, b, L1(lam), solver=method, x0=start, tol=tol, max_iter=max_iter, max_time=left
+    )
+    result = as_interrupted(result) if stopped else result
     estimate = (synthesis @ result.x).reshape(blending.dims)
-    return Deblended(
+    answer = Deblended(
         estimate.astype(np.float32) if validation.is_single(record) else estimate,
         result.x.reshape(synthesis.dims), synthesis, result, float(lam),
         "given" if selection is None else selection.rule, selection,
     )  # fmt: skip
+    return answered(answer, stopped or again)
 
 
 def _blending(data: Array, times: Any, dt: float, n_samples: int, records: Any, shift: str) -> Blending:
@@ -265,12 +274,23 @@ def _blocks(shape: tuple[int, ...], dt: float) -> Array:
     return np.asarray(traces * (blocks[-1] + 1) + blocks).reshape(-1)
 
 
-def _chosen(A: Operator, b: Array, rule: Selector, method: Solver, max_time: float | None) -> Selection:
-    """Return what a rule chooses among a few levels, each solved roughly from the one before."""
+def _chosen(
+    A: Operator, b: Array, rule: Selector, method: Solver, max_time: float | None
+) -> tuple[Selection, Array | None]:
+    """Return what a rule chooses among a few levels, each solved roughly from the one before.
+
+    Interrupted, on Ctrl-C, holds the choice so far with the coefficients there.
+    """
     top = float(np.abs(A.rmatvec(b)).max())
     first, last, count = _LEVELS
     lams = (top or 1.0) * np.geomspace(first, last, count)
-    return select_lam(
-        as_operator(A), b, L1(), rule, lams=lams, solver=method, tol=1e-3, max_iter=_TRIAL,
-        max_time=max_time, check_operator=False, path=False,
-    )  # fmt: skip
+    try:
+        selection = select_lam(
+            as_operator(A), b, L1(), rule, lams=lams, solver=method, tol=1e-3, max_iter=_TRIAL,
+            max_time=max_time, check_operator=False, path=False,
+        )  # fmt: skip
+    except Interrupted as stop:
+        if stop.result.selection is None:
+            raise KeyboardInterrupt from None  # no level is known
+        raise Interrupted((stop.result.selection, stop.result.x)) from None
+    return selection, None

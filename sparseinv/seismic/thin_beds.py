@@ -11,7 +11,6 @@ from sparseinv import validation
 from sparseinv.operators.convolution import Convolution
 from sparseinv.operators.grid import GridOperator
 from sparseinv.penalties import L1, Penalty
-from sparseinv.result import Result
 from sparseinv.seismic.deconvolution import (
     Deconvolution,
     checked_model,
@@ -22,6 +21,7 @@ from sparseinv.seismic.deconvolution import (
     solve_each,
     strongest,
 )
+from sparseinv.seismic.interruption import answered, kept
 from sparseinv.selection.selector import Selector
 
 Array = np.ndarray[Any, Any]
@@ -165,6 +165,8 @@ def deconvolve_layers(
     ------
     ValueError, TypeError
         Bad input, before any work.
+    Interrupted
+        On Ctrl-C; ``.result`` holds the answer as far as it came, every certificate included.
 
     Notes
     -----
@@ -206,21 +208,22 @@ def deconvolve_layers(
             )
         norms = np.linalg.norm(matrix, axis=0) if small else _image_norms(A, pairs)
         chosen = chosen.replace(weights=norms / float(np.linalg.norm(A.wavelet)))
-    results: tuple[Result, ...] = solve_each(
-        matrix, data, chosen, None, select, max_time,
+    results, stopped = kept(
+        solve_each, matrix, data, chosen, None, select, max_time,
         {"tol": tol, "check_operator": False, "progress": False, "n_threads": n_threads},
     )  # fmt: skip
     x = np.stack([result.x for result in results])
     r = pairs.matmat(x.T).T
     r[np.abs(r) <= _ROUNDING * np.abs(r).max()] = 0.0
-    refitted = refit_signs(A, data, r) if refit else r
+    refitted, unfinished = kept(refit_signs, A, data, r) if refit else (r, False)
     fit, shape = A.matmat(refitted.T).T, np.shape(traces)
     levels, sigma = levels_of(results, None, data.shape[0])
     rule = rule_in_words(results[strongest(data)], chosen, select, None, data.shape[0])
-    return LayerDeconvolution(
+    answer = LayerDeconvolution(
         r.reshape(shape), refitted.reshape(shape), fit.reshape(shape), float(dt), levels, rule, results,
         sigma, x.reshape(-1, *pairs.dims),
     )  # fmt: skip
+    return answered(answer, stopped or unfinished)
 
 
 def _image_norms(A: Convolution, pairs: LayerPairs) -> Array:
