@@ -70,7 +70,8 @@ def antileakage(
     Returns
     -------
     SliceInterpolation
-        ``estimate`` has shape (n_targets, n_samples); ``coefficients`` belong to
+        ``estimate`` has shape (n_targets, n_samples), in single precision if the traces have it;
+        ``coefficients`` belong to
         ``NUFFT(...).wavenumbers`` for the period and sizes named in the notes.
 
     Raises
@@ -127,10 +128,11 @@ def antileakage(
         found = solve(dense, spectra[:, j], penalty, solver=solver, max_time=limit.left, check_operator=False)
         results.append((found,))
     X = np.array([each[-1].x for each in results]).reshape(inside.size, A.shape[1])
-    slices = synthesis.matmat(X.T).T
+    estimate = inverse(synthesis.matmat(X.T).T, inside, recorded.shape[1])
+    estimate = estimate.astype(np.float32) if validation.is_single(traces) else estimate
     rule = f"waves until ||r|| <= {level:g} ||d||, at most {most}"
     return SliceInterpolation(
-        inverse(slices, inside, recorded.shape[1]), frequencies[inside], X.reshape(-1, *A.sizes),
+        estimate, frequencies[inside], X.reshape(-1, *A.sizes),
         tuple(results), rule, limit.spent,
     )  # fmt: skip
 

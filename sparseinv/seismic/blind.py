@@ -133,8 +133,9 @@ def blind_deconvolve(
     Returns
     -------
     BlindDeconvolution
-        Wavelet, certified reflectivity, and whether they can be trusted: low signal, wavelets that change
-        with the choice of traces, or different wavelets that explain the data as well speak against it.
+        Wavelet, certified reflectivity (in single precision where the traces are), and whether they can be
+        trusted: low signal, wavelets that change with the choice of traces, or different wavelets that
+        explain the data as well speak against it.
 
     Raises
     ------
@@ -206,7 +207,8 @@ def blind_deconvolve(
     snr = _implied_snr(d, sigma)
     reasons = _objections(final, snr, stability, agreement, any(run.cut for run in [*runs, final, *halves]))
     wavelet = final.wavelet / final.wavelet[np.argmax(np.abs(final.wavelet))]
-    answer = deconvolve(data, wavelet, dt, offset=center, tol=tol, max_time=limit.left)
+    recorded = data.astype(np.float32) if validation.is_single(traces) else data
+    answer = deconvolve(recorded, wavelet, dt, offset=center, tol=tol, max_time=limit.left)
     verdict = "; ".join(reasons) or (
         f"implied SNR {snr:.1f} dB, wavelets of two halves correlate by {stability:.3f}, those of equal "
         f"starts by {agreement:.3f}"

@@ -155,7 +155,7 @@ def deconvolve(
     -------
     Deconvolution
         Reflectivity, refitted reflectivity, fit, levels with their rule, and one certified `Result` per
-        trace (one in all for coupled traces).
+        trace (one in all for coupled traces). In single precision where the traces are.
 
     Raises
     ------
@@ -174,7 +174,7 @@ def deconvolve(
     The refit keeps signs, because L1 marks a reflector by two or three neighbouring samples, between which
     unconstrained least squares would share it out with huge amplitudes of opposite sign.
     Cost: up to 3000 samples a trace the matrix of one trace is written down once for all traces; longer
-    ones go through FFTs. Numbers are computed in double precision.
+    ones go through FFTs. Numbers are computed in double precision, and `Result.x` holds them so.
 
     References
     ----------
@@ -225,11 +225,9 @@ def deconvolve(
         x = np.stack([result.x for result in results])
     refitted, unfinished = kept(refit_signs, A, data, x) if refit else (x, False)
     fit = A.matmat(refitted.T).T
-    shape = np.shape(traces)
+    shown = as_traces(traces, x, refitted, fit)
     levels, sigma = levels_of(results, lams, data.shape[0])
-    answer = Deconvolution(
-        x.reshape(shape), refitted.reshape(shape), fit.reshape(shape), float(dt), levels, rule, results, sigma
-    )
+    answer = Deconvolution(*shown, float(dt), levels, rule, results, sigma)
     return answered(answer, stopped or unfinished)
 
 
@@ -249,6 +247,13 @@ def checked_model(traces: Any, wavelet: Any, dt: float, offset: int | None) -> t
     if not A.wavelet.any():
         raise ValueError("wavelet is zero at every sample that meets the traces; pass one that is not")
     return data.reshape(-1, data.shape[-1]), A
+
+
+def as_traces(traces: Any, first: Array, second: Array, third: Array) -> tuple[Array, Array, Array]:
+    """Return arrays in the shape of the traces, in single precision if they are stored in it."""
+    kind, shape = np.float32 if validation.is_single(traces) else np.float64, np.shape(traces)
+    a, b, c = (answer.astype(kind, copy=False).reshape(shape) for answer in (first, second, third))
+    return a, b, c
 
 
 def refit_signs(A: Convolution, data: Array, x: Array) -> Array:

@@ -74,7 +74,7 @@ def mwni(
     Returns
     -------
     SliceInterpolation
-        ``estimate`` holds recorded traces as they are.
+        ``estimate`` holds recorded traces as they are, in single precision if ``data`` has it.
 
     Raises
     ------
@@ -142,6 +142,7 @@ def mwni(
         slices[place] = (synthesis @ x).reshape(grid)
         results.append(solved)
     estimate = inverse(slices, inside, traces.shape[-1])
+    estimate = estimate.astype(np.float32) if validation.is_single(data) else estimate
     estimate[live] = traces[live]
     rule = f"lam = (noise/signal)^2 ||d||^2 / m in each slice, noise/signal = {level:g}"
     used = np.array([bool(each) for each in results])

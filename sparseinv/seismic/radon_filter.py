@@ -286,7 +286,7 @@ def demultiple(
     Returns
     -------
     Demultiple
-        Primaries, multiples, panel.
+        Primaries and multiples, in single precision where the traces are, and the panel.
 
     Raises
     ------
@@ -326,9 +326,9 @@ def demultiple(
         )
     found, stopped = kept(radon_panel, traces, offsets, dt, q, curve, **options)
     model = found.gather(beyond)
-    return answered(
-        Demultiple(np.where(found.live, np.asarray(traces) - model, 0.0), model, found, edge), stopped
-    )
+    primaries = np.where(found.live, np.asarray(traces) - model, 0.0)
+    kind = np.float32 if validation.is_single(traces) else np.float64
+    return answered(Demultiple(primaries.astype(kind), model.astype(kind), found, edge), stopped)
 
 
 def _operator(

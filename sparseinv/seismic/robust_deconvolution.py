@@ -15,7 +15,7 @@ from sparseinv.operators.base import Operator
 from sparseinv.operators.sampling import Restriction
 from sparseinv.penalties import L1
 from sparseinv.result import Result
-from sparseinv.seismic.deconvolution import checked_model
+from sparseinv.seismic.deconvolution import as_traces, checked_model
 from sparseinv.seismic.time_limit import TimeLimit
 
 Array = np.ndarray[Any, Any]
@@ -89,7 +89,8 @@ def robust_deconvolve(
     Returns
     -------
     RobustDeconvolution
-        Reflectivity and outliers with certificates (duality gaps: the problem is convex).
+        Reflectivity and outliers with certificates (duality gaps: the problem is convex); in single precision
+        where the traces are.
 
     Raises
     ------
@@ -134,13 +135,12 @@ def robust_deconvolve(
     first = solve_many(A, data.T, L1(level), tol=tol, max_time=limit.first(_FIRST).left)
     w = convolution.wavelet
     found = [_robust(A, row, result.x, w, level, tol, limit) for row, result in zip(data, first, strict=True)]
-    shape = np.shape(traces)
     spikes = np.stack([result.x[:n] for result, _ in found])
     outliers = np.stack([result.x[n:] for result, _ in found])
     fit = np.stack([convolution @ row for row in spikes])
     rule = "given" if lam is not None else "half the level that the residual, cut off at mu, reaches"
     return RobustDeconvolution(
-        spikes.reshape(shape), outliers.reshape(shape), fit.reshape(shape),
+        *as_traces(traces, spikes, outliers, fit),
         tuple(result for result, _ in found), np.array([level for _, level in found]), rule,
     )  # fmt: skip
 

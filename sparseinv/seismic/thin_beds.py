@@ -13,6 +13,7 @@ from sparseinv.operators.grid import GridOperator
 from sparseinv.penalties import L1, Penalty
 from sparseinv.seismic.deconvolution import (
     Deconvolution,
+    as_traces,
     checked_model,
     checked_penalty,
     levels_of,
@@ -158,8 +159,8 @@ def deconvolve_layers(
     Returns
     -------
     LayerDeconvolution
-        Reflectivity P x, refit, fit, coefficients, levels with their rule, and one certified `Result` per
-        trace.
+        Reflectivity P x, refit, fit (in single precision where the traces are), coefficients, levels with
+        their rule, and one certified `Result` per trace.
 
     Raises
     ------
@@ -216,13 +217,10 @@ def deconvolve_layers(
     r = pairs.matmat(x.T).T
     r[np.abs(r) <= _ROUNDING * np.abs(r).max()] = 0.0
     refitted, unfinished = kept(refit_signs, A, data, r) if refit else (r, False)
-    fit, shape = A.matmat(refitted.T).T, np.shape(traces)
+    shown = as_traces(traces, r, refitted, A.matmat(refitted.T).T)
     levels, sigma = levels_of(results, None, data.shape[0])
     rule = rule_in_words(results[strongest(data)], chosen, select, None, data.shape[0])
-    answer = LayerDeconvolution(
-        r.reshape(shape), refitted.reshape(shape), fit.reshape(shape), float(dt), levels, rule, results,
-        sigma, x.reshape(-1, *pairs.dims),
-    )  # fmt: skip
+    answer = LayerDeconvolution(*shown, float(dt), levels, rule, results, sigma, x.reshape(-1, *pairs.dims))
     return answered(answer, stopped or unfinished)
 
 

@@ -98,7 +98,7 @@ def time_frequency(
     Returns
     -------
     TimeFrequency
-        Coefficients, fit, lambda, rule and the certified `Result`.
+        Coefficients, fit (in single precision if the trace has it), lambda, rule and the certified `Result`.
 
     Raises
     ------
@@ -155,9 +155,11 @@ def time_frequency(
         rule += "; time ended the search for it"
     result = solve(bank, d, L1(found), x0=x, tol=tol, max_time=limit.left)
     fit = bank.matvec(result.x)
+    misfit = float(np.linalg.norm(fit - d) / np.linalg.norm(d))
     return TimeFrequency(
-        result.x.reshape(bank.dims), bank.frequencies, fit,
-        float(np.linalg.norm(fit - d) / np.linalg.norm(d)), float(np.max(result.lam)), rule, result,
+        result.x.reshape(bank.dims), bank.frequencies,
+        fit.astype(np.float32) if validation.is_single(trace) else fit, misfit,
+        float(np.max(result.lam)), rule, result,
     )  # fmt: skip
 
 
