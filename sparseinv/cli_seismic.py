@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sparseinv import __version__
-from sparseinv.cli_seismic_tasks import TASKS, Outcome
+from sparseinv.cli_seismic_tasks import EXCLUSIVE, TASKS, Outcome
 from sparseinv.seismic.gather import Gather
 from sparseinv.seismic.io import check_ending, load_gather, save_gather
 from sparseinv.seismic.whole_file import check_place
@@ -38,7 +38,8 @@ def with_parameter_file(arguments: Sequence[str]) -> list[str]:
     """Return the arguments with those of ``--params FILE`` put before them, so that theirs give way.
 
     The file is TOML: ``lam = 0.3`` stands for ``--lam 0.3``, ``true`` for an option without a
-    value, a list for numbers separated by commas.
+    value, a list for numbers separated by commas. Of options that exclude one another, such as the shapes of
+    a wavelet, one in the arguments makes those of the file give way, too.
     """
     given = list(arguments)
     if len(given) < 2 or given[0] != "seismic":
@@ -52,11 +53,19 @@ def with_parameter_file(arguments: Sequence[str]) -> list[str]:
         settings = tomllib.loads(found.params.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{found.params} is no TOML file of parameters: {error}") from None
+    given_here = {word.partition("=")[0] for word in rest}
+    filed = {f"--{name.replace('_', '-')}" for name in settings}
+    aside: set[str] = set()
+    for options, described in EXCLUSIVE:
+        if given_here.intersection(options) and filed.intersection(options):
+            aside.update(options, described)
     words = []
     for name, value in settings.items():
         option = f"--{name.replace('_', '-')}"
         if isinstance(value, dict):
             raise ValueError(f"{found.params} holds a table [{name}], but only lines name = value are known")
+        if option in aside:
+            continue
         if isinstance(value, bool):
             words += [option] if value else []
         elif isinstance(value, list):

@@ -332,6 +332,10 @@ def _numbers(count: int | None = None) -> Callable[[str], list[float]]:
     return read
 
 
+#: options of which a command takes one, and those that describe the one: of a parameter file all of them are
+#: put aside for one on the command line
+EXCLUSIVE = ((("--wavelet", "--ricker", "--ormsby"), ("--zero-time",)),)
+
 #: name of each task: summary, what adds its options, what does the work
 TASKS: dict[str, tuple[str, Callable[..., None], Callable[..., Outcome]]] = {
     "decon": ("find the sparse reflectivity under a known wavelet", _decon_options, _decon),

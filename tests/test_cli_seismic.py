@@ -101,6 +101,33 @@ def test_parameters_come_from_a_file_and_give_way(
         main(arguments)
 
 
+@pytest.mark.parametrize("words", ["--ormsby 5,10,40,60", "--ormsby=5,10,40,60", "--wavelet w.npy"])
+@pytest.mark.parametrize("line", ["ricker = 30", "ormsby = [5, 10, 40, 50]", "wavelet = 'absent.npy'"])
+def test_the_wavelet_of_the_command_line_wins(
+    section: tuple[Array, Path], tmp_path: Path, words: str, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("w.npy", ricker(20.0, 0.004)[0])
+    Path("p.toml").write_text(f"{line}\nzero_time = 3\nlam = 0.5\n", encoding="utf-8")
+    arguments, level = ["seismic", "decon", str(section[1])], ["--lam", "0.5"]
+    assert main([*arguments, "plain.npy", *words.split(), *level]) == CERTIFIED
+    for given in (["--params", "p.toml", *words.split()], [*words.split(), "--params", "p.toml"]):
+        assert main([*arguments, "out.npy", *given]) == CERTIFIED
+        np.testing.assert_array_equal(np.load("out.npy"), np.load("plain.npy"))
+    Path("p.toml").write_text("zero_time = 3\n", encoding="utf-8")  # of the wavelet that is given here
+    assert main([*arguments, "late.npy", "--params", "p.toml", *words.split(), *level]) == CERTIFIED
+    assert not np.array_equal(np.load("late.npy"), np.load("plain.npy"))
+
+
+def test_two_wavelets_in_one_place_are_refused(section: tuple[Array, Path], tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_text("ricker = 30\normsby = [5, 10, 40, 60]\n", encoding="utf-8")
+    arguments = ["seismic", "decon", str(section[1]), str(tmp_path / "out.npy")]
+    for words in (["--params", str(tmp_path / "p.toml")], ["--ricker", "30", "--ormsby", "5,10,40,60"]):
+        with pytest.raises(SystemExit):
+            main([*arguments, *words])
+    assert not (tmp_path / "out.npy").exists()
+
+
 def test_what_did_not_converge_is_written_and_says_so(
     section: tuple[Array, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
