@@ -176,9 +176,9 @@ def test_refusals_come_before_any_output(
     ("task", "arguments", "sentence"),
     [
         ("decon", ["third.npz", "--ricker", "30"], "dt is 0.00333333 s, but SU"),
-        ("decon", ["half.npz", "--ricker", "30"], "whole metres"),
-        ("interpolate", ["in.su", "--grid", "12.5"], "whole metres"),
-        ("radon", ["half.npz", "--moveouts", "0,1,9", "--cut", "0.5"], "whole metres"),
+        ("decon", ["odd.npz", "--ricker", "30"], "no multiple of 0.0001 m"),
+        ("interpolate", ["in.su", "--grid", "33.3333333"], "no multiple of 0.0001 m"),
+        ("radon", ["odd.npz", "--moveouts", "0,1,9", "--cut", "0.5"], "no multiple of 0.0001 m"),
         ("deblend", ["one.npz", "--times", "times.txt", "--samples", "9"], "dt is 0.00333333 s, but SU"),
     ],
 )
@@ -190,7 +190,7 @@ def test_what_the_output_cannot_hold_is_refused_before_the_work(
     monkeypatch.setattr("sparseinv.solve", None)  # nothing is solved
     traces = load_gather(section[1]).traces
     save_gather("third.npz", Gather(traces, 1 / 300, 10.0 * np.arange(4)))
-    save_gather("half.npz", Gather(traces, 0.004, 12.5 * np.arange(4)))
+    save_gather("odd.npz", Gather(traces, 0.004, np.arange(4) / 3))
     save_gather("one.npz", Gather(traces[:1], 1 / 300))
     np.savetxt("times.txt", np.arange(3.0), header="fired at")
     assert main(["seismic", task, arguments[0], "out.su", *arguments[1:]]) == BAD_INPUT
@@ -334,6 +334,21 @@ def test_offsets_missing_on_a_grid_are_filled(tmp_path: Path, capsys: pytest.Cap
     assert snr_db(full[~kept], found.traces[~kept]) > 10
     assert "6 of 32 traces" in capsys.readouterr().out
     assert "choice of lambda" not in page.read_text(encoding="utf-8")  # drawn, not written
+
+
+def test_a_grid_of_half_metres_goes_into_files_with_headers(tmp_path: Path) -> None:
+    pytest.importorskip("segyio", reason="SEG-Y needs segyio")
+    offsets, full = crossing(32, 12.5)
+    kept = np.ones(32, dtype=bool)
+    kept[[3, 8, 9, 14, 20, 27]] = False
+    for name in ("in.su", "in.sgy"):
+        path, out = tmp_path / name, tmp_path / name.replace("in", "out")
+        save_gather(path, Gather(full[kept].astype(np.float32), 0.004, offsets[kept]))
+        words = ["seismic", "interpolate", str(path), str(out), "--dictionary", "fk", "--grid", "12.5"]
+        assert main([*words, "--lam", "0.02"]) == CERTIFIED
+        source, found = load_gather(path), load_gather(out)
+        np.testing.assert_array_equal(found.offsets, offsets)
+        np.testing.assert_array_equal(found.headers[kept], source.headers)
 
 
 def test_dead_traces_are_filled_and_headers_kept(tmp_path: Path) -> None:
