@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from sparseinv import __version__
-from sparseinv.cli_seismic_tasks import TASKS, Outcome
+from sparseinv.cli_seismic_tasks import EXCLUSIVE, TASKS, Outcome
 from sparseinv.seismic.gather import Gather
 from sparseinv.seismic.io import check_ending, load_gather, save_gather
 from sparseinv.seismic.whole_file import check_place
 
-_CONVERGED, _NOT_CONVERGED = 0, 1
+_CONVERGED, _NOT_CONVERGED, _INTERRUPTED = 0, 1, 130
 
 
 def add_seismic(commands: Any) -> None:
@@ -37,7 +38,8 @@ def with_parameter_file(arguments: Sequence[str]) -> list[str]:
     """Return the arguments with those of ``--params FILE`` put before them, so that theirs give way.
 
     The file is TOML: ``lam = 0.3`` stands for ``--lam 0.3``, ``true`` for an option without a
-    value, a list for numbers separated by commas.
+    value, a list for numbers separated by commas. Of options that exclude one another, such as the shapes of
+    a wavelet, one in the arguments makes those of the file give way, too.
     """
     given = list(arguments)
     if len(given) < 2 or given[0] != "seismic":
@@ -51,11 +53,19 @@ def with_parameter_file(arguments: Sequence[str]) -> list[str]:
         settings = tomllib.loads(found.params.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{found.params} is no TOML file of parameters: {error}") from None
+    given_here = {word.partition("=")[0] for word in rest}
+    filed = {f"--{name.replace('_', '-')}" for name in settings}
+    aside: set[str] = set()
+    for options, described in EXCLUSIVE:
+        if given_here.intersection(options) and filed.intersection(options):
+            aside.update(options, described)
     words = []
     for name, value in settings.items():
         option = f"--{name.replace('_', '-')}"
         if isinstance(value, dict):
             raise ValueError(f"{found.params} holds a table [{name}], but only lines name = value are known")
+        if option in aside:
+            continue
         if isinstance(value, bool):
             words += [option] if value else []
         elif isinstance(value, list):
@@ -91,18 +101,41 @@ def _command(options: argparse.Namespace) -> int:
     gather = load_gather(options.input, dt=options.dt, key=options.key)
     if gather.traces.dtype.kind == "c":
         raise TypeError(f"{options.input} holds complex samples, but these tasks work on real traces")
-    outcome: Outcome = options.task(options, gather)
-    save_gather(options.output, outcome.gather)
-    facts = _facts(options, gather, outcome)
+    try:
+        outcome: Outcome = options.task(options, gather)
+    except KeyboardInterrupt:
+        print("sparseinv: interrupted before there was anything to write", file=sys.stderr)
+        return _INTERRUPTED
+    interrupted = _saved(options.output, outcome.gather) or outcome.interrupted
+    facts = _facts(options, gather, outcome, interrupted)
     print("\n".join(f"{name:<12} {text}" for name, text in facts.items()))
     print(f"{'written':<12} {options.output}")
     if options.report is not None:
-        _report(options, gather, outcome, facts)
-        print(f"{'report':<12} {options.report}")
+        try:
+            _report(options, gather, outcome, facts)
+        except KeyboardInterrupt:
+            interrupted = True
+            print(f"{'report':<12} interrupted, not written")
+        else:
+            print(f"{'report':<12} {options.report}")
+    if interrupted:
+        return _INTERRUPTED
     return _CONVERGED if all(result.success for result in outcome.results) else _NOT_CONVERGED
 
 
-def _facts(options: argparse.Namespace, gather: Gather, outcome: Outcome) -> dict[str, str]:
+def _saved(path: Path, gather: Gather) -> bool:
+    """Write a gather; tell whether Ctrl-C came, which only a second time keeps it from being written."""
+    try:
+        save_gather(path, gather)
+        return False
+    except KeyboardInterrupt:
+        save_gather(path, gather)
+        return True
+
+
+def _facts(
+    options: argparse.Namespace, gather: Gather, outcome: Outcome, interrupted: bool
+) -> dict[str, str]:
     """Return what is worth knowing about a run, by name."""
     traces, fit = gather.traces.astype(float), outcome.fit
     if fit.shape != traces.shape and outcome.shown is not None:  # traces were added
@@ -111,8 +144,10 @@ def _facts(options: argparse.Namespace, gather: Gather, outcome: Outcome) -> dic
     met = sum(result.success for result in outcome.results)
     total = float(np.linalg.norm(traces)) or 1.0
     explained = 1.0 - (float(np.linalg.norm(traces - fit)) / total) ** 2
+    late = {"INTERRUPTED": "by Ctrl-C; what was found until then is written"} if interrupted else {}
     return {
         "task": f"{options.task_name} of {options.input.name}, sparseinv {__version__}",
+        **late,
         "traces": f"{traces.shape[0]} of {traces.shape[1]} samples, dt {gather.dt:g} s",
         "lambda": outcome.rule,
         "status": f"{met} of {len(outcome.results)} solves converged; worst: {worst.status.name}",
@@ -132,8 +167,9 @@ def _report(options: argparse.Namespace, gather: Gather, outcome: Outcome, facts
     offsets = outcome.gather.offsets
     named = offsets is not None and offsets.size == data.shape[0] and bool((np.diff(offsets) != 0).all())
     slowest = sorted(outcome.results, key=lambda result: -result.products.total)[:3]
+    title = facts["task"] + (" (INTERRUPTED)" if "INTERRUPTED" in facts else "")
     report = Report(
-        title=facts["task"], data=data, fit=fit, dt=gather.dt, facts=facts,
+        title=title, data=data, fit=fit, dt=gather.dt, facts=facts,
         result=outcome.gather.traces,
         histories={f"solve {k + 1}": result.history for k, result in enumerate(slowest)},
         curve=outcome.curve, x=offsets if named else None,

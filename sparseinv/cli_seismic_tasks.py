@@ -12,6 +12,7 @@ import numpy as np
 
 from sparseinv import validation
 from sparseinv.seismic.gather import Gather
+from sparseinv.seismic.interruption import kept
 from sparseinv.seismic.io import check_format, load_array, load_gather
 
 Array = np.ndarray[Any, Any]
@@ -39,6 +40,8 @@ class Outcome:
         What the choice of lambda compared.
     shown : tuple (data, fit), or None
         What the report draws in place of the input and the fit.
+    interrupted : bool
+        Whether Ctrl-C came, so that this is what was found until then.
     """
 
     gather: Gather
@@ -49,6 +52,7 @@ class Outcome:
     spikes: bool = False
     curve: tuple[Array, Array, float] | None = None
     shown: tuple[Array, Array] | None = None
+    interrupted: bool = False
 
 
 # --- deconvolution -----------------------------------------------------------------------------------
@@ -76,8 +80,8 @@ def _decon(options: argparse.Namespace, gather: Gather) -> Outcome:
 
     check_format(options.output, gather)
     wavelet, center = _wavelet(options, gather.dt)
-    answer = deconvolve(
-        gather.traces, wavelet, gather.dt, {"l0": L0, "l1": L1}[options.penalty](options.lam),
+    answer, stopped = kept(
+        deconvolve, gather.traces, wavelet, gather.dt, {"l0": L0, "l1": L1}[options.penalty](options.lam),
         offset=center, coupled=options.coupled, common=options.common, refit=not options.biased,
         tol=options.tol, max_time=options.max_time, progress=options.progress,
     )  # fmt: skip
@@ -86,6 +90,7 @@ def _decon(options: argparse.Namespace, gather: Gather) -> Outcome:
     return Outcome(
         gather.with_traces(answer.refitted), answer.fit, f"{level}: {answer.rule}", answer.results,
         {"amplitudes": "as L1 shrinks them" if options.biased else "refitted on the support"}, spikes=True,
+        interrupted=stopped,
     )  # fmt: skip
 
 
@@ -145,8 +150,8 @@ def _interpolate(options: argparse.Namespace, gather: Gather) -> Outcome:
             )
         mask = given if mask is None else mask & given
     penalty = L0(options.lam) if options.penalty == "l0" else L1(options.lam)
-    found = interpolate_traces(
-        gather.traces, mask, dictionary=options.dictionary, penalty=penalty,
+    found, stopped = kept(
+        interpolate_traces, gather.traces, mask, dictionary=options.dictionary, penalty=penalty,
         reweight=options.penalty == "reweighted",
         keep="denoised" if options.denoise else "recorded", held=options.held, tol=options.tol,
         max_time=options.max_time,
@@ -158,7 +163,7 @@ def _interpolate(options: argparse.Namespace, gather: Gather) -> Outcome:
         gather.with_traces(found.estimate), np.where(known, fit, 0.0), f"{found.lam:.4g}: {found.rule}",
         [found.result], {"filled": f"{int((~found.mask).sum())} of {found.mask.size} traces"},
         curve=(found.lams, found.errors, found.lam) if found.lams.size > 1 else None,
-        shown=(data, np.where(known, fit, 0.0)),
+        shown=(data, np.where(known, fit, 0.0)), interrupted=stopped,
     )  # fmt: skip
 
 
@@ -197,10 +202,10 @@ def _radon(options: argparse.Namespace, gather: Gather) -> Outcome:
         raise ValueError(f"{options.input.name} states no offsets; pass --offsets FILE")
     check_format(options.output, gather)
     flat, bent = _moveout(options.velocities, gather, offsets)
-    split = demultiple(
-        flat, offsets, gather.dt, np.linspace(first, last, int(count)), options.cut, options.curve,
-        penalty=L1(options.lam), reweight=options.reweight, tol=options.tol, max_time=options.max_time,
-        band=None if options.band is None else tuple(options.band),
+    split, stopped = kept(
+        demultiple, flat, offsets, gather.dt, np.linspace(first, last, int(count)), options.cut,
+        options.curve, penalty=L1(options.lam), reweight=options.reweight, tol=options.tol,
+        max_time=options.max_time, band=None if options.band is None else tuple(options.band),
     )  # fmt: skip
     whole = _energy(gather.traces) or 1.0
     multiples = bent(split.multiples)
@@ -219,6 +224,7 @@ def _radon(options: argparse.Namespace, gather: Gather) -> Outcome:
         f"{found.lam:.4g}: {found.rule}",
         [found.result],
         facts,
+        interrupted=stopped,
     )
 
 
@@ -263,9 +269,10 @@ def _deblend(options: argparse.Namespace, gather: Gather) -> Outcome:
     record, times = gather.traces[0], _vector(options.times)
     samples = validation.count(options.samples, "--samples", least=1)
     check_format(options.output, Gather(np.zeros((times.size, samples)), gather.dt))
-    found = deblend(
-        record, times, gather.dt, options.samples, window=options.window, step=options.step, lam=options.lam,
-        sizes=options.sizes, tol=options.tol, max_iter=options.max_iter,
+    found, stopped = kept(
+        deblend, record, times, gather.dt, options.samples, window=options.window, step=options.step,
+        lam=options.lam, sizes=options.sizes, tol=options.tol, max_iter=options.max_iter,
+        max_time=options.max_time,
     )  # fmt: skip
     blending = Blending((times.size, options.samples), times, gather.dt, n_record=record.size)
     fit = np.asarray(blending @ found.estimate.ravel().astype(float))
@@ -277,7 +284,7 @@ def _deblend(options: argparse.Namespace, gather: Gather) -> Outcome:
     return Outcome(
         Gather(found.estimate, gather.dt), fit[None, :], f"{found.lam:.4g}: {found.rule}", [found.result],
         {"shots": f"{times.size} of {options.samples} samples", "drawn": "the record cut at ignition times"},
-        curve=curve, shown=(data, explained),
+        curve=curve, shown=(data, explained), interrupted=stopped,
     )  # fmt: skip
 
 
@@ -324,6 +331,10 @@ def _numbers(count: int | None = None) -> Callable[[str], list[float]]:
 
     return read
 
+
+#: options of which a command takes one, and those that describe the one: of a parameter file all of them are
+#: put aside for one on the command line
+EXCLUSIVE = ((("--wavelet", "--ricker", "--ormsby"), ("--zero-time",)),)
 
 #: name of each task: summary, what adds its options, what does the work
 TASKS: dict[str, tuple[str, Callable[..., None], Callable[..., Outcome]]] = {

@@ -22,6 +22,7 @@ Array = np.ndarray[Any, Any]
 _REFIT_WORK = 20.0  # a refit may cost this many passes over A during a run
 _STALL = 200  # certificates without any progress after which a run has reached its floor
 _LATE, _LATER = 0.05, 0.05  # seconds, and share of the time so far, to make the most of a run cut off
+_ENDS = (Status.PRECISION_FLOOR, Status.EXHAUSTED, Status.MAX_ITER, Status.MAX_TIME)  # perhaps within tol
 _ORDINARY = 200  # exponents of x's unit down to minus this take no entry that matters below 2^-1022
 _LARGE = 1e30  # norm of a start from which on it is judged before a solver sees it
 _WORSE = 1.0 / float(np.finfo(np.float64).eps)  # times the objective at zero: a start beyond is no help
@@ -329,7 +330,11 @@ class Run:
         finally:
             if bar is not None:
                 bar.close()
-        result = self.result(lam=lam, reason=reason, selection=selection, single=single)
+        try:
+            result = self.result(lam=lam, reason=reason, selection=selection, single=single)
+        except KeyboardInterrupt:  # while x was judged, which is not lost for that
+            self.status = Status.INTERRUPTED
+            result = self.result(lam=lam, reason=reason, selection=selection, single=single)
         if result.status is Status.INTERRUPTED:
             raise Interrupted(result)
         return result
@@ -382,11 +387,7 @@ class Run:
         settled = state is None or state.settled
         if status is Status.CONVERGED and certificate.relative > self.stopping.tol:
             status = Status.PRECISION_FLOOR
-        elif (
-            settled
-            and status in (Status.PRECISION_FLOOR, Status.EXHAUSTED, Status.MAX_ITER, Status.MAX_TIME)
-            and certificate.relative <= self.stopping.tol
-        ):
+        elif settled and status in _ENDS and certificate.relative <= self.stopping.tol:
             status = Status.CONVERGED
         learned = getattr(state, "posterior", None)
         notes = [self.detail, "" if state is None else getattr(state, "note", "")]

@@ -413,6 +413,7 @@ class Interrupted(KeyboardInterrupt):
 
     It is a KeyboardInterrupt, so that a loop of your own around `solve` ends as well. From `solve_path`
     it carries ``.path`` too: what was computed, completed by the last x for the levels that were left.
+    From methods of `sparseinv.seismic` that say so, ``.result`` is what they return, as far as it came.
 
     Examples
     --------

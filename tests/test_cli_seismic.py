@@ -101,6 +101,33 @@ def test_parameters_come_from_a_file_and_give_way(
         main(arguments)
 
 
+@pytest.mark.parametrize("words", ["--ormsby 5,10,40,60", "--ormsby=5,10,40,60", "--wavelet w.npy"])
+@pytest.mark.parametrize("line", ["ricker = 30", "ormsby = [5, 10, 40, 50]", "wavelet = 'absent.npy'"])
+def test_the_wavelet_of_the_command_line_wins(
+    section: tuple[Array, Path], tmp_path: Path, words: str, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("w.npy", ricker(20.0, 0.004)[0])
+    Path("p.toml").write_text(f"{line}\nzero_time = 3\nlam = 0.5\n", encoding="utf-8")
+    arguments, level = ["seismic", "decon", str(section[1])], ["--lam", "0.5"]
+    assert main([*arguments, "plain.npy", *words.split(), *level]) == CERTIFIED
+    for given in (["--params", "p.toml", *words.split()], [*words.split(), "--params", "p.toml"]):
+        assert main([*arguments, "out.npy", *given]) == CERTIFIED
+        np.testing.assert_array_equal(np.load("out.npy"), np.load("plain.npy"))
+    Path("p.toml").write_text("zero_time = 3\n", encoding="utf-8")  # of the wavelet that is given here
+    assert main([*arguments, "late.npy", "--params", "p.toml", *words.split(), *level]) == CERTIFIED
+    assert not np.array_equal(np.load("late.npy"), np.load("plain.npy"))
+
+
+def test_two_wavelets_in_one_place_are_refused(section: tuple[Array, Path], tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_text("ricker = 30\normsby = [5, 10, 40, 60]\n", encoding="utf-8")
+    arguments = ["seismic", "decon", str(section[1]), str(tmp_path / "out.npy")]
+    for words in (["--params", str(tmp_path / "p.toml")], ["--ricker", "30", "--ormsby", "5,10,40,60"]):
+        with pytest.raises(SystemExit):
+            main([*arguments, *words])
+    assert not (tmp_path / "out.npy").exists()
+
+
 def test_what_did_not_converge_is_written_and_says_so(
     section: tuple[Array, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,9 +176,9 @@ def test_refusals_come_before_any_output(
     ("task", "arguments", "sentence"),
     [
         ("decon", ["third.npz", "--ricker", "30"], "dt is 0.00333333 s, but SU"),
-        ("decon", ["half.npz", "--ricker", "30"], "whole metres"),
-        ("interpolate", ["in.su", "--grid", "12.5"], "whole metres"),
-        ("radon", ["half.npz", "--moveouts", "0,1,9", "--cut", "0.5"], "whole metres"),
+        ("decon", ["odd.npz", "--ricker", "30"], "no multiple of 0.0001 m"),
+        ("interpolate", ["in.su", "--grid", "33.3333333"], "no multiple of 0.0001 m"),
+        ("radon", ["odd.npz", "--moveouts", "0,1,9", "--cut", "0.5"], "no multiple of 0.0001 m"),
         ("deblend", ["one.npz", "--times", "times.txt", "--samples", "9"], "dt is 0.00333333 s, but SU"),
     ],
 )
@@ -163,7 +190,7 @@ def test_what_the_output_cannot_hold_is_refused_before_the_work(
     monkeypatch.setattr("sparseinv.solve", None)  # nothing is solved
     traces = load_gather(section[1]).traces
     save_gather("third.npz", Gather(traces, 1 / 300, 10.0 * np.arange(4)))
-    save_gather("half.npz", Gather(traces, 0.004, 12.5 * np.arange(4)))
+    save_gather("odd.npz", Gather(traces, 0.004, np.arange(4) / 3))
     save_gather("one.npz", Gather(traces[:1], 1 / 300))
     np.savetxt("times.txt", np.arange(3.0), header="fired at")
     assert main(["seismic", task, arguments[0], "out.su", *arguments[1:]]) == BAD_INPUT
@@ -307,6 +334,21 @@ def test_offsets_missing_on_a_grid_are_filled(tmp_path: Path, capsys: pytest.Cap
     assert snr_db(full[~kept], found.traces[~kept]) > 10
     assert "6 of 32 traces" in capsys.readouterr().out
     assert "choice of lambda" not in page.read_text(encoding="utf-8")  # drawn, not written
+
+
+def test_a_grid_of_half_metres_goes_into_files_with_headers(tmp_path: Path) -> None:
+    pytest.importorskip("segyio", reason="SEG-Y needs segyio")
+    offsets, full = crossing(32, 12.5)
+    kept = np.ones(32, dtype=bool)
+    kept[[3, 8, 9, 14, 20, 27]] = False
+    for name in ("in.su", "in.sgy"):
+        path, out = tmp_path / name, tmp_path / name.replace("in", "out")
+        save_gather(path, Gather(full[kept].astype(np.float32), 0.004, offsets[kept]))
+        words = ["seismic", "interpolate", str(path), str(out), "--dictionary", "fk", "--grid", "12.5"]
+        assert main([*words, "--lam", "0.02"]) == CERTIFIED
+        source, found = load_gather(path), load_gather(out)
+        np.testing.assert_array_equal(found.offsets, offsets)
+        np.testing.assert_array_equal(found.headers[kept], source.headers)
 
 
 def test_dead_traces_are_filled_and_headers_kept(tmp_path: Path) -> None:

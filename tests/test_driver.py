@@ -581,6 +581,23 @@ def test_interrupt_during_the_set_up_keeps_the_start():
     assert_honest(A, b, si.L1(lam), caught.value.result)
 
 
+def test_interrupt_while_the_answer_is_judged_keeps_it():
+    A, b, lam = lasso()
+    calls = []
+    si.solve(MatrixFree(A, lambda call, name, out: calls.append(call)), b, si.L1(lam), tol=1e-10, max_iter=20)
+
+    def fault(call, name, out):
+        if call == calls[-1]:  # of the certificate that goes with x
+            raise KeyboardInterrupt
+
+    with pytest.raises(si.Interrupted) as caught:
+        si.solve(MatrixFree(A, fault), b, si.L1(lam), tol=1e-10, max_iter=20)
+    result = caught.value.result
+    assert result.status is si.Status.INTERRUPTED
+    assert result.objective < 0.9 * (0.5 * b @ b)
+    assert_honest(A, b, si.L1(lam), result)
+
+
 def test_interrupt_from_a_callback_and_its_pickle():
     def stop(state):
         if state.n_iter > 20:

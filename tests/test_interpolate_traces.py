@@ -13,7 +13,7 @@ from sparseinv.operators import DCT, FFT, adjoint_test
 from sparseinv.problems import CATALOGUE, load_problem, run_problem
 from sparseinv.problems.report import Missing
 from sparseinv.seismic import interpolate_traces, linear_events, low_frequency_weights, pocs, snr_db
-from sparseinv.seismic.interpolation import BalancedFrame
+from sparseinv.seismic.balanced_path import BalancedFrame
 
 Array = np.ndarray[Any, Any]
 

@@ -309,3 +309,98 @@ def test_a_gather_on_a_grid() -> None:
         Gather(make(2), 0.002, np.zeros(2)).on_grid(10.0)
     with pytest.raises(ValueError, match="states no offsets"):
         Gather(make(2), 0.002).on_grid(10.0)
+
+
+# ---------------------------------------------------------------------------------- fractions of a metre
+
+FIELD = segyio.TraceField
+LINE = {"units": FIELD.CoordinateUnits, "scalar": FIELD.SourceGroupScalar, "sx": FIELD.SourceX,
+        "sy": FIELD.SourceY, "gx": FIELD.GroupX, "gy": FIELD.GroupY}  # fmt: skip
+
+
+def positioned(path: Path, *, scalar: int, rows: list[dict[str, int]]) -> None:
+    """Write a file with coordinates by segyio."""
+    spec = segyio.spec()
+    spec.format, spec.samples, spec.tracecount = 5, np.arange(20) * 4.0, len(rows)
+    with segyio.create(str(path), spec) as file:
+        file.bin.update({segyio.BinField.Interval: 4000})
+        for k, row in enumerate(rows):
+            known = {LINE.get(key, FIELD.offset): value for key, value in row.items()}
+            file.header[k] = {FIELD.TRACE_SAMPLE_COUNT: 20, FIELD.TRACE_SAMPLE_INTERVAL: 4000}
+            file.header[k].update({LINE["scalar"]: scalar, LINE["units"]: 1} | known)
+            file.trace[k] = np.full(20, k, dtype=np.float32)
+
+
+@pytest.mark.parametrize("ending", ["sgy", "su"])
+@pytest.mark.parametrize(
+    ("step", "scalar"), [(12.5, -10), (6.25, -100), (0.125, -1000), (0.0625, -10000), (-12.5, -10), (25.0, 0)]
+)
+def test_the_coarsest_scalar_that_holds_the_offsets(
+    tmp_path: Path, ending: str, step: float, scalar: int
+) -> None:
+    offsets = step * np.arange(-2.0, 5.0)
+    save_gather(tmp_path / f"a.{ending}", Gather(make(7), 0.004, offsets))
+    back = load_gather(tmp_path / f"a.{ending}")
+    np.testing.assert_array_equal(back.offsets, offsets)
+    save_gather(tmp_path / f"b.{ending}", back)
+    assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
+    if ending == "su":
+        return
+    with segyio.open(str(tmp_path / "a.sgy"), ignore_geometry=True) as file:
+        for header, offset in zip(file.header, offsets, strict=True):
+            assert abs(header[FIELD.offset] - offset) <= 0.5
+            if offset != np.rint(offset):
+                assert header[LINE["scalar"]] == scalar
+                assert (header[LINE["gx"]] - header[LINE["sx"]]) / -scalar == offset
+                assert header[LINE["units"]] == 1
+
+
+def test_coordinates_of_segyio_tell_the_fraction(tmp_path: Path) -> None:
+    """As in field data: the field holds -68 where source and receiver are 67.5 apart."""
+    path = tmp_path / "line.sgy"
+    rows = [
+        {"offset": -68, "sx": 43750, "gx": 43075, "sy": 7, "gy": 7},  # refined
+        {"offset": 93, "sx": 43750, "gx": 42825, "sy": 7, "gy": 7},  # against x
+        {"offset": 100, "sx": 43750, "gx": 43750, "sy": 7, "gy": 7},  # coordinates of something else
+        {"offset": 50, "sx": 0, "gx": 400, "sy": 0, "gy": 304},  # not along x
+        {"offset": 50, "sx": 0, "gx": 504, "sy": 0, "gy": 0, "units": 2},  # seconds of arc
+    ]
+    positioned(path, scalar=-10, rows=rows)
+    gather = read_segy(path)
+    np.testing.assert_allclose(gather.offsets, [-67.5, 92.5, 100.0, 50.0, 50.0])
+    save_gather(tmp_path / "again.sgy", gather)
+    assert (tmp_path / "again.sgy").read_bytes() == path.read_bytes()
+    positioned(path, scalar=10, rows=rows[:1])  # a factor, not a divisor
+    np.testing.assert_array_equal(read_segy(path).offsets, [-68.0])
+
+
+def test_a_finer_scalar_takes_the_other_coordinates_along(tmp_path: Path) -> None:
+    path, out = tmp_path / "in.sgy", tmp_path / "out.sgy"
+    rows = [{"offset": 25 * k, "sx": 1000, "gx": 1000 + 25 * k, "sy": 40, "gy": 40} for k in range(1, 4)]
+    positioned(path, scalar=1, rows=rows)
+    full, known = read_segy(path).on_grid(12.5)
+    save_gather(out, full)
+    np.testing.assert_array_equal(read_segy(out).offsets, 12.5 * np.arange(2, 7))
+    with (
+        segyio.open(str(out), ignore_geometry=True) as file,
+        segyio.open(str(path), ignore_geometry=True) as source,
+    ):
+        for k in range(3):
+            assert bytes(file.header[2 * k].buf) == bytes(source.header[k].buf)
+        between = file.header[1]
+        assert between[LINE["scalar"]] == -10
+        assert [between[LINE[key]] for key in ("sx", "gx", "sy", "gy")] == [10000, 10375, 400, 400]
+    assert known.sum() == 3
+
+
+def test_a_line_that_is_not_along_x_has_no_place_for_fractions(tmp_path: Path) -> None:
+    path = tmp_path / "in.sgy"
+    rows = [{"offset": 50 * k, "sx": 0, "gx": 30 * k, "sy": 0, "gy": 40 * k} for k in range(1, 4)]
+    positioned(path, scalar=1, rows=rows)
+    full, _ = read_segy(path).on_grid(12.5)
+    with pytest.raises(ValueError, match=r"offset 62.5 m is no whole number.*not of a line along x"):
+        save_gather(tmp_path / "out.sgy", full)
+    assert not (tmp_path / "out.sgy").exists()
+    full, _ = read_segy(path).on_grid(25.0)
+    save_gather(tmp_path / "out.sgy", full)
+    np.testing.assert_array_equal(read_segy(tmp_path / "out.sgy").offsets, [50, 75, 100, 125, 150])

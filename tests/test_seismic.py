@@ -414,7 +414,14 @@ SU_REFUSALS: list[tuple[Gather, type[Exception], str]] = [
         ValueError,
         r"offsets has shape \(3,\), but there are 2 traces",
     ),
-    (Gather(np.zeros((2, 3)), 0.004, np.array([0, 12.5])), ValueError, "offsets must be whole metres"),
+    (
+        Gather(np.zeros((2, 3)), 0.004, np.array([0, 100 / 3])),
+        ValueError,
+        r"offset 33.33333333 m is no multiple of 0.0001 m, the finest step that SU stores",
+    ),
+    (Gather(np.zeros((2, 3)), 0.004, np.array([0, 3e9])), ValueError, "beyond the 2.31 m that SU stores"),
+    (Gather(np.zeros((2, 3)), 0.004, np.array([0.5, 3e8 + 0.125])), ValueError, "are beyond the range"),
+    (Gather(np.zeros((2, 3)), 0.004, np.array([0, 1j])), TypeError, "offsets is complex"),
 ]
 
 
@@ -604,13 +611,13 @@ def test_the_field_gather_is_the_pinned_one() -> None:
     ("name", "shape", "dt", "largest_offset"),
     [
         ("small_stack.su", (20, 200), 0.002, 20),
-        ("gom_cdp_nmo.su", (92, 1751), 0.004, 15993),
+        ("gom_cdp_nmo.su", (92, 1751), 0.004, 15992.5),
         ("syn_cmp_mult.su", (49, 1001), 0.004, 2500),
         ("wavelet_for_small_stack.su", (1, 45), 0.002, 1),
     ],
 )
 def test_field_su_files_read_as_documented(
-    name: str, shape: tuple[int, int], dt: float, largest_offset: int
+    name: str, shape: tuple[int, int], dt: float, largest_offset: float
 ) -> None:
     gather = load_gather(SHARED / name)
     assert gather.traces.shape == shape

@@ -12,7 +12,7 @@ from sparseinv.penalties import L1
 from sparseinv.problems.catalogue import Case
 from sparseinv.problems.missing_traces import Comparison, Gaps
 from sparseinv.problems.report import Demo, Goal
-from sparseinv.seismic.interpolation import BalancedFrame
+from sparseinv.seismic.balanced_path import BalancedFrame
 from sparseinv.seismic.reflectivity import linear_events
 from sparseinv.seismic.slowness_weights import low_frequency_weights
 from sparseinv.selection.theory import lam_max

@@ -16,7 +16,7 @@ from sparseinv.problems.catalogue import Case
 from sparseinv.problems.missing_traces import Comparison, Gaps, random_gaps
 from sparseinv.problems.report import Demo, Goal
 from sparseinv.result import Result
-from sparseinv.seismic.interpolation import BalancedFrame
+from sparseinv.seismic.balanced_path import BalancedFrame
 from sparseinv.seismic.reflectivity import linear_events
 from sparseinv.selection.theory import lam_max
 

@@ -13,7 +13,8 @@ from sparseinv.penalties import L1
 from sparseinv.problems.catalogue import Case
 from sparseinv.problems.missing_traces import Comparison, Gaps, random_gaps
 from sparseinv.problems.report import Demo, Goal, Missing, data_folder
-from sparseinv.seismic.interpolation import BalancedFrame, interpolate_traces
+from sparseinv.seismic.balanced_path import BalancedFrame
+from sparseinv.seismic.interpolation import interpolate_traces
 from sparseinv.seismic.metrics import snr_db
 from sparseinv.seismic.wavelets import ricker_at
 from sparseinv.selection.theory import lam_max

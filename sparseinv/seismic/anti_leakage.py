@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from sparseinv.operators.nufft import NUFFT
 from sparseinv.penalties import L0Ball
 from sparseinv.result import Result
 from sparseinv.seismic.frequency_slices import SliceInterpolation, forward, inverse, real_traces
+from sparseinv.seismic.time_limit import TimeLimit
 from sparseinv.solvers.greedy import OMP
 
 Array = np.ndarray[Any, Any]
@@ -33,6 +33,7 @@ def antileakage(
     noise: float = 0.05,
     max_waves: int | None = None,
     oversampling: float = 2.0,
+    max_time: float | None = None,
 ) -> SliceInterpolation:
     """Interpolate traces from irregular positions to any others, by few plane waves a frequency.
 
@@ -62,11 +63,15 @@ def antileakage(
     oversampling : float
         Wavenumbers for each cell 1/extent, >= 1; the model repeats after ``oversampling`` extents of
         positions and targets together.
+    max_time : float, optional
+        Most seconds, roughly, for everything. The answer is then the best so far: slices that were not
+        solved, those of high frequency, say so in their status and are zero.
 
     Returns
     -------
     SliceInterpolation
-        ``estimate`` has shape (n_targets, n_samples); ``coefficients`` belong to
+        ``estimate`` has shape (n_targets, n_samples), in single precision if the traces have it;
+        ``coefficients`` belong to
         ``NUFFT(...).wavenumbers`` for the period and sizes named in the notes.
 
     Raises
@@ -98,7 +103,7 @@ def antileakage(
     >>> snr_db(linear_events(64, 0.004, wanted, **event), found.estimate) > 15
     True
     """
-    began = time.perf_counter()
+    limit = TimeLimit(max_time)
     recorded = real_traces(traces, "traces")
     if recorded.ndim != 2:
         raise ValueError(f"traces has shape {recorded.shape}, but (n_traces, n_samples) is needed")
@@ -120,13 +125,15 @@ def antileakage(
     solver, penalty = OMP(residual=level), L0Ball(min(most, A.shape[1]))
     results: list[tuple[Result, ...]] = []
     for j in inside:
-        results.append((solve(dense, spectra[:, j], penalty, solver=solver, check_operator=False),))
+        found = solve(dense, spectra[:, j], penalty, solver=solver, max_time=limit.left, check_operator=False)
+        results.append((found,))
     X = np.array([each[-1].x for each in results]).reshape(inside.size, A.shape[1])
-    slices = synthesis.matmat(X.T).T
+    estimate = inverse(synthesis.matmat(X.T).T, inside, recorded.shape[1])
+    estimate = estimate.astype(np.float32) if validation.is_single(traces) else estimate
     rule = f"waves until ||r|| <= {level:g} ||d||, at most {most}"
     return SliceInterpolation(
-        inverse(slices, inside, recorded.shape[1]), frequencies[inside], X.reshape(-1, *A.sizes),
-        tuple(results), rule, time.perf_counter() - began,
+        estimate, frequencies[inside], X.reshape(-1, *A.sizes),
+        tuple(results), rule, limit.spent,
     )  # fmt: skip
 
 

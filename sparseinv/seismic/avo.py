@@ -183,7 +183,8 @@ def invert_avo(
     Returns
     -------
     AVOInversion
-        Reflectivities, refit, predicted gather, levels with their rule, one certified `Result` per gather.
+        Reflectivities, refit, predicted gather (all in single precision where the gather is), levels with
+        their rule, one certified `Result` per gather.
 
     Raises
     ------
@@ -239,7 +240,10 @@ def invert_avo(
     fit = np.stack([A @ x.ravel() for x in again])
     single = np.ndim(gather) == 2
     answer, refitted = (np.einsum("kl,gli->gki", root, x) for x in (whitened, again))
-    fit = fit.reshape(data.shape)
+    kind = np.float32 if validation.is_single(gather) else np.float64
+    answer, refitted, fit = (
+        each.astype(kind, copy=False) for each in (answer, refitted, fit.reshape(data.shape))
+    )
     levels = np.array([_level(result) for result in results])
     loudest = strongest(data.reshape(data.shape[0], -1))
     rule = rule_in_words(results[loudest], chosen, select, None, data.shape[0], "gather by gather")

@@ -15,6 +15,7 @@ from sparseinv.operators.convolution import Convolution
 from sparseinv.penalties import L1
 from sparseinv.seismic.deconvolution import Deconvolution, deconvolve
 from sparseinv.seismic.estimated_wavelets import checked_length, match_wavelets, shifted, with_phase
+from sparseinv.seismic.time_limit import TimeLimit
 
 Array = np.ndarray[Any, Any]
 
@@ -23,6 +24,7 @@ _SETTLED = 1e-3  # change of the wavelet, norm 1, at which starts and halves end
 _STILL = 1e-4  # this one
 _FIRST = 4.0  # levels begin at this times the last one,
 _SHARE = 0.5  # at most this share of lam_max,
+_SEARCH = 0.75  # of the time that the search for the wavelet may take; the last reflectivity has the rest
 _FALLING = 8  # and reach it after as many alternations
 _LEAST_SNR = 4.0  # [dB] below which blind deconvolution is known to fail
 _STABLE = (
@@ -49,10 +51,10 @@ class BlindDeconvolution:
     verdict : str
         The grounds in words.
     snr : float
-        Signal-to-noise ratio of the traces that the fit implies [dB].
+        Signal-to-noise ratio of the traces that the fit implies [dB]; NaN where time ended before that.
     stability : float
         Correlation of the wavelets that two halves of the traces give, but for time and sign; NaN for one
-        trace.
+        trace, and where time ended before that.
     agreement : float
         Least correlation between the wavelet and those of other starts that end about as low.
     objectives : ndarray, shape (n_starts,)
@@ -99,6 +101,7 @@ def blind_deconvolve(
     ridge: float = 1e-3,
     max_iter: int = 40,
     tol: float = 1e-6,
+    max_time: float | None = None,
 ) -> BlindDeconvolution:
     """Find a wavelet and sparse reflectivity whose convolution explains the traces.
 
@@ -123,12 +126,16 @@ def blind_deconvolve(
         Most alternations of the last run; starts and halves of the traces take half as many.
     tol : float
         Of the last reflectivity, as for `sparseinv.solve`.
+    max_time : float, optional
+        Most seconds, roughly, for everything. The answer is then the best so far: a wavelet whose search was
+        cut off is not trusted, and reflectivities that were not solved say so in their status.
 
     Returns
     -------
     BlindDeconvolution
-        Wavelet, certified reflectivity, and whether they can be trusted: low signal, wavelets that change
-        with the choice of traces, or different wavelets that explain the data as well speak against it.
+        Wavelet, certified reflectivity (in single precision where the traces are), and whether they can be
+        trusted: low signal, wavelets that change with the choice of traces, or different wavelets that
+        explain the data as well speak against it.
 
     Raises
     ------
@@ -176,23 +183,32 @@ def blind_deconvolve(
     if size == 0.0:
         raise ValueError("traces are all zero, so there is no wavelet to be found")
     d = data / size
+    limit = TimeLimit(max_time)
+    search = limit.first(_SEARCH)
     starts = [with_phase(d, center, angle) for angle in angles]
-    sigma = _noise(d, starts[0], dt)
+    sigma = _noise(d, starts[0], dt, search)
     reach = math.sqrt(2.0 * math.log(max(d.shape[1], 2)))
     few = -(-most // 2)
-    runs = [_alternate(d, w, sigma * reach, mu, few) for w in starts]
+    last = reach * (sigma if math.isfinite(sigma) else float(np.sqrt(np.mean(d**2))))
+    runs = [_alternate(d, w, last, mu, few, search) for w in starts]
     best = min(range(len(runs)), key=lambda k: runs[k].objective)
     # with the wrong wavelet part of the signal counted as noise
-    sigma = min(sigma, _noise(d, runs[best].wavelet, dt))
-    final = _alternate(d, runs[best].wavelet, sigma * reach, mu, most, _STILL)
-    halves = [_alternate(part, starts[best], sigma * reach, mu, few) for part in _halves(d)]
-    stability = match_wavelets(halves[0].wavelet, halves[1].wavelet).correlation if halves else math.nan
+    sigma = min(sigma, _noise(d, runs[best].wavelet, dt, search))
+    last = min(last, sigma * reach)
+    final = _alternate(d, runs[best].wavelet, last, mu, most, search, _STILL)
+    if final.n_iter == 0:
+        final = runs[best]
+    halves = [_alternate(part, starts[best], last, mu, few, search) for part in _halves(d)]
+    stability = math.nan
+    if halves and not any(half.cut for half in halves):
+        stability = match_wavelets(halves[0].wavelet, halves[1].wavelet).correlation
     near = [run for run in runs if run.objective <= (1.0 + _NEAR) * runs[best].objective]
     agreement = min(match_wavelets(final.wavelet, run.wavelet).correlation for run in near)
     snr = _implied_snr(d, sigma)
-    reasons = _objections(final, snr, stability, agreement)
+    reasons = _objections(final, snr, stability, agreement, any(run.cut for run in [*runs, final, *halves]))
     wavelet = final.wavelet / final.wavelet[np.argmax(np.abs(final.wavelet))]
-    answer = deconvolve(data, wavelet, dt, offset=center, tol=tol)
+    recorded = data.astype(np.float32) if validation.is_single(traces) else data
+    answer = deconvolve(recorded, wavelet, dt, offset=center, tol=tol, max_time=limit.left)
     verdict = "; ".join(reasons) or (
         f"implied SNR {snr:.1f} dB, wavelets of two halves correlate by {stability:.3f}, those of equal "
         f"starts by {agreement:.3f}"
@@ -213,22 +229,30 @@ class _Run:
     n_spikes: int
     lam: float
     n_iter: int
+    cut: bool  # by the limit of time
 
 
 def _alternate(
-    d: Array, wavelet: Array, last: float, ridge: float, most: int, settled: float = _SETTLED
-) -> _Run:
+    d: Array, wavelet: Array, last: float, ridge: float, most: int, limit: TimeLimit,
+    settled: float = _SETTLED,
+) -> _Run:  # fmt: skip
     """Alternate from a wavelet of norm 1, at levels that fall to ``last``."""
     samples, center = d.shape[1], wavelet.size // 2
     w, r = wavelet, np.zeros_like(d)
-    objective, spikes, k = 0.5 * float(np.sum(d**2)), 0, 0
+    objective, spikes, n_iter = 0.5 * float(np.sum(d**2)), 0, 0
     for k in range(most):
+        if limit.ended():
+            return _Run(w, objective, spikes, last, n_iter, True)
+        n_iter += 1
         A = Convolution(samples, w, offset=center).columns(np.arange(samples))
         largest = float(np.abs(d @ A).max())
         raised = last * _FIRST ** max(0.0, 1.0 - k / _FALLING)
         lam = max(last, min(raised, _SHARE * largest))
         # a few traces, many times over: threads would cost more than they save
-        results = [solve(A, trace, L1(lam), x0=x, tol=_TOL) for trace, x in zip(d, r, strict=True)]
+        results = [
+            solve(A, trace, L1(lam), x0=x, tol=_TOL, max_time=limit.left)
+            for trace, x in zip(d, r, strict=True)
+        ]
         r = np.stack([result.x for result in results])
         objective, spikes = math.fsum(result.objective for result in results), int(np.count_nonzero(r))
         if spikes == 0:
@@ -240,7 +264,7 @@ def _alternate(
         w = new
         if lam == last and change <= settled:
             break
-    return _Run(w, objective, spikes, last, k + 1)
+    return _Run(w, objective, spikes, last, n_iter, limit.ended())
 
 
 def _fitted_wavelet(r: Array, d: Array, center: int, ridge: float) -> Array:
@@ -264,10 +288,12 @@ def _centred(w: Array) -> tuple[Array, int]:
     return moved / np.linalg.norm(moved), -lag
 
 
-def _noise(d: Array, w: Array, dt: float) -> float:
-    """Return sigma estimated with a wavelet; positive, so that lambda is."""
-    answer = deconvolve(d, w, dt, offset=w.size // 2, refit=False, tol=_TOL, n_threads=1)
+def _noise(d: Array, w: Array, dt: float, limit: TimeLimit) -> float:
+    """Return sigma estimated with a wavelet; positive, so that lambda is, and inf without time for it."""
+    answer = deconvolve(d, w, dt, offset=w.size // 2, refit=False, tol=_TOL, max_time=limit.left, n_threads=1)
     live = np.isfinite(answer.sigma)
+    if limit.ended() and not live.any():
+        return math.inf
     sigma = float(np.sqrt(np.mean(answer.sigma[live] ** 2))) if live.any() else 0.0
     return max(sigma, 1e-4 * float(np.sqrt(np.mean(d**2))))
 
@@ -278,19 +304,21 @@ def _halves(d: Array) -> list[Array]:
 
 
 def _implied_snr(d: Array, sigma: float) -> float:
-    """Return the SNR [dB] of traces whose noise has the standard deviation sigma."""
+    """Return the SNR [dB] of traces whose noise has the standard deviation sigma; NaN if that is inf."""
+    if math.isinf(sigma):
+        return math.nan
     ratio = float(np.mean(d**2)) / sigma**2 - 1.0
     return 10.0 * math.log10(max(ratio, 1e-3))
 
 
-def _objections(final: _Run, snr: float, stability: float, agreement: float) -> list[str]:
+def _objections(final: _Run, snr: float, stability: float, agreement: float, cut: bool) -> list[str]:
     """Return what speaks against an answer, in words."""
-    reasons = []
-    if final.n_spikes == 0:
+    reasons = ["time ended the search for the wavelet"] if cut else []
+    if final.n_spikes == 0 and final.n_iter > 0:
         reasons.append("no reflector stands out of the noise")
     if snr < _LEAST_SNR:
         reasons.append(f"the implied SNR is {snr:.1f} dB, and below {_LEAST_SNR:g} dB such methods fail")
-    if math.isnan(stability):
+    if math.isnan(stability) and not cut:
         reasons.append("one trace alone does not show whether its wavelet is that of others")
     elif stability < _STABLE:
         reasons.append(f"the wavelets of two halves of the traces correlate by {stability:.2f} only")

@@ -18,7 +18,9 @@ from sparseinv.operators.grid import whole_numbers
 from sparseinv.operators.real_fourier import RealFFT
 from sparseinv.operators.windows import Windows
 from sparseinv.penalties import L1
-from sparseinv.result import Result, Selection
+from sparseinv.result import Interrupted, Result, Selection
+from sparseinv.seismic.interruption import answered, as_interrupted, kept
+from sparseinv.seismic.time_limit import TimeLimit
 from sparseinv.selection.hold_out import HoldOut
 from sparseinv.selection.selector import Selector, select_lam
 from sparseinv.solvers.barzilai_borwein import BarzilaiBorwein
@@ -30,6 +32,7 @@ _MARGIN = 5e-3  # errors of prediction closer than this are alike; the larger le
 _HELD = 0.15  # share of the record that is held out to choose lambda
 _BLOCK = 0.05  # [s] held out at a time: a wavelet, so that neighbours in time do not tell
 _LEVELS = (0.1, 1e-3, 7)  # first and last level over lam_max, and how many
+_CHOICE = 0.5  # of the time that the choice of lambda may take
 _TRIAL = 50  # iterations on each level; with far fewer, low levels are not reached and look good
 
 
@@ -86,6 +89,7 @@ def deblend(
     solver: Solver | None = None,
     tol: float = 1e-3,
     max_iter: int = 200,
+    max_time: float | None = None,
 ) -> Deblended:
     """Separate the shots of a blended record.
 
@@ -124,6 +128,9 @@ def deblend(
         `BarzilaiBorwein` by default.
     tol, max_iter
         As for `sparseinv.solve`; the data are field data, and a gap of 1e-3 of their energy is small.
+    max_time : float, optional
+        Most seconds, roughly, for everything, at most half of them for the choice of lambda. The answer is
+        then the best so far, and its status and rule say so.
 
     Returns
     -------
@@ -134,6 +141,8 @@ def deblend(
     ------
     ValueError, TypeError
         Shapes do not fit, or a number is out of range.
+    Interrupted
+        On Ctrl-C; ``.result`` holds the answer as far as it came, every certificate included.
 
     Notes
     -----
@@ -170,19 +179,25 @@ def deblend(
     method = BarzilaiBorwein() if solver is None else solver
     if lam is not None and select is not None:
         raise ValueError("lam and select are both given; pass the level, or the rule that chooses it")
-    selection = None
+    limit = TimeLimit(max_time)
+    selection, stopped, start = None, False, None
     if lam is None:
-        selection = _chosen(
-            A, b, select or HoldOut(_HELD, groups=_blocks(data.shape, dt), margin=_MARGIN), method
-        )
+        rule = select or HoldOut(_HELD, groups=_blocks(data.shape, dt), margin=_MARGIN)
+        found, stopped = kept(_chosen, A, b, rule, method, limit.first(_CHOICE).left)
+        selection, start = found
         lam = selection.lam
-    result = solve(A, b, L1(lam), solver=method, tol=tol, max_iter=max_iter)
+    left = 0.0 if stopped else limit.left
+    result, again = kept(
+        solve, A, b, L1(lam), solver=method, x0=start, tol=tol, max_iter=max_iter, max_time=left
+    )
+    result = as_interrupted(result) if stopped else result
     estimate = (synthesis @ result.x).reshape(blending.dims)
-    return Deblended(
+    answer = Deblended(
         estimate.astype(np.float32) if validation.is_single(record) else estimate,
         result.x.reshape(synthesis.dims), synthesis, result, float(lam),
         "given" if selection is None else selection.rule, selection,
     )  # fmt: skip
+    return answered(answer, stopped or again)
 
 
 def _blending(data: Array, times: Any, dt: float, n_samples: int, records: Any, shift: str) -> Blending:
@@ -259,12 +274,23 @@ def _blocks(shape: tuple[int, ...], dt: float) -> Array:
     return np.asarray(traces * (blocks[-1] + 1) + blocks).reshape(-1)
 
 
-def _chosen(A: Operator, b: Array, rule: Selector, method: Solver) -> Selection:
-    """Return what a rule chooses among a few levels, each solved roughly from the one before."""
+def _chosen(
+    A: Operator, b: Array, rule: Selector, method: Solver, max_time: float | None
+) -> tuple[Selection, Array | None]:
+    """Return what a rule chooses among a few levels, each solved roughly from the one before.
+
+    Interrupted, on Ctrl-C, holds the choice so far with the coefficients there.
+    """
     top = float(np.abs(A.rmatvec(b)).max())
     first, last, count = _LEVELS
     lams = (top or 1.0) * np.geomspace(first, last, count)
-    return select_lam(
-        as_operator(A), b, L1(), rule, lams=lams, solver=method, tol=1e-3, max_iter=_TRIAL,
-        check_operator=False, path=False,
-    )  # fmt: skip
+    try:
+        selection = select_lam(
+            as_operator(A), b, L1(), rule, lams=lams, solver=method, tol=1e-3, max_iter=_TRIAL,
+            max_time=max_time, check_operator=False, path=False,
+        )  # fmt: skip
+    except Interrupted as stop:
+        if stop.result.selection is None:
+            raise KeyboardInterrupt from None  # no level is known
+        raise Interrupted((stop.result.selection, stop.result.x)) from None
+    return selection, None

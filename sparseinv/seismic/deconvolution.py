@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from sparseinv.nonnegative import nonnegative_fit
 from sparseinv.operators.convolution import Convolution
 from sparseinv.penalties import L1, GroupL1, Penalty
 from sparseinv.penalties.base import Leveled
-from sparseinv.result import Result
+from sparseinv.result import Interrupted, Result
+from sparseinv.seismic.interruption import answered, as_interrupted, kept
 from sparseinv.selection.path import factored
 from sparseinv.selection.selector import Selector, check_selector
 
@@ -153,12 +155,14 @@ def deconvolve(
     -------
     Deconvolution
         Reflectivity, refitted reflectivity, fit, levels with their rule, and one certified `Result` per
-        trace (one in all for coupled traces).
+        trace (one in all for coupled traces). In single precision where the traces are.
 
     Raises
     ------
     ValueError, TypeError
         Bad input, before any work.
+    Interrupted
+        On Ctrl-C; ``.result`` holds the answer as far as it came, every certificate included.
 
     Notes
     -----
@@ -170,7 +174,7 @@ def deconvolve(
     The refit keeps signs, because L1 marks a reflector by two or three neighbouring samples, between which
     unconstrained least squares would share it out with huge amplitudes of opposite sign.
     Cost: up to 3000 samples a trace the matrix of one trace is written down once for all traces; longer
-    ones go through FFTs. Numbers are computed in double precision.
+    ones go through FFTs. Numbers are computed in double precision, and `Result.x` holds them so.
 
     References
     ----------
@@ -197,39 +201,34 @@ def deconvolve(
             raise ValueError("coupled traces share one level; leave lams and common out")
         joint = _across(penalty, shifts, data.shape[1])
         gather = Convolution(data.shape, A.wavelet, A.offset)
-        results: tuple[Result, ...] = (
-            solve(
-                gather, data.ravel(), joint, select=select, tol=tol, max_time=max_time, progress=progress,
-                check_operator=False,
-            ),
+        together, stopped = kept(
+            solve, gather, data.ravel(), joint, select=select, tol=tol, max_time=max_time, progress=progress,
+            check_operator=False,
         )  # fmt: skip
+        results: tuple[Result, ...] = (together,)
         x = results[0].x.reshape(data.shape)
         rule = rule_in_words(results[0], penalty, select)
     else:
         if delays is not None:
             raise ValueError("delays is given, but only coupled traces need it; pass coupled=True")
         matrix: Any = A.columns(np.arange(A.shape[1])) if A.shape[1] <= _LARGEST else A
-        options = {"tol": tol, "check_operator": False}
-        rule = ""
+        options = {"tol": tol, "check_operator": False, "progress": progress, "n_threads": n_threads}
         if common:
             if lams is not None or (penalty.lam is not None and select is None):
                 raise ValueError("common is for a level chosen from the data, but the level is given")
-            penalty, rule = _common_level(matrix, data, penalty, select, options)
-            select = None
-        results = solve_each(
-            matrix, data, penalty, lams, select, max_time,
-            options | {"progress": progress, "n_threads": n_threads},
-        )  # fmt: skip
-        x = np.stack([result.x for result in results])
-        if not rule:
+            (results, rule), stopped = kept(
+                _at_common_level, matrix, data, penalty, select, max_time, options
+            )
+        else:
+            results, stopped = kept(solve_each, matrix, data, penalty, lams, select, max_time, options)
             rule = rule_in_words(results[strongest(data)], penalty, select, lams, data.shape[0])
-    refitted = refit_signs(A, data, x) if refit else x
+        x = np.stack([result.x for result in results])
+    refitted, unfinished = kept(refit_signs, A, data, x) if refit else (x, False)
     fit = A.matmat(refitted.T).T
-    shape = np.shape(traces)
+    shown = as_traces(traces, x, refitted, fit)
     levels, sigma = levels_of(results, lams, data.shape[0])
-    return Deconvolution(
-        x.reshape(shape), refitted.reshape(shape), fit.reshape(shape), float(dt), levels, rule, results, sigma
-    )
+    answer = Deconvolution(*shown, float(dt), levels, rule, results, sigma)
+    return answered(answer, stopped or unfinished)
 
 
 def checked_model(traces: Any, wavelet: Any, dt: float, offset: int | None) -> tuple[Array, Convolution]:
@@ -250,6 +249,13 @@ def checked_model(traces: Any, wavelet: Any, dt: float, offset: int | None) -> t
     return data.reshape(-1, data.shape[-1]), A
 
 
+def as_traces(traces: Any, first: Array, second: Array, third: Array) -> tuple[Array, Array, Array]:
+    """Return arrays in the shape of the traces, in single precision if they are stored in it."""
+    kind, shape = np.float32 if validation.is_single(traces) else np.float64, np.shape(traces)
+    a, b, c = (answer.astype(kind, copy=False).reshape(shape) for answer in (first, second, third))
+    return a, b, c
+
+
 def refit_signs(A: Convolution, data: Array, x: Array) -> Array:
     """Return, trace by trace, least squares on the support of x whose signs are those of x, or zero.
 
@@ -259,7 +265,20 @@ def refit_signs(A: Convolution, data: Array, x: Array) -> Array:
         Of one trace.
     data, x : ndarray, shape (n_traces, n_samples)
         Traces and a sparse estimate.
+
+    Raises
+    ------
+    Interrupted
+        On Ctrl-C; ``.result`` holds x itself.
     """
+    try:
+        return _refitted(A, data, x)
+    except KeyboardInterrupt:
+        raise Interrupted(x) from None
+
+
+def _refitted(A: Convolution, data: Array, x: Array) -> Array:
+    """Return what `refit_signs` does."""
     out = np.zeros_like(x)
     before = A.offset[0]
     after = A.wavelet.size - 1 - before
@@ -321,37 +340,73 @@ def solve_each(
     matrix: Any, data: Array, penalty: Leveled, lams: Any, select: Selector | None, max_time: float | None,
     options: dict[str, Any],
 ) -> tuple[Result, ...]:  # fmt: skip
-    """Return one result per trace; a rule of the user's is asked trace by trace."""
+    """Return one result per trace; a rule of the user's is asked trace by trace.
+
+    Interrupted, on Ctrl-C, holds one result per trace, too.
+    """
     if select is None:
-        return solve_many(matrix, data.T, penalty, lams=lams, max_time=max_time, **options).results
+        batch, stopped = kept(solve_many, matrix, data.T, penalty, lams=lams, max_time=max_time, **options)
+        return answered(batch.results, stopped)
     if lams is not None:
         raise ValueError("lams and select both set the levels; pass one of them")
     end = math.inf if max_time is None else time.perf_counter() + validation.positive(max_time, "max_time")
-    results = []
+    results: list[Result] = []
     for trace in data:
         left = None if max_time is None else max(end - time.perf_counter(), 1e-3)
-        results.append(
-            solve(
+        try:
+            result = solve(
                 matrix, trace, penalty, select=select, tol=options["tol"], max_time=left, check_operator=False
             )
-        )
+        except KeyboardInterrupt as stop:
+            if isinstance(stop, Interrupted):
+                results.append(stop.result)
+            rest = data[len(results) :]
+            if rest.size:
+                results += _judged(matrix, rest, penalty.replace(lam=None), options)
+            raise Interrupted(tuple(results)) from None
+        results.append(result)
     return tuple(results)
 
 
-def _common_level(
-    matrix: Any, data: Array, penalty: Leveled, select: Selector | None, options: dict[str, Any]
-) -> tuple[Leveled, str]:
-    """Return the penalty at the median of the levels that some live traces choose, and the rule in words."""
+def _judged(
+    matrix: Any, data: Array, penalty: Leveled, options: dict[str, Any], X0: Array | None = None
+) -> tuple[Result, ...]:
+    """Return estimates, zeros by default, with their certificates after an interruption."""
+    batch, _ = kept(solve_many, matrix, data.T, penalty, X0=X0, max_time=0.0, **options)
+    return tuple(map(as_interrupted, batch.results))
+
+
+def _at_common_level(
+    matrix: Any, data: Array, penalty: Leveled, select: Selector | None, max_time: float | None,
+    options: dict[str, Any],
+) -> tuple[tuple[Result, ...], str]:  # fmt: skip
+    """Return results at the median of the levels that some live traces choose, and the rule in words.
+
+    Interrupted, on Ctrl-C, holds such a pair, too.
+    """
     size = np.abs(data).max(axis=1)
     live = np.flatnonzero(size > _LIVE * size.max())
     if live.size == 0:
-        return penalty.replace(lam=1.0), "all traces are zero, so r = 0 for every lam"
+        rule = "all traces are zero, so r = 0 for every lam"
+        return solve_each(matrix, data, penalty.replace(lam=1.0), None, None, max_time, options), rule
     chosen = live[np.unique(np.linspace(0, live.size - 1, min(live.size, _SAMPLED)).round().astype(int))]
-    results = solve_each(matrix, data[chosen], penalty, None, select, None, options)
+    results, stopped = kept(
+        solve_each, matrix, data[chosen], penalty, None, select, None, options | {"progress": False}
+    )
     factors = [result.selection.lam for result in results if result.selection is not None]
     rule = rule_in_words(results[strongest(data[chosen])], penalty, select)
     words = f"the median of the levels of {chosen.size} traces; the strongest: {rule}"
-    return penalty.replace(lam=factored(penalty.lam, float(np.median(factors)))), words
+    level = factored(penalty.lam, float(np.median(factors))) if factors else None
+    penalty = penalty.replace(lam=level)
+    if stopped:
+        words = f"interrupted after {len(factors)} of {chosen.size} traces had chosen a level"
+    X0 = np.zeros((matrix.shape[1], data.shape[0]))
+    X0[:, chosen] = np.stack([result.x for result in results], axis=1)
+    known = partial(_judged, matrix, data, penalty, options, X0)
+    if stopped:
+        raise Interrupted((known(), words))
+    results, stopped = kept(solve_each, matrix, data, penalty, None, None, max_time, options, instead=known)
+    return answered((results, words), stopped)
 
 
 def rule_in_words(

@@ -11,82 +11,15 @@ from typing import Any
 import numpy as np
 
 from sparseinv import validation
-from sparseinv.entry import solve
 from sparseinv.operators.adapt import as_operator
 from sparseinv.operators.base import Operator
 from sparseinv.operators.fourier import FFT
 from sparseinv.penalties import L0, L1, Penalty
 from sparseinv.result import Result
-from sparseinv.selection.theory import lam_max
-from sparseinv.solvers.proximal_gradient import ISTA
+from sparseinv.seismic.balanced_path import Descent, chosen_level
+from sparseinv.seismic.interruption import answered, kept
 
 Array = np.ndarray[Any, Any]
-
-_FALL = 0.5  # factor between two levels
-_FIRST, _LAST = 0.2, 4e-4  # largest and smallest level over the one that leaves nothing
-_PATIENCE = 2  # levels without a better prediction after which the path is left
-_BEGUN = 0.9  # factor on the first error below which the path predicts at all
-# With fixed weights a level moves x little, so that it must be solved exactly and may gain little; weights
-# that follow x move it much, and their last levels cost the most.
-_LOOSE = {True: 2.0, False: 0.3}  # by reweight: tolerance on the way, relative to that of the last level,
-_GAIN = {True: 0.99, False: 1.01}  # and factor on the error above which a level is the last
-
-
-class BalancedFrame(Operator):
-    """Restrict a real section synthesised from frame coefficients, and charge what no section has.
-
-    ``A x = [M Re(S x); kappa (x - S^H Re(S x))]`` for a tight frame S (S S^H = I): with b = [d; 0] the
-    misfit is ``1/2 ||M S x - d||^2 + kappa^2/2 dist(x, range S^H)^2``. kappa = 0 is the synthesis problem,
-    kappa = 1 the one that `pocs` takes proximal steps on.
-
-    Parameters
-    ----------
-    synthesis : Operator, shape (samples, n)
-        S.
-    kept : ndarray of bool, shape (samples,)
-        Samples that were recorded.
-    kappa : float
-        Weight of the distance, 0 to 1, which keeps the norm at 1.
-
-    Notes
-    -----
-    Linear over the reals only. Cost: one product with S and one with S^H for A, and for A^H.
-    """
-
-    clinear = False
-
-    def __init__(self, synthesis: Operator, kept: Array, kappa: float = 1.0) -> None:
-        self.synthesis, self.kappa = synthesis, kappa
-        #: positions of the recorded samples
-        self.index = np.flatnonzero(kept)
-        n = synthesis.shape[1]
-        self._charged = kappa > 0.0 and n > synthesis.shape[0]
-        super().__init__((self.index.size + (n if self._charged else 0), n), synthesis.dtype)
-
-    def data(self, samples: Array) -> Array:
-        """Return b for recorded samples: [d; 0]."""
-        return np.concatenate([samples, np.zeros(self.shape[0] - self.index.size)])
-
-    def _matvec(self, x: Array) -> Array:
-        image = self.synthesis.matvec(x).real
-        if not self._charged:
-            return image[self.index]
-        return np.concatenate([image[self.index], self.kappa * (x - self.synthesis.rmatvec(image))])
-
-    def _rmatvec(self, y: Array) -> Array:
-        count = self.index.size
-        if not self._charged:
-            back = np.zeros(self.synthesis.shape[0], dtype=y.real.dtype)
-            back[self.index] = y.real
-            return self.synthesis.rmatvec(back)
-        rest = self.kappa * y[count:]
-        back = -self.synthesis.matvec(rest).real
-        back[self.index] += y[:count].real
-        return self.synthesis.rmatvec(back) + rest
-
-    def norm_bound(self) -> float:
-        """Return 1: the two parts act on orthogonal spaces, each with norm at most 1."""
-        return 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,6 +141,8 @@ def interpolate_traces(
         Bad input, before any work.
     ImportError
         dictionary is "curvelet" and the package curvelets is not installed.
+    Interrupted
+        On Ctrl-C; ``.result`` holds the answer as far as it came, every certificate included.
 
     Notes
     -----
@@ -254,15 +189,19 @@ def interpolate_traces(
     level, relative = _level(kind, S.shape[1])
     hard = isinstance(kind, L0)
     deadline = began + limit
+    stopped, start = False, None
     if level is None:
         half = began + 0.5 * limit  # the rest is for the answer
-        descent = _Descent(traces, _trained(live, share, seed), S, kappa, relative, hard, rounds, tol, half)
-        level, lams, errors, rule = _chosen(descent, live)
-        spent = descent.n_products
+        descent = Descent(traces, _trained(live, share, seed), S, kappa, relative, hard, rounds, tol, half)
+        (level, lams, errors, rule), stopped = kept(chosen_level, descent, live)
+        spent, start = descent.n_products, descent.x
     else:
         lams, errors, rule, spent = np.zeros(0), np.zeros(0), "given", 0
-    descent = _Descent(traces, live, S, kappa, relative, hard, rounds, tol, deadline)
-    result = descent.to(level, callback)
+    descent = Descent(traces, live, S, kappa, relative, hard, rounds, tol, deadline)
+    if stopped:
+        result = descent.judged(level, start)
+    else:
+        result, stopped = kept(descent.to, level, callback)
     estimate = descent.predicted(result.x)
     if keep == "recorded":
         estimate = np.where(live[:, None], traces, estimate)
@@ -270,100 +209,11 @@ def interpolate_traces(
         estimate = estimate.astype(np.float32)
     if hard:
         level, lams = 0.5 * level**2, 0.5 * lams**2
-    return Interpolation(
+    answer = Interpolation(
         estimate, result.x, result, level, rule, live, S, lams, errors, spent + descent.n_products,
         time.perf_counter() - began,
     )  # fmt: skip
-
-
-class _Descent:
-    """Follow falling levels on some traces of a section."""
-
-    def __init__(
-        self,
-        traces: Array,
-        live: Array,
-        S: Operator,
-        kappa: float,
-        weights: Array,
-        hard: bool,
-        reweight: bool,
-        tol: float,
-        deadline: float,
-    ) -> None:
-        self.traces, self.live, self.S = traces, live, S
-        self.weights, self.hard, self.reweight = weights, hard, reweight
-        self.tol, self.deadline = tol, deadline
-        kept = np.broadcast_to(live[:, None], traces.shape).ravel()
-        self.A = BalancedFrame(S, kept, kappa)
-        self.b = self.A.data(traces.ravel()[kept])
-        self.top = lam_max(self.A, self.b, L1(weights=weights))
-        self.x: Array | None = None
-        self.size = 1.0  # objective over 1/2 ||b||^2
-        self.n_products = 2
-
-    def to(self, level: float, callback: Callable[[float, Array], Any] | None = None) -> Result:
-        """Return the solution at a level, approached through the larger ones."""
-        above = [level]
-        while above[-1] < _FIRST * self.top * _FALL**0.5:
-            above.append(above[-1] / _FALL)
-        for one in reversed(above):
-            result = self.at(one, last=one == level)
-            if callback is not None:
-                callback(one, self.predicted(result.x))
-        return result
-
-    def at(self, level: float, last: bool = False) -> Result:
-        """Return the solution at a level, started from the last one."""
-        penalty, solver = self._penalty(level)
-        loose = _LOOSE[self.reweight]
-        tol = (min(loose, 1.0) if last else loose) * self.tol * self.size
-        left = None if math.isinf(self.deadline) else max(self.deadline - time.perf_counter(), 0.0)
-        result = solve(
-            self.A, self.b, penalty, solver=solver, x0=self.x, tol=tol, max_time=left, check_operator=False
-        )
-        self.x = result.x
-        # the objective falls with the level, and what is left of 1/2 ||b||^2 must be known to the same digits
-        self.size = min(result.objective / result.certificate.scale, 1.0) if result.objective else self.size
-        self.n_products += result.products.total
-        return result
-
-    def predicted(self, x: Array) -> Array:
-        """Return the section that coefficients stand for."""
-        return np.asarray(self.S.matvec(x).real.reshape(self.traces.shape))
-
-    def _penalty(self, level: float) -> tuple[L1 | L0, Any]:
-        if self.hard:
-            return L0(0.5 * level**2, weights=self.weights**2), ISTA(norm=1.0, continuation=self.x is None)
-        if not self.reweight or self.x is None:
-            return L1(level, weights=self.weights), "auto"
-        return L1(level, weights=self.weights / (1.0 + 2.0 * np.abs(self.x) / level)), "auto"
-
-
-def _chosen(descent: _Descent, live: Array) -> tuple[float, Array, Array, str]:
-    """Return the level that predicts best the traces that a descent has not seen, and what was tried."""
-    tested = live & ~descent.live
-    truth = descent.traces[tested]
-    size = float(np.linalg.norm(truth)) or 1.0
-    lams, errors, settled = [], [], False
-    level = _FIRST * descent.top
-    while level >= _LAST * descent.top and level > 0.0:
-        x = descent.at(level).x
-        lams.append(level)
-        errors.append(float(np.linalg.norm(descent.predicted(x)[tested] - truth)) / size)
-        waited = len(errors) - 1 - int(np.argmin(errors))
-        begun = min(errors) < _BEGUN * errors[0]
-        settled = begun and errors[-1] > _GAIN[descent.reweight] * min(errors[:-1])
-        if waited >= _PATIENCE or settled or time.perf_counter() >= descent.deadline:
-            break
-        level *= _FALL
-    if not lams:  # nothing but zeros was recorded
-        return 1.0, np.zeros(0), np.zeros(0), "no signal"
-    best = int(np.argmin(errors))
-    rule = f"least error of {int(tested.sum())} recorded traces held out"
-    if best == 0 or (best == len(errors) - 1 and not settled):
-        rule += f", at the edge of the {len(errors)} levels tried"
-    return lams[best], np.array(lams), np.array(errors), rule
+    return answered(answer, stopped)
 
 
 def _section(section: Any, mask: Any) -> tuple[Array, Array]:

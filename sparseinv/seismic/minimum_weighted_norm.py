@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,8 +15,9 @@ from sparseinv.operators.fourier import FFT
 from sparseinv.operators.matrix import Diagonal
 from sparseinv.operators.sampling import Restriction
 from sparseinv.penalties import L2
-from sparseinv.result import Result
+from sparseinv.result import Result, Status
 from sparseinv.seismic.frequency_slices import SliceInterpolation, forward, inverse, real_traces
+from sparseinv.seismic.time_limit import TimeLimit
 
 Array = np.ndarray[Any, Any]
 
@@ -36,6 +36,7 @@ def mwni(
     memory: float = 0.5,
     tol: float = 1e-3,
     max_iter: int = 200,
+    max_time: float | None = None,
 ) -> SliceInterpolation:
     """Fill dead traces so that the spectrum over wavenumber is as concentrated as the data allow.
 
@@ -66,11 +67,14 @@ def mwni(
         the rest, in [0, 1): the wavenumbers of low frequencies, which are not aliased, lead the others.
     tol, max_iter : float, int
         Of `solve` for each problem.
+    max_time : float, optional
+        Most seconds, roughly, for everything. The answer is then the best so far: slices that were not
+        solved, those of high frequency, say so in their status, and hold zeros in dead traces.
 
     Returns
     -------
     SliceInterpolation
-        ``estimate`` holds recorded traces as they are.
+        ``estimate`` holds recorded traces as they are, in single precision if ``data`` has it.
 
     Raises
     ------
@@ -103,7 +107,7 @@ def mwni(
     >>> snr_db(gather, gather * mask[:, None]) < 5, snr_db(gather, filled.estimate) > 15
     (True, True)
     """
-    began = time.perf_counter()
+    limit = TimeLimit(max_time)
     traces, live = _live_traces(data, mask)
     level, factor = validation.positive(noise, "noise"), validation.real_number(padding, "padding")
     if not 1.0 <= factor < math.inf:
@@ -132,32 +136,42 @@ def mwni(
         variances = np.full(A.shape[1], flat)
         if before is not None:
             variances = kept * power * before + (1.0 - kept) * variances
-        x, solved = _slice(A, d, variances, level**2 * power, rounds, tol, max_iter)
+        x, solved = _slice(A, d, variances, level**2 * power, rounds, tol, max_iter, limit)
         before = np.abs(x) ** 2 / power
         coefficients[place] = x.reshape(synthesis.dims)
         slices[place] = (synthesis @ x).reshape(grid)
         results.append(solved)
     estimate = inverse(slices, inside, traces.shape[-1])
+    estimate = estimate.astype(np.float32) if validation.is_single(data) else estimate
     estimate[live] = traces[live]
     rule = f"lam = (noise/signal)^2 ||d||^2 / m in each slice, noise/signal = {level:g}"
     used = np.array([bool(each) for each in results])
     return SliceInterpolation(
         estimate, frequencies[inside][used], coefficients[used], tuple(filter(None, results)), rule,
-        time.perf_counter() - began,
+        limit.spent,
     )  # fmt: skip
 
 
 def _slice(
-    A: Operator, d: Array, variances: Array, lam: float, rounds: int, tol: float, max_iter: int
-) -> tuple[Array, tuple[Result, ...]]:
+    A: Operator, d: Array, variances: Array, lam: float, rounds: int, tol: float, max_iter: int,
+    limit: TimeLimit,
+) -> tuple[Array, tuple[Result, ...]]:  # fmt: skip
     """Return the coefficients of one slice after some rounds, and the problems that were solved."""
     results = []
     x = np.zeros(A.shape[1], dtype=complex)
     for _ in range(rounds):
         P = np.sqrt(variances)
-        result = solve(A @ Diagonal(P), d, L2(lam), tol=tol, max_iter=max_iter, check_operator=False)
+        weighted = A @ Diagonal(P)
+        options: dict[str, Any] = {"tol": tol, "max_iter": max_iter, "check_operator": False}
+        result = solve(weighted, d, L2(lam), max_time=limit.left, **options)
+        if result.status is Status.MAX_TIME and x.any():
+            # a round that was cut off may be worse than what the round before has left
+            before = solve(weighted, d, L2(lam), x0=x / P, max_time=0.0, **options)
+            result = min(before, result, key=lambda each: each.objective)
         results.append(result)
         x = P * result.x
+        if limit.ended():
+            break
         energy = np.abs(x) ** 2
         variances = energy + _FLOOR * float(energy.max())
     return x, tuple(results)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from sparseinv.operators.radon import Radon
 from sparseinv.penalties.base import Penalty
 from sparseinv.penalties.separable import L0, L1, L2
 from sparseinv.result import Result
+from sparseinv.seismic.interruption import answered, kept
 from sparseinv.seismic.moveout import checked_gather
 from sparseinv.seismic.radon_fit import PanelFit, convex_relative, largest_column, level_by_traces
 
@@ -182,6 +184,8 @@ def radon_panel(
     ------
     ValueError, TypeError
         Bad input, before any work.
+    Interrupted
+        On Ctrl-C; ``.result`` holds the answer as far as it came, every certificate included.
 
     Notes
     -----
@@ -221,31 +225,43 @@ def radon_panel(
     A = _operator(d.shape, h, step, parameters, curve, domain, band, wavelet, t0, reference)
     alive = _live(d, live)
     fit = PanelFit(A, d, alive, tol, max_time)
+    stopped = False
     if select is None and kind.lam is None:
-        lam, rule, x0 = level_by_traces(fit, convex_relative(kind), h)
+        (lam, rule, x0), stopped = kept(level_by_traces, fit, convex_relative(kind), h)
+        panel = x0
         if isinstance(kind, L0):
             rule = f"charge lam^2 / (2 max ||a||^2) of L1 at lam = {lam:.3g}, that by {rule}"
             lam = (lam / largest_column(A)) ** 2 / 2.0
             x0 = None
         kind = dataclasses.replace(kind, lam=lam)
     else:
-        rule, x0 = "given", None
-    result = fit.solve(kind, select=select, x0=x0)
+        rule, x0, panel = "given" if select is None else "not chosen yet", None, None
+    if stopped:
+        result = fit.judged(kind, panel)
+    else:
+        known = None if panel is None else partial(fit.judged, kind, panel)
+        result, stopped = kept(fit.solve, kind, select=select, x0=x0, instead=known)
     if result.selection is not None:
         rule = result.selection.rule
     lam = math.nan if result.lam is None else float(np.max(result.lam))
-    given = kind if kind.lam is not None or not reweight else kind.at(lam)
-    for _ in range(reweight):
+    rounds = 0 if stopped else reweight
+    given = kind if kind.lam is not None or not rounds else kind.at(lam)
+    for _ in range(rounds):
         size = np.abs(result.x)
-        if not size.any():
+        if stopped or not size.any():
             break
         corner = _CORNER * float(size.max())
         levels = 2.0 * given.levels(size.size) * (corner / (size + corner))
-        result = fit.solve(L1(levels, nonnegative=kind.nonnegative), x0=result.x)
-    again = fit.refit(result) if refit else None
+        dearer = L1(levels, nonnegative=kind.nonnegative)
+        known = partial(fit.judged, dearer, result.x)
+        result, stopped = kept(fit.solve, dearer, x0=result.x, instead=known)
+    again = None
+    if refit and not stopped:
+        again, stopped = kept(fit.refit, result, instead=lambda: result)
+        again = None if stopped else again  # half a refit is worse than none
     x = result.x if again is None else again.x
     values = np.asarray(parameters, dtype=float).ravel()
-    return RadonPanel(x.reshape(A.dims), values, A, alive, result, lam, rule, again)
+    return answered(RadonPanel(x.reshape(A.dims), values, A, alive, result, lam, rule, again), stopped)
 
 
 def demultiple(
@@ -270,12 +286,14 @@ def demultiple(
     Returns
     -------
     Demultiple
-        Primaries, multiples, panel.
+        Primaries and multiples, in single precision where the traces are, and the panel.
 
     Raises
     ------
     ValueError, TypeError
         Bad input; no moveout, or all of them, beyond the cut.
+    Interrupted
+        On Ctrl-C; ``.result`` holds the answer as far as it came, every certificate included.
 
     Notes
     -----
@@ -306,9 +324,11 @@ def demultiple(
             f"cut is {edge}, but moveouts, from {q.min(initial=np.inf)} to {q.max(initial=-np.inf)}, must "
             "lie on both sides of it"
         )
-    found = radon_panel(traces, offsets, dt, q, curve, **options)
+    found, stopped = kept(radon_panel, traces, offsets, dt, q, curve, **options)
     model = found.gather(beyond)
-    return Demultiple(np.where(found.live, np.asarray(traces) - model, 0.0), model, found, edge)
+    primaries = np.where(found.live, np.asarray(traces) - model, 0.0)
+    kind = np.float32 if validation.is_single(traces) else np.float64
+    return answered(Demultiple(primaries.astype(kind), model.astype(kind), found, edge), stopped)
 
 
 def _operator(

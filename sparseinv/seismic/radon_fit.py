@@ -13,7 +13,8 @@ from sparseinv.operators.base import Operator
 from sparseinv.operators.sampling import Restriction
 from sparseinv.penalties.base import Leveled
 from sparseinv.penalties.separable import L0, L1, L2
-from sparseinv.result import Result
+from sparseinv.result import Interrupted, Result
+from sparseinv.seismic.interruption import answered, as_interrupted, kept
 from sparseinv.selection.theory import lam_max
 from sparseinv.solvers.barzilai_borwein import BarzilaiBorwein
 from sparseinv.solvers.proximal_gradient import ISTA
@@ -57,11 +58,22 @@ class PanelFit:
             # columns of a panel overlap so much that a working set would need most of them
             solver = BarzilaiBorwein()
         elif select is None and isinstance(penalty, L0):
-            level = float(np.sqrt(2.0 * np.max(penalty.lam))) * largest_column(self.A)
-            solver, x0 = ISTA(), self.solve(L1(level)).x if x0 is None else x0
+            solver = ISTA()
+            if x0 is None:
+                level = float(np.sqrt(2.0 * np.max(penalty.lam))) * largest_column(self.A)
+                first, stopped = kept(self.solve, L1(level))
+                x0 = first.x
+                if stopped:
+                    raise Interrupted(self.judged(penalty, x0))
         return solve(
             A, b, penalty, solver=solver, select=select, x0=x0, tol=self.tol * loose, max_time=self.max_time
         )
+
+    def judged(self, penalty: Any, x: Any) -> Result:
+        """Return a panel, or zero, with its certificate, after an interruption."""
+        panel = np.zeros(self.A.shape[1]) if x is None else x
+        result, _ = kept(dataclasses.replace(self, max_time=0.0).solve, penalty, x0=panel)
+        return as_interrupted(result)
 
     def refit(self, result: Result) -> Result:
         """Return the least-squares fit on the support; a trace of damping keeps near twins finite."""
@@ -71,7 +83,10 @@ class PanelFit:
 
 
 def level_by_traces(fit: PanelFit, penalty: Any, offsets: Array) -> tuple[float, str, Array | None]:
-    """Return the level whose panel of four fifths of the traces predicts the rest best, rule and panel."""
+    """Return the level whose panel of four fifths of the traces predicts the rest best, rule and panel.
+
+    Interrupted, on Ctrl-C, holds the same of the levels tried so far.
+    """
     traces = np.flatnonzero(fit.alive.any(axis=1))
     # in the order of offsets, so that none is predicted from one side only
     traces = traces[np.argsort(offsets[traces], kind="stable")]
@@ -91,22 +106,35 @@ def level_by_traces(fit: PanelFit, penalty: Any, offsets: Array) -> tuple[float,
         return 0.0, "zero: the other traces hold nothing", None
     errors: list[float] = []
     x0 = chosen = None
+    stopped = False
     for share in levels:
-        x0 = fit.solve(dataclasses.replace(penalty, lam=top * share), x0=x0, samples=learned, loose=3.0).x
+        at = dataclasses.replace(penalty, lam=top * share)
+        try:
+            x0 = fit.solve(at, x0=x0, samples=learned, loose=3.0).x
+        except KeyboardInterrupt as stop:
+            stopped = True
+            if isinstance(stop, Interrupted):
+                x0 = stop.result.x
+            elif errors:
+                break
+            else:  # nothing is known yet
+                raise
         miss = (fit.A @ x0).reshape(fit.d.shape)[judged] - fit.d[judged]
         errors.append(float(np.linalg.norm(miss)))
         if errors[-1] == min(errors):
             chosen = x0
-        if len(errors) - 1 - int(np.argmin(errors)) >= _PATIENCE:
+        if stopped or len(errors) - 1 - int(np.argmin(errors)) >= _PATIENCE:
             break
     best = int(np.argmin(errors))
     whole = float(np.linalg.norm(fit.d[judged])) or 1.0
     edge = ", at the edge of the levels tried" if best in (0, len(levels) - 1) else ""
+    if stopped:
+        edge += f"; interrupted at level {len(errors)}"
     rule = (
         f"least error ({errors[best] / whole:.2f} of their norm) in predicting {int(test.sum())} traces from "
         f"the other ones{edge}"
     )
-    return float(top * levels[best]), rule, chosen
+    return answered((float(top * levels[best]), rule, chosen), stopped)
 
 
 def convex_relative(penalty: L0 | L1 | L2) -> Leveled:

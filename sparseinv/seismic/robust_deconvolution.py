@@ -15,13 +15,15 @@ from sparseinv.operators.base import Operator
 from sparseinv.operators.sampling import Restriction
 from sparseinv.penalties import L1
 from sparseinv.result import Result
-from sparseinv.seismic.deconvolution import checked_model
+from sparseinv.seismic.deconvolution import as_traces, checked_model
+from sparseinv.seismic.time_limit import TimeLimit
 
 Array = np.ndarray[Any, Any]
 
 _IN_MEMORY = 4000  # samples up to which the convolution is held as a matrix
 _HALF = 0.5  # of the level that the largest of n correlations with noise reaches: as in the pivotal rule
 _DEARER = 2.0  # least price of outliers in place of a spike, over that of the spike
+_FIRST = 0.5  # of the time that the deconvolution without outliers may take
 _NORMAL = 1.4826  # standard deviation over median modulus of normal noise
 
 
@@ -60,7 +62,7 @@ class RobustDeconvolution:
 
 def robust_deconvolve(
     traces: Any, wavelet: Any, dt: float, *, offset: int | None = None, lam: float | None = None,
-    tol: float = 1e-6,
+    tol: float = 1e-6, max_time: float | None = None,
 ) -> RobustDeconvolution:  # fmt: skip
     """Find sparse reflectivity r that explains traces d but for outliers e.
 
@@ -80,11 +82,15 @@ def robust_deconvolve(
         Level of the spikes for all traces, > 0; chosen for each trace if None.
     tol : float
         Relative accuracy of each certificate.
+    max_time : float, optional
+        Most seconds, roughly, for everything. The answer is then the best so far: traces that were not
+        solved say so in their status and are judged as they are.
 
     Returns
     -------
     RobustDeconvolution
-        Reflectivity and outliers with certificates (duality gaps: the problem is convex).
+        Reflectivity and outliers with certificates (duality gaps: the problem is convex); in single precision
+        where the traces are.
 
     Raises
     ------
@@ -121,25 +127,27 @@ def robust_deconvolve(
     """
     data, convolution = checked_model(traces, wavelet, dt, offset)
     level = None if lam is None else validation.positive(lam, "lam")
+    limit = TimeLimit(max_time)
     n = data.shape[1]
     A: Any = convolution
     if n <= _IN_MEMORY:
         A = np.asfortranarray(convolution.columns(np.arange(n)))
-    first = solve_many(A, data.T, L1(level), tol=tol)
+    first = solve_many(A, data.T, L1(level), tol=tol, max_time=limit.first(_FIRST).left)
     w = convolution.wavelet
-    found = [_robust(A, row, result.x, w, level, tol) for row, result in zip(data, first, strict=True)]
-    shape = np.shape(traces)
+    found = [_robust(A, row, result.x, w, level, tol, limit) for row, result in zip(data, first, strict=True)]
     spikes = np.stack([result.x[:n] for result, _ in found])
     outliers = np.stack([result.x[n:] for result, _ in found])
     fit = np.stack([convolution @ row for row in spikes])
     rule = "given" if lam is not None else "half the level that the residual, cut off at mu, reaches"
     return RobustDeconvolution(
-        spikes.reshape(shape), outliers.reshape(shape), fit.reshape(shape),
+        *as_traces(traces, spikes, outliers, fit),
         tuple(result for result, _ in found), np.array([level for _, level in found]), rule,
     )  # fmt: skip
 
 
-def _robust(A: Any, d: Array, spikes: Array, w: Array, lam: float | None, tol: float) -> tuple[Result, float]:
+def _robust(
+    A: Any, d: Array, spikes: Array, w: Array, lam: float | None, tol: float, limit: TimeLimit
+) -> tuple[Result, float]:
     """Solve for spikes and outliers together, starting from a fit without outliers."""
     n = d.size
     r = d - A @ spikes
@@ -156,4 +164,5 @@ def _robust(A: Any, d: Array, spikes: Array, w: Array, lam: float | None, tol: f
     # a spike must cost less than outliers that do the same, lam < mu ||w||_1
     size = max(size, _DEARER * lam / float(np.abs(w).sum()))
     level = np.repeat([lam, size], n)
-    return solve(union, d, L1(level), x0=np.concatenate([spikes, np.zeros(n)]), tol=tol), lam
+    start = np.concatenate([spikes, np.zeros(n)])
+    return solve(union, d, L1(level), x0=start, tol=tol, max_time=limit.left), lam

@@ -10,6 +10,7 @@ import numpy as np
 from sparseinv import validation
 from sparseinv.seismic.gather import Gather
 from sparseinv.seismic.trace_headers import HEADER, fields_of, trace_headers
+from sparseinv.seismic.trace_offsets import read_offsets
 from sparseinv.seismic.whole_file import whole_file
 
 Array = np.ndarray[Any, Any]
@@ -40,7 +41,9 @@ def read_segy(path: str | Path, *, dt: float | None = None) -> Gather:
     Returns
     -------
     Gather
-        Traces as float32, dt [s], offsets [m], trace headers and what precedes them byte for byte.
+        Traces as float32, dt [s], offsets [m], trace headers and what precedes them byte for byte. Offsets
+        are whole metres, or the distance of source and receiver where their coordinates (with the scalar in
+        bytes 71-72) lie along x and tell it more finely.
 
     Raises
     ------
@@ -86,7 +89,7 @@ def read_segy(path: str | Path, *, dt: float | None = None) -> Gather:
         k = int(np.flatnonzero(~np.isfinite(traces).all(axis=1))[0])
         raise ValueError(f"{path.name} has samples that are not finite in trace {k} (from 0)")
     step = _interval(path.name, preamble, fields, dt)
-    return Gather(traces, step, fields["offset"].astype(np.float64), headers, preamble)
+    return Gather(traces, step, read_offsets(headers), headers, preamble)
 
 
 def write_segy(path: str | Path, gather: Gather) -> None:

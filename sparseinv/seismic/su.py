@@ -9,6 +9,7 @@ import numpy as np
 from sparseinv import validation
 from sparseinv.seismic.gather import Gather
 from sparseinv.seismic.trace_headers import HEADER, fields_of, trace_headers, traces_on_disk
+from sparseinv.seismic.trace_offsets import read_offsets
 from sparseinv.seismic.whole_file import whole_file
 
 
@@ -26,7 +27,9 @@ def read_su(path: str | Path, *, dt: float | None = None) -> Gather:
     Returns
     -------
     Gather
-        Traces as native float32, dt [s], offsets [m], and the trace headers byte for byte.
+        Traces as native float32, dt [s], offsets [m], and the trace headers byte for byte. Offsets are whole
+        metres, or the distance of source and receiver where their coordinates (with the scalar in bytes
+        71-72) lie along x and tell it more finely.
 
     Raises
     ------
@@ -80,7 +83,7 @@ def read_su(path: str | Path, *, dt: float | None = None) -> Gather:
     return Gather(
         data["samples"].astype(np.float32),
         int(fields["dt"][0]) / 1e6 if dt is None else validation.positive(dt, "dt"),
-        fields["offset"].astype(np.float64),
+        read_offsets(headers),
         headers,
     )
 
@@ -94,9 +97,11 @@ def write_su(path: str | Path, gather: Gather) -> None:
         File to write; an existing one is replaced.
     gather : Gather
         Real traces of at most 65535 samples, stored as float32; dt a whole number of microseconds up
-        to 65535; offsets whole metres, or None to leave them as in the headers (zero where there are
-        none). Trace headers that the gather carries are kept byte for byte but for the number of
-        samples, the interval and the offset, which follow the gather.
+        to 65535; offsets multiples of 0.0001 m, or None to leave them as in the headers (zero where there
+        are none). Trace headers that the gather carries are kept byte for byte but for the number of
+        samples, the interval and the offset, which follow the gather. The field of the offset holds whole
+        metres; for a fraction the x of the receiver is put at that distance from the source, with the
+        scalar -10 to -10000 of coordinates that it needs.
 
     Raises
     ------

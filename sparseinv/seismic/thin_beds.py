@@ -11,9 +11,9 @@ from sparseinv import validation
 from sparseinv.operators.convolution import Convolution
 from sparseinv.operators.grid import GridOperator
 from sparseinv.penalties import L1, Penalty
-from sparseinv.result import Result
 from sparseinv.seismic.deconvolution import (
     Deconvolution,
+    as_traces,
     checked_model,
     checked_penalty,
     levels_of,
@@ -22,6 +22,7 @@ from sparseinv.seismic.deconvolution import (
     solve_each,
     strongest,
 )
+from sparseinv.seismic.interruption import answered, kept
 from sparseinv.selection.selector import Selector
 
 Array = np.ndarray[Any, Any]
@@ -158,13 +159,15 @@ def deconvolve_layers(
     Returns
     -------
     LayerDeconvolution
-        Reflectivity P x, refit, fit, coefficients, levels with their rule, and one certified `Result` per
-        trace.
+        Reflectivity P x, refit, fit (in single precision where the traces are), coefficients, levels with
+        their rule, and one certified `Result` per trace.
 
     Raises
     ------
     ValueError, TypeError
         Bad input, before any work.
+    Interrupted
+        On Ctrl-C; ``.result`` holds the answer as far as it came, every certificate included.
 
     Notes
     -----
@@ -206,21 +209,19 @@ def deconvolve_layers(
             )
         norms = np.linalg.norm(matrix, axis=0) if small else _image_norms(A, pairs)
         chosen = chosen.replace(weights=norms / float(np.linalg.norm(A.wavelet)))
-    results: tuple[Result, ...] = solve_each(
-        matrix, data, chosen, None, select, max_time,
+    results, stopped = kept(
+        solve_each, matrix, data, chosen, None, select, max_time,
         {"tol": tol, "check_operator": False, "progress": False, "n_threads": n_threads},
     )  # fmt: skip
     x = np.stack([result.x for result in results])
     r = pairs.matmat(x.T).T
     r[np.abs(r) <= _ROUNDING * np.abs(r).max()] = 0.0
-    refitted = refit_signs(A, data, r) if refit else r
-    fit, shape = A.matmat(refitted.T).T, np.shape(traces)
+    refitted, unfinished = kept(refit_signs, A, data, r) if refit else (r, False)
+    shown = as_traces(traces, r, refitted, A.matmat(refitted.T).T)
     levels, sigma = levels_of(results, None, data.shape[0])
     rule = rule_in_words(results[strongest(data)], chosen, select, None, data.shape[0])
-    return LayerDeconvolution(
-        r.reshape(shape), refitted.reshape(shape), fit.reshape(shape), float(dt), levels, rule, results,
-        sigma, x.reshape(-1, *pairs.dims),
-    )  # fmt: skip
+    answer = LayerDeconvolution(*shown, float(dt), levels, rule, results, sigma, x.reshape(-1, *pairs.dims))
+    return answered(answer, stopped or unfinished)
 
 
 def _image_norms(A: Convolution, pairs: LayerPairs) -> Array:

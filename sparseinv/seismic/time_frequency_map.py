@@ -12,6 +12,7 @@ from sparseinv.entry import solve
 from sparseinv.operators.morlet import MorletBank
 from sparseinv.penalties import L1, GroupL1
 from sparseinv.result import Result
+from sparseinv.seismic.time_limit import TimeLimit
 from sparseinv.selection.discrepancy import Discrepancy
 
 Array = np.ndarray[Any, Any]
@@ -20,6 +21,7 @@ _ROUNDS = 60
 _STUCK = 0.99  # a residual longer than this times the last one: more wavelets do not help
 _WITHIN = 0.98  # of the target: what wavelets must reach by least squares before lambda is looked for
 _LEAST = 1e-3  # of the level at which x = 0, where the target is out of reach
+_SEARCH = 0.9  # of the time that the few wavelets may take; the whole bank has the rest
 _SLACK = 0.1  # of tol: a wavelet left out may surpass lambda by this share
 
 
@@ -68,6 +70,7 @@ def time_frequency(
     misfit: float = 0.05,
     lam: float | None = None,
     tol: float = 1e-4,
+    max_time: float | None = None,
 ) -> TimeFrequency:
     """Explain a trace by as few complex Morlet wavelets as L1 finds.
 
@@ -88,11 +91,14 @@ def time_frequency(
         Lambda itself, > 0; misfit is then not used.
     tol : float
         Relative duality gap asked for.
+    max_time : float, optional
+        Most seconds, roughly, for everything. The answer is then the best so far, and its status says so;
+        where the search for lambda was cut off, the rule does.
 
     Returns
     -------
     TimeFrequency
-        Coefficients, fit, lambda, rule and the certified `Result`.
+        Coefficients, fit (in single precision if the trace has it), lambda, rule and the certified `Result`.
 
     Raises
     ------
@@ -136,29 +142,39 @@ def time_frequency(
         raise ValueError(f"misfit is {share}, but it must lie between 0 and 1")
     level = None if lam is None else validation.positive(lam, "lam")
     tol = validation.positive(tol, "tol")
+    limit = TimeLimit(max_time)
     bank = MorletBank(d.size, dt, frequencies, w0)
     rule = "given" if lam is not None else f"residual of {share:g} times the norm of the trace"
-    x, found = _few_wavelets(bank, d, level, share * float(np.linalg.norm(d)), tol)
+    search = limit.first(_SEARCH)
+    x, found, cut = _few_wavelets(bank, d, level, share * float(np.linalg.norm(d)), tol, search)
     if found == 0.0:
         found = _LEAST * float(np.abs(bank.rmatvec(d)).max())
-        rule = f"{_LEAST:g} of the level at which x = 0; no sum of these wavelets has a {rule}"
-    result = solve(bank, d, L1(found), x0=x, tol=tol)
+        why = f"time ended before that for a {rule}" if cut else f"no sum of these wavelets has a {rule}"
+        rule = f"{_LEAST:g} of the level at which x = 0; {why}"
+    elif cut and lam is None:
+        rule += "; time ended the search for it"
+    result = solve(bank, d, L1(found), x0=x, tol=tol, max_time=limit.left)
     fit = bank.matvec(result.x)
+    misfit = float(np.linalg.norm(fit - d) / np.linalg.norm(d))
     return TimeFrequency(
-        result.x.reshape(bank.dims), bank.frequencies, fit,
-        float(np.linalg.norm(fit - d) / np.linalg.norm(d)), float(np.max(result.lam)), rule, result,
+        result.x.reshape(bank.dims), bank.frequencies,
+        fit.astype(np.float32) if validation.is_single(trace) else fit, misfit,
+        float(np.max(result.lam)), rule, result,
     )  # fmt: skip
 
 
 def _few_wavelets(
-    bank: MorletBank, d: Array, lam: float | None, target: float, tol: float
-) -> tuple[Array, float]:
+    bank: MorletBank, d: Array, lam: float | None, target: float, tol: float, limit: TimeLimit
+) -> tuple[Array, float, bool]:
     """Return coefficients and lambda of a problem in which no wavelet left out surpasses lambda by much.
 
-    Lambda is 0 where more wavelets do not bring the residual to its target.
+    Lambda is 0 where more wavelets do not bring the residual to its target. Whether time ended the search,
+    with the coefficients of the last complete round, comes third.
     """
     x, r, level = np.zeros(bank.shape[1], dtype=np.complex128), -d, lam or 0.0
     for _ in range(_ROUNDS):
+        if limit.ended():
+            return x, level, True
         correlation = np.abs(bank.rmatvec(r)).reshape(bank.dims)
         at = np.flatnonzero(_peaks(correlation) & (correlation > (1.0 + _SLACK * tol) * level))
         new = at[x[at] == 0]
@@ -169,24 +185,32 @@ def _few_wavelets(
         # an amplitude c = p + i q contributes Re(c g) = p Re g - q Im g
         columns = np.stack((atoms.real, -atoms.imag), axis=2).reshape(d.size, -1)
         before = float(np.linalg.norm(r))
-        amplitudes, level = _fitted(columns, d, lam, target, tol)
+        amplitudes, fitted = _fitted(columns, d, lam, target, tol, limit.left)
+        if limit.ended() and x.any():
+            return x, level, True
+        level = fitted
         x[:] = 0.0
         x[used] = amplitudes[::2] + 1j * amplitudes[1::2]
         r = columns @ amplitudes - d
         if level == 0.0 and float(np.linalg.norm(r)) > _STUCK * before:
             break
-    return x, level
+    return x, level, False
 
 
-def _fitted(columns: Array, d: Array, lam: float | None, target: float, tol: float) -> tuple[Array, float]:
+def _fitted(
+    columns: Array, d: Array, lam: float | None, target: float, tol: float, left: float | None
+) -> tuple[Array, float]:
     """Return the amplitudes of some wavelets and lambda; least squares and 0 where the target is too low."""
     groups = np.repeat(np.arange(columns.shape[1] // 2), 2)
     if lam is not None:
-        return solve(columns, d, GroupL1(lam, groups=groups), tol=0.1 * tol).x, lam
+        return solve(columns, d, GroupL1(lam, groups=groups), tol=0.1 * tol, max_time=left).x, lam
     nearest = np.linalg.lstsq(columns, d)[0]
     if np.linalg.norm(columns @ nearest - d) >= _WITHIN * target:
         return nearest, 0.0
-    part = solve(columns, d, GroupL1(groups=groups), select=Discrepancy(residual_norm=target), tol=0.1 * tol)
+    part = solve(
+        columns, d, GroupL1(groups=groups), select=Discrepancy(residual_norm=target), tol=0.1 * tol,
+        max_time=left,
+    )  # fmt: skip
     return part.x, float(np.max(part.lam))
 
 

@@ -15,6 +15,7 @@ from sparseinv.operators.sampling import Restriction
 from sparseinv.penalties import L1
 from sparseinv.penalties.base import Leveled, Penalty
 from sparseinv.result import Result, Selection
+from sparseinv.seismic.time_limit import TimeLimit
 from sparseinv.selection.hold_out import HoldOut
 from sparseinv.selection.selector import Selector, check_selector, select_lam
 from sparseinv.selection.theory import lam_max
@@ -24,6 +25,7 @@ Array = np.ndarray[Any, Any]
 
 _EVERY = 5  # one live trace of so many is held out to choose lambda
 _LEVELS = (0.1, 1e-3, 7)  # first and last level over lam_max, and how many
+_CHOICE = 0.5  # of the time that the choice of lambda may take
 _TRIAL = 60  # iterations on each of these levels
 
 
@@ -74,6 +76,7 @@ def fill_traces(
     solver: Solver | str = "auto",
     tol: float = 1e-3,
     max_iter: int | None = 300,
+    max_time: float | None = None,
 ) -> FilledTraces:
     """Predict the dead traces of a section from the live ones, in any dictionary and by any penalty.
 
@@ -99,6 +102,9 @@ def fill_traces(
         Levels to choose from; seven from 0.1 to 1e-3 of lam_max by default. Needed for `L2`.
     solver, tol, max_iter
         As for `sparseinv.solve`.
+    max_time : float, optional
+        Most seconds, roughly, for everything, at most half of them for the choice of lambda. The answer is
+        then the best so far, and its status and rule say so.
 
     Returns
     -------
@@ -151,6 +157,7 @@ def fill_traces(
     kept = data[live].astype(np.float64)
     validation.finite(kept, "section")
     selection = None
+    limit = TimeLimit(max_time)
     if penalty.lam is None:
         rule = HoldOut(held_traces(live, data.shape[1])) if select is None else select
         if lams is None:
@@ -159,10 +166,19 @@ def fill_traces(
                 raise ValueError(f"lams is missing: {type(penalty).__name__} has no largest level; pass lams")
             lams = top * np.geomspace(*_LEVELS[:2], num=_LEVELS[2])
         selection = select_lam(
-            A, kept.ravel(), penalty, rule, lams=lams, solver=solver, tol=tol, max_iter=_TRIAL, path=False
+            A,
+            kept.ravel(),
+            penalty,
+            rule,
+            lams=lams,
+            solver=solver,
+            tol=tol,
+            max_iter=_TRIAL,
+            max_time=limit.first(_CHOICE).left,
+            path=False,
         )
         penalty = penalty.replace(lam=selection.lam)
-    result = solve(A, kept.ravel(), penalty, solver=solver, tol=tol, max_iter=max_iter)
+    result = solve(A, kept.ravel(), penalty, solver=solver, tol=tol, max_iter=max_iter, max_time=limit.left)
     predicted = (S @ result.x).real.reshape(data.shape)
     single = np.float32 if validation.is_single(section) else np.float64
     predicted, data = predicted.astype(single), data.astype(single)

@@ -8,6 +8,7 @@ import numpy as np
 
 from sparseinv import validation
 from sparseinv.seismic.gather import Gather
+from sparseinv.seismic.trace_offsets import write_offsets
 
 Array = np.ndarray[Any, Any]
 
@@ -19,7 +20,6 @@ _FIELDS = [
     ("tracl", ">i4", 0),
     ("tracr", ">i4", 4),
     ("trid", ">i2", 28),
-    ("offset", ">i4", 36),
     ("ns", ">u2", 114),
     ("dt", ">u2", 116),
 ]
@@ -41,7 +41,7 @@ def trace_headers(gather: Gather, name: str) -> Array:
     """Check a gather against what SU and SEG-Y can hold and return the headers to write.
 
     Headers that the gather carries are kept but for the number of samples, the interval and, where the
-    gather states them, the offsets; without any, traces are numbered from 1.
+    gather states others, the offsets (see `write_offsets`); without any, traces are numbered from 1.
     """
     traces = validation.numeric(gather.traces, "traces")
     if traces.dtype.kind == "c":
@@ -72,9 +72,7 @@ def trace_headers(gather: Gather, name: str) -> Array:
         if offsets.shape != (n,):
             raise ValueError(f"offsets has shape {offsets.shape}, but there are {n} traces")
         validation.finite(offsets, "offsets")
-        if not (np.rint(offsets) == offsets).all() or np.abs(offsets).max() >= 2**31:
-            raise ValueError(
-                f"offsets must be whole metres, as {name} stores them; pass numpy.rint(offsets) to round"
-            )
-        fields["offset"] = offsets
+        if offsets.dtype.kind == "c":
+            raise TypeError("offsets is complex, but real numbers [m] are needed")
+        write_offsets(headers, offsets.astype(np.float64), name)
     return headers

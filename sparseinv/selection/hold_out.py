@@ -16,7 +16,7 @@ from sparseinv.operators.matrix import ldexp
 from sparseinv.penalties.base import Leveled
 from sparseinv.penalties.group import Grouped
 from sparseinv.penalties.separable import L2
-from sparseinv.result import Selection
+from sparseinv.result import Interrupted, Selection, Status
 from sparseinv.selection.cross_validation import CrossValidation, _fold_problem, _row_labels, _rows
 from sparseinv.selection.selector import Selector, Task
 from sparseinv.selection.trail import PathRule, Reading, Trail
@@ -49,6 +49,8 @@ class HoldOut(Selector):
 
     Notes
     -----
+    Ctrl-C after the first level raises `Interrupted` with the best solution so far, that of the rows that are
+    not held out, whose ``selection`` says what was tried.
     Cost: less than one path. Less precise than `CrossValidation`, which holds out every row once. The
     lambdas are used unscaled, as there; ``standard_error`` is that of the mean squared error.
 
@@ -128,13 +130,20 @@ class HoldOut(Selector):
         b = ldexp(task.b[out], -unit)
         errors: list[float] = []
         spread: list[float] = []
+        stopped = False
         while True:
-            level = trail.level(len(errors))
-            if level is None:
-                if errors and int(np.argmin(errors)) == len(errors) - 1 and trail.extend():
-                    continue
+            try:
+                level = trail.level(len(errors))
+                if level is None:
+                    if errors and int(np.argmin(errors)) == len(errors) - 1 and trail.extend():
+                        continue
+                    break
+                squares = np.abs(ldexp(seen.matvec(level.result.x), -unit) - b) ** 2
+            except KeyboardInterrupt:
+                if not errors:
+                    raise
+                stopped = True
                 break
-            squares = np.abs(ldexp(seen.matvec(level.result.x), -unit) - b) ** 2
             errors.append(float(squares.mean()))
             spread.append(float(squares.std(ddof=1)) / math.sqrt(out.size) if out.size > 1 else 0.0)
             if len(errors) - 1 - int(np.argmin(errors)) >= self.patience:
@@ -149,14 +158,23 @@ class HoldOut(Selector):
             rule += f", at the edge of the {len(errors)} levels read"
         if trail.late:
             rule += f"; time for {trail.n_solved} of {trail.lams.size} levels only"
+        if stopped:
+            rule += f"; interrupted after {len(errors)} of {trail.lams.size} levels"
         spent = problem.operator.products
         forward, adjoint = spent.forward + len(errors), spent.adjoint
         task.problem.operator.charge(forward, adjoint)
-        return Selection(
+        selection = Selection(
             lam=float(trail.lams[best]), rule=rule, sigma=None, lams=trail.lams[: len(errors)],
             criterion=ldexp(np.array(errors), 2 * unit), n_products=forward + adjoint,
             standard_error=ldexp(np.array(spread), 2 * unit), at_edge=at_edge,
         )  # fmt: skip
+        if stopped:
+            chosen = trail.level(best)
+            assert chosen is not None
+            raise Interrupted(
+                dataclasses.replace(chosen.result, status=Status.INTERRUPTED, selection=selection)
+            )
+        return selection
 
 
 @dataclass(frozen=True, eq=False)

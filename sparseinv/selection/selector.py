@@ -172,7 +172,7 @@ def select_lam(
     ValueError, TypeError
         Bad input, before any work.
     Interrupted
-        On Ctrl-C during the path on all rows; a plain KeyboardInterrupt before it.
+        On Ctrl-C during the path on all rows; before it a plain KeyboardInterrupt, but for `HoldOut`.
 
     See Also
     --------
