@@ -10,7 +10,7 @@ import numpy as np
 
 from sparseinv import validation
 from sparseinv.certificate import Kind, certify_problem
-from sparseinv.hidden_moves import after_hidden_move
+from sparseinv.hidden_moves import INEXACT, after_hidden_move, defect
 from sparseinv.penalties.balls import Ball
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
@@ -43,7 +43,7 @@ class LocalSearchState(State):
     rng: np.random.Generator
     best: float = np.inf  # objective of x
     support: Array | None = None  # of x
-    hidden: bool = False  # whether columns are almost in the span of that support
+    hidden: bool = False  # whether columns are almost in the span of that support, or of its others
     left: int = 0  # random starts
     work: float = 0.0  # multiplications so far, about
     descending: bool = True
@@ -260,7 +260,8 @@ class LocalSearch(Solver):
             value = problem.objective(x, problem.residual(x))
             if value < state.best - ROUNDING * moves.scale:
                 state.best, state.support, state.x = value, moves.support.copy(), x
-                state.hidden = bool((~moves.inside & ~(moves.d > DEPENDENT * moves.squares)).any())
+                almost = ~moves.inside & ~(moves.d > DEPENDENT * moves.squares)
+                state.hidden = bool(almost.any()) or defect(moves) > INEXACT
         return fresh
 
     @staticmethod
