@@ -15,6 +15,7 @@ from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem, squared
 from sparseinv.solvers.base import Outcome, Solver, refuse, start_point
 from sparseinv.solvers.discrete_answer import Smoothed, SmoothedState
+from sparseinv.solvers.evidence import factored
 from sparseinv.solvers.least_squares import mean_square
 from sparseinv.stopping import Budget
 
@@ -179,7 +180,7 @@ class IRL1(Smoothed):
 
 
 def _evidence_weights(problem: Problem, state: IRL1State, size: Array) -> Separable:
-    from scipy.linalg import cholesky, solve_triangular
+    from scipy.linalg import solve_triangular
 
     penalty = problem.penalty
     charged = (penalty.l0 > 0) & ~penalty.excluded
@@ -193,9 +194,7 @@ def _evidence_weights(problem: Problem, state: IRL1State, size: Array) -> Separa
     live = gamma > 0
     M = (columns[:, live] * gamma[live]) @ columns[:, live].conj().T
     M.flat[:: problem.m + 1] += s2
-    half = solve_triangular(
-        cholesky(M, lower=True, check_finite=False), columns, lower=True, check_finite=False
-    )
+    half = solve_triangular(factored(M), columns, lower=True, check_finite=False)
     state.roots = np.zeros(problem.n)
     state.roots[index] = np.sqrt((np.abs(half) ** 2).sum(axis=0))
     level = np.zeros(problem.n)
