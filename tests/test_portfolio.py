@@ -236,6 +236,7 @@ def test_a_path_goes_through_it():
     [
         (lambda: si.Portfolio(starts=("IRLS",)), TypeError, ["starts", "(IRL1(), IRLS())"]),
         (lambda: si.Portfolio(starts=()), TypeError, ["starts"]),
+        (lambda: si.Portfolio(starts=3), TypeError, ["starts is 3", "(IRL1(), IRLS())"]),
         (lambda: si.Portfolio(polish="cd"), TypeError, ["polish", "LocalSearch()"]),
         (lambda: si.Portfolio(polished=0), ValueError, ["polished"]),
         (lambda: si.Portfolio(thorough=1), TypeError, ["thorough", "True or False"]),

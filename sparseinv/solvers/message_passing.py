@@ -238,6 +238,7 @@ class MessagePassing(Smoothed):
             raise refuse(self, "does not handle nonnegative=True", "IRL1, CoordinateDescent, ISTA")
         if not problem.explicit:
             raise refuse(self, "needs columns of A in memory", "SL0, IRL1, IRLS")
+        self._check_polish(problem)
 
     def start(self, problem: Problem, x0: Array | None) -> MessagePassingState:
         """Return the state at zero; x0 is a candidate in the end, no start."""

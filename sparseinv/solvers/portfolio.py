@@ -127,7 +127,8 @@ class Portfolio(Solver):
     def __post_init__(self) -> None:
         """Check the hyper-parameters."""
         if self.starts is not None:
-            given = (self.starts,) if isinstance(self.starts, Solver) else tuple(self.starts)
+            given: Any = self.starts
+            given = (given,) if isinstance(given, Solver) else tuple(given) if np.iterable(given) else ()
             if not given or not all(isinstance(solver, Solver) for solver in given):
                 raise TypeError(f"starts is {self.starts!r}, but solvers such as (IRL1(), IRLS()) are needed")
             object.__setattr__(self, "starts", given)

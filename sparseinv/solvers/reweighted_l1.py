@@ -103,6 +103,7 @@ class IRL1(Smoothed):
             raise refuse(self, reason, "weighting='level'")
         if self.inner is not None:
             self.inner.check(problem.with_penalty(_surrogate(problem.penalty, None, None)))
+        self._check_polish(problem)
 
     def start(self, problem: Problem, x0: Array | None) -> IRL1State:
         """Return the state at x0 (zero by default)."""
