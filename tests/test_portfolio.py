@@ -291,3 +291,12 @@ def test_a_ball_of_nothing_needs_no_start():
         assert result.success
         assert not result.x.any()
         assert result.n_iter < 5
+
+
+def test_columns_in_wild_units_end_no_start_in_overflow():
+    rng = np.random.default_rng(7)
+    A = rng.standard_normal((8, 12)) * 10.0 ** rng.integers(-60, 60, 12)
+    b = rng.standard_normal(8)
+    result = si.solve(cases.Products(A), b, si.L0Ball(2), solver=si.Portfolio())
+    assert result.status is not si.Status.NUMERICAL_FAILURE
+    assert result.objective < 0.5 * (b @ b)
