@@ -455,3 +455,19 @@ def test_choice() -> None:
     assert "matrix-free" in result.reason
     with pytest.raises(ValueError, match="BarzilaiBorwein needs a convex penalty"):
         si.solve(Products(A), b, si.L0(0.1), solver=SOLVER)
+
+
+@pytest.mark.parametrize("is_complex", [False, True])
+@pytest.mark.parametrize("wrap", [np.asarray, Products])
+def test_an_infinite_charge_excludes_beside_levels_of_moduli(is_complex, wrap):
+    rng = np.random.default_rng(3)
+    A = rng.standard_normal((8, 12)) + (1j * rng.standard_normal((8, 12)) if is_complex else 0.0)
+    b = 3.0 * A[:, 2] + A[:, 5]
+    charges = np.zeros(12)
+    charges[2] = np.inf
+    apart = si.solve(np.delete(A, 2, axis=1), b, si.L1(0.1))
+    for solver in ("auto", si.BarzilaiBorwein()):
+        result = si.solve(wrap(A), b, si.L0(charges, l1=0.1), solver=solver)
+        assert result.success
+        assert result.x[2] == 0.0
+        assert result.objective == pytest.approx(apart.objective, rel=1e-5)

@@ -354,3 +354,31 @@ def test_free_coefficients_that_the_data_cannot_tell_have_infinite_variance():
     result = si.solve(A, 2 * A[:, 1], si.L0([np.inf, 0.0045, 0.0, np.inf]), solver=si.SparseBayesian())
     assert np.isfinite(result.x).all()
     assert result.objective <= 0.0045 + 1e-9
+
+
+@pytest.mark.parametrize("settings", [{}, {"sigma": 0.0}, {"learn_sigma": True}, {"method": "greedy"}])
+def test_free_coefficients_that_explain_all_of_the_data_leave_nothing_to_learn(settings):
+    A, weights = np.array([[2.0, 1.0, -1.0, 0.5]]), np.array([0.0, 1.0, 1.0, 1.0])
+    result = si.solve(A, np.array([3.0]), si.L0(0.1, weights=weights), solver=si.SparseBayesian(**settings))
+    assert result.success
+    np.testing.assert_allclose(result.x, [1.5, 0.0, 0.0, 0.0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("gap", [1e-4, 1e-5, 1e-6])
+@pytest.mark.parametrize("settings", [{}, {"sigma": 0.0}, {"method": "greedy"}, {"weighting": "evidence"}])
+def test_columns_that_are_nearly_one_end_no_run(gap, settings):
+    rng = np.random.default_rng(1)
+    A = rng.standard_normal((10, 1)) + gap * rng.standard_normal((10, 12))
+    b = A[:, 0] - A[:, 1] + 1e-3 * rng.standard_normal(10)
+    solver = (si.IRL1 if "weighting" in settings else si.SparseBayesian)(**settings)
+    result = si.solve(A, b, si.L0(1e-9 * 0.5 * (b @ b)), solver=solver, max_iter=300)
+    assert np.isfinite(result.x).all()
+    assert result.objective <= 0.5 * (b @ b)
+
+
+@pytest.mark.parametrize("solver", [si.SparseBayesian(), si.SparseBayesian(method="greedy")])
+def test_a_column_in_other_units_is_seen(solver):
+    A = np.random.default_rng(5).standard_normal((25, 50))
+    b = 2.0 * A[:, 3] - A[:, 11]
+    A[:, 3] *= 1e-14
+    assert si.solve(A, b, si.L0(0.02), solver=solver).support.tolist() == [3, 11]

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import scipy.optimize
 
 import sparseinv as si
 from cases import Products
@@ -255,3 +256,64 @@ def test_many_right_hand_sides_are_judged_as_each_alone():
         assert batch[c].certificate.relative == pytest.approx(alone.certificate.relative, rel=1e-6, abs=1e-12)
         held += bool({3, 7} & set(alone.support))
     assert 5 < held < 40
+
+
+def bundle(seed, gap, m=10, n=8):
+    """Return (A, b): all columns are nearly one, b lies in their differences."""
+    rng = np.random.default_rng(seed)
+    A = rng.standard_normal((m, 1)) + gap * rng.standard_normal((m, n))
+    near = (A[:, 0] - A[:, 1]) + 0.3 * (A[:, 2] - A[:, 3])
+    return A, near / gap + 0.2 * rng.standard_normal(m)
+
+
+def best_nonnegative_neighbour(A, b, S, lam):
+    """Return the lowest objective with x >= 0 after one addition, removal or exchange."""
+    near = [S, *(tuple(i for i in S if i != j) for j in S)]
+    near += [(*T, j) for T in list(near) for j in range(A.shape[1]) if j not in S]
+    values = []
+    for T in near:
+        x, misfit = scipy.optimize.nnls(A[:, T], b, maxiter=1000)
+        values.append(0.5 * misfit**2 + lam * np.count_nonzero(x))
+    return min(values)
+
+
+@pytest.mark.parametrize("gap", [1e-3, 1e-4, 3e-5, 1e-5])
+@pytest.mark.parametrize("form", ["L0", "L0L2", "L0Ball", "nonnegative", "operator"])
+def test_a_support_of_many_columns_that_are_nearly_one_is_judged(gap, form):
+    """No column is explained by the others to 1e-10, and yet products do not know their inverse."""
+    for seed, S in ((1, (1, 3, 5, 6)), (2, (1, 2, 4, 7)), (1, (1, 2, 4, 5, 6, 7))):
+        A, b = bundle(seed, gap)
+        lam, l2, most = 0.01 * 0.5 * (b @ b), 0.0, None
+        penalty = si.L0(lam)
+        if form == "L0L2":
+            l2 = 1e-3 * gap**2
+            penalty = si.L0(lam, l2=l2)
+        elif form == "L0Ball":
+            lam, most = 0.0, len(S)
+            penalty = si.L0Ball(most)
+        elif form == "nonnegative":
+            A[:, S] *= np.sign([float(v) for v in fitted(A, b, S)[1]])
+            penalty = si.L0(lam, nonnegative=True)
+        x = np.zeros(8)
+        x[list(S)] = [float(v) for v in fitted(A, b, S, l2)[1]]
+        problem = Problem(*system(Products(A) if form == "operator" else A, b), penalty)
+        y = problem.units.working(x)
+        decrease = problem.units.objective(hidden_moves.swap_decrease(problem, y, problem.residual(y)))
+        now = 0.5 * np.sum((A @ x - b) ** 2) + lam * len(S) + 0.5 * l2 * (x @ x)
+        if form == "nonnegative":
+            expected = now - best_nonnegative_neighbour(A, b, S, lam)
+        else:
+            expected = now - best_neighbour(A, b, S, np.full(8, lam), l2, most)
+        assert decrease == pytest.approx(expected, rel=1e-3, abs=1e-5 * 0.5 * (b @ b))
+
+
+@pytest.mark.parametrize("gap", [1e-4, 1e-5])
+def test_a_search_among_columns_that_are_nearly_one_ends_swap_optimal(gap):
+    for seed in range(3):
+        A, b = bundle(seed, gap)
+        lam = 0.01 * 0.5 * (b @ b)
+        result = si.solve(A, b, si.L0(lam), solver=si.LocalSearch())
+        now = fitted(A, b, result.support)[0] + lam * result.support.size
+        low = best_neighbour(A, b, tuple(map(int, result.support)), np.full(8, lam))
+        assert result.success
+        assert float(now) - low <= 2e-6 * 0.5 * (b @ b)

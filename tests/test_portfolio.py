@@ -236,6 +236,7 @@ def test_a_path_goes_through_it():
     [
         (lambda: si.Portfolio(starts=("IRLS",)), TypeError, ["starts", "(IRL1(), IRLS())"]),
         (lambda: si.Portfolio(starts=()), TypeError, ["starts"]),
+        (lambda: si.Portfolio(starts=3), TypeError, ["starts is 3", "(IRL1(), IRLS())"]),
         (lambda: si.Portfolio(polish="cd"), TypeError, ["polish", "LocalSearch()"]),
         (lambda: si.Portfolio(polished=0), ValueError, ["polished"]),
         (lambda: si.Portfolio(thorough=1), TypeError, ["thorough", "True or False"]),
@@ -272,3 +273,30 @@ def test_without_time_for_a_start_none_is_named_as_the_first():
     state.seconds = 1.0
     solver.step(problem, state, Budget(tol=1e-6, iterations=100, seconds=0.1, gap=0.0))
     assert state.note == "The answer comes from x = 0. No time was left for OLS(): raise max_time."
+
+
+def test_a_start_that_does_not_end_leaves_iterations_to_the_others():
+    rng = np.random.default_rng(1)
+    A = rng.standard_normal((10, 1)) + 1e-5 * rng.standard_normal((10, 12))
+    b = A[:, 0] - A[:, 1] + 1e-3 * rng.standard_normal(10)
+    result = si.solve(cases.Products(A), b, si.L0Ball(2), solver=si.Portfolio())
+    assert result.status is not si.Status.MAX_ITER
+    assert "best of 6 starts" in result.detail
+
+
+def test_a_ball_of_nothing_needs_no_start():
+    A, b = coherent(3)
+    for wrap in WRAP.values():
+        result = si.solve(wrap(A), b, si.L0Ball(0), solver=si.Portfolio())
+        assert result.success
+        assert not result.x.any()
+        assert result.n_iter < 5
+
+
+def test_columns_in_wild_units_end_no_start_in_overflow():
+    rng = np.random.default_rng(7)
+    A = rng.standard_normal((8, 12)) * 10.0 ** rng.integers(-60, 60, 12)
+    b = rng.standard_normal(8)
+    result = si.solve(cases.Products(A), b, si.L0Ball(2), solver=si.Portfolio())
+    assert result.status is not si.Status.NUMERICAL_FAILURE
+    assert result.objective < 0.5 * (b @ b)

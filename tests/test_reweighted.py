@@ -351,6 +351,8 @@ def test_refusals(make, kind, words):
         (si.SL0(), si.L1(1.0), False, ["needs an L0 penalty", "IRLS"]),
         (si.SL0(), si.L0(1.0, nonnegative=True), False, ["nonnegative=True"]),
         (si.IRL1(weighting="evidence"), si.L0(1.0), True, ["columns of A in memory", "weighting='level'"]),
+        (si.IRL1(polish=si.HTP()), si.L0(1.0), False, ["HTP needs L0Ball"]),
+        (si.SL0(polish=si.FISTA()), si.L0(1.0), True, ["FISTA needs a convex penalty"]),
     ],
 )
 def test_refused_problems(solver, penalty, operator, words):
@@ -358,6 +360,13 @@ def test_refused_problems(solver, penalty, operator, words):
     with pytest.raises(ValueError, match=words[0]) as error:
         si.solve(cases.Products(A) if operator else A, b, penalty, solver=solver)
     assert all(word in str(error.value) for word in words)
+
+
+@pytest.mark.parametrize("solver", [si.SL0(polish=si.IRL1()), si.IRL1(inner=si.IRL1())], ids=repr)
+def test_solvers_within_solvers_get_what_they_need(solver):
+    A, b, x = instance(16, 10, 20, 2)
+    for method in (solver, si.LocalSearch(starts=(solver,)), si.Portfolio(starts=(solver,))):
+        assert recovered(si.solve(A, b, si.L0(level(b, 20)), solver=method), x)
 
 
 def test_fields_can_be_replaced():

@@ -181,3 +181,25 @@ def test_fewest_nonzeros_refuse_what_has_no_count():
     for target in (-1.0, np.nan, np.inf):
         with pytest.raises(ValueError, match="residual_norm is"):
             fewest_nonzeros(bound(A, b), target)
+
+
+@pytest.mark.parametrize("share", [0.0, 1e-9])
+def test_single_precision_meets_no_target_below_its_rounding(share):
+    A, b = coherent(4, 8, 14)
+    A, b = A.astype(np.float32), b.astype(np.float32)
+    target = share * float(np.linalg.norm(b))
+    result = si.solve(A, b, si.L0(), select=si.Discrepancy(residual_norm=target))
+    assert np.linalg.norm(A.astype(float) @ result.x.astype(float) - b) > target
+    assert result.status is si.Status.PRECISION_FLOOR
+    single = float(np.linalg.norm(b)) * 1e-3
+    assert si.solve(A, b, si.L0(), select=si.Discrepancy(residual_norm=single)).success
+
+
+def test_a_target_that_is_met_is_not_called_missed():
+    rng = np.random.default_rng(1)
+    A = rng.standard_normal((10, 1)) + 1e-9 * rng.standard_normal((10, 12))
+    b = A[:, 0] - A[:, 1] + 1e-12 * rng.standard_normal(10)
+    target = 0.05 * np.linalg.norm(b)
+    result = si.solve(A, b, si.L0(), select=si.Discrepancy(residual_norm=target))
+    assert "the target" not in result.detail
+    assert np.linalg.norm(A @ result.x - b) <= target * (1 + 1e-6)

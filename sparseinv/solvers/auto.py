@@ -201,8 +201,9 @@ def _real(problem: Problem) -> bool:
 
 def complete(solver: Solver, problem: Problem) -> Solver:
     """Return the solver with the inner solver it needs."""
-    if isinstance(solver, (IRL1, LevelSearch, Majorised)) and solver.inner is None:
-        solver = dataclasses.replace(solver, inner=_convex(problem))
+    if isinstance(solver, (IRL1, LevelSearch, Majorised)):
+        inner = _convex(problem) if solver.inner is None else complete(solver.inner, problem)
+        solver = dataclasses.replace(solver, inner=inner)
     if isinstance(solver, WorkingSet) and solver.first_order is None and not problem.explicit:
         solver = dataclasses.replace(solver, first_order=BarzilaiBorwein())
     if isinstance(solver, BranchAndBound):
@@ -211,8 +212,10 @@ def complete(solver: Solver, problem: Problem) -> Solver:
         solver = dataclasses.replace(solver, starts=_starts(solver, problem))
     if isinstance(solver, Portfolio) and isinstance(problem.penalty, (Separable, Ball)):
         solver = _portfolio(solver, problem)
-    if isinstance(solver, (Smoothed, Majorised)) and solver.polish is None:
+    if isinstance(solver, (Smoothed, Majorised)):
         proximal = FISTA() if problem.penalty.convex else ISTA()
         coordinates = problem.explicit and not isinstance(problem.penalty, ConcaveNorms)
-        solver = dataclasses.replace(solver, polish=CoordinateDescent() if coordinates else proximal)
+        usual = CoordinateDescent() if coordinates else proximal
+        polish = usual if solver.polish is None else complete(solver.polish, problem)
+        solver = dataclasses.replace(solver, polish=polish)
     return solver

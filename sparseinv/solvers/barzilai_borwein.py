@@ -158,8 +158,10 @@ class BarzilaiBorwein(Solver):
             plain.dual = DualPair(r, g)
             return plain
         penalty: Any = problem.penalty
-        _, l1, l2, nonnegative, order, starts = penalty.terms
+        l0, l1, l2, nonnegative, order, starts = penalty.terms
         grouped, soft = starts.size > 0, bool(l2.max(initial=0.0) > 0.0)
+        if l0.max(initial=0.0) > 0.0:  # convex: infinite where it is not zero
+            l1 = np.where(l0 > 0.0, np.inf, l1)
         if soft and np.isinf(l2).any():
             l1, l2 = np.where(np.isinf(l2), np.inf, l1), np.where(np.isinf(l2), 0.0, l2)
         blocks = l1.size

@@ -134,6 +134,7 @@ class SparseBayesian(Smoothed):
         if self.method in ("mm", "em", "greedy") and not problem.explicit:
             reason = f"with method={self.method!r} needs columns of A in memory"
             raise refuse(self, reason, "method='auto', IRL1, IRLS")
+        self._check_polish(problem)
 
     def start(self, problem: Problem, x0: Array | None) -> SparseBayesianState:
         """Return the state at zero with a flat prior; x0 is a candidate in the end, no start."""

@@ -36,7 +36,8 @@ class Blocks:
         """Read the blocks off a bound penalty: its groups, or one coefficient each."""
         if isinstance(penalty, Grouped):
             return cls(penalty.order, penalty.starts, penalty.lam, np.zeros(penalty.lam.size), False)
-        return cls(np.arange(penalty.n), np.arange(penalty.n + 1), penalty.l1, penalty.l2, True)
+        level = np.where(penalty.excluded, np.inf, penalty.l1)  # l0 may be what excludes
+        return cls(np.arange(penalty.n), np.arange(penalty.n + 1), level, penalty.l2, True)
 
     @property
     def count(self) -> int:

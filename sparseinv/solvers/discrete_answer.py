@@ -67,6 +67,11 @@ class Smoothed(Solver):
         if self.polish is not None and not isinstance(self.polish, Solver):
             raise TypeError(f"polish is {self.polish!r}, but a solver such as CoordinateDescent() is needed")
 
+    def _check_polish(self, problem: Problem) -> None:
+        """Refuse what the solver that polishes a nonconvex problem refuses."""
+        if self.polish is not None and not problem.penalty.convex:
+            self.polish.check(problem)
+
     def _begin_polish(self, problem: Problem, state: Any, supports: Iterable[Array] = ()) -> None:
         """Go over to the best candidate; ``supports`` are masks worth a try beside the thresholds."""
         state.candidates = sparse_versions(problem, state.x, state.given, supports)

@@ -19,6 +19,12 @@ from sparseinv.solvers.least_squares import orthonormal
 Array = np.ndarray[Any, Any]
 
 _FLOOR = 1e-8  # smallest noise variance, relative to the mean of |b|^2
+_NOTHING = 1e-60  # the same where nothing of b is left, working units
+_EXPLAINED = 1e-24  # share of a squared norm below which projection has left nothing but rounding
+_SMALLEST = 1e-120  # squared norm of a column, working units, below which it counts as zero
+_LOST = 1e-6  # of a pivot: what updates of an inverse do not survive
+_LARGEST = 1e12  # gamma_j ||a_j||^2 / s2 beyond which the noise is lost in M
+_ROUNDING = 1e-14  # smallest s_j relative to that of an empty model
 _FIRST = 1e-2  # noise variance at which learning starts, relative to the mean of |b|^2
 _REST = 1e-3  # smallest gamma_j ||a_j||^2 / s2: without effect on M, but not zero, so that it can come back
 _SETTLED = 1e-4  # relative change of the mean from one iteration to the next at which a method has ended
@@ -44,13 +50,18 @@ class Evidence:
         index = np.flatnonzero(~penalty.excluded & ~penalty.unpenalised)
         matrix, b = problem.operator.columns(index), problem.b
         self.rows = problem.m
+        squares = (np.abs(matrix) ** 2).sum(axis=0)
+        least = np.full(squares.size, _SMALLEST)
         if self.loose.size:
             basis = orthonormal(problem.operator.columns(self.loose))
             matrix = matrix - basis @ (basis.conj().T @ matrix)
             b = b - basis @ (basis.conj().T @ b)
+            if squared(b) <= _EXPLAINED * squared(problem.b):
+                b = np.zeros_like(b)
             self.rows -= basis.shape[1]
-        squares = (np.abs(matrix) ** 2).sum(axis=0)
-        seen = squares > 1e-24 * squares.max(initial=0.0)
+            least = np.maximum(least, _EXPLAINED * squares)
+            squares = (np.abs(matrix) ** 2).sum(axis=0)
+        seen = squares > least
         self.index, self.squares = index[seen], squares[seen]
         self.b2 = squared(b)
         self.mean_b2 = self.b2 / max(self.rows, 1)
@@ -67,7 +78,7 @@ class Evidence:
     @property
     def floor(self) -> float:
         """The smallest noise variance that is told from none."""
-        return _FLOOR * self.mean_b2
+        return max(_FLOOR * self.mean_b2, _NOTHING)
 
     @property
     def flat(self) -> Array:
@@ -76,13 +87,13 @@ class Evidence:
 
     def fit(self, gamma: Array, s2: float) -> Fit:
         """Return u, s, misfit and evidence; columns with gamma = 0 are left out of M."""
-        from scipy.linalg import cholesky, solve_triangular
+        from scipy.linalg import solve_triangular
 
         active = np.flatnonzero(gamma)
         columns = self.matrix[:, active]
         M = (columns * gamma[active]) @ columns.conj().T
         M.flat[:: M.shape[0] + 1] += s2
-        factor = cholesky(M, lower=True, check_finite=False)
+        factor = factored(M)
         both = np.concatenate([self.matrix, self.b[:, None]], axis=1)
         W = solve_triangular(factor, both, lower=True, check_finite=False)
         z = W[:, -1]
@@ -132,6 +143,20 @@ class Evidence:
         ):
             return np.full(norms.size, np.inf)
         return np.asarray(np.diag(np.linalg.inv(H)).real)
+
+
+def factored(M: Array) -> Array:
+    """Return the lower Cholesky factor of M, plus as little of its diagonal as takes it there."""
+    from scipy.linalg import LinAlgError, cholesky
+
+    ridge = np.finfo(np.float64).eps * float(np.diag(M).real.max(initial=0.0))
+    for _ in range(8):
+        try:
+            return np.asarray(cholesky(M, lower=True, check_finite=False))
+        except LinAlgError:
+            M = M + ridge * np.eye(M.shape[0])
+            ridge *= 100.0
+    return np.full_like(M, np.nan)  # not finite, which ends a run
 
 
 def mm_update(gamma: Array, u: Array, s: Array) -> Array:
@@ -206,6 +231,7 @@ class Greedy:
         self.gamma = np.zeros(evidence.index.size)
         self.x = np.zeros(evidence.index.size, dtype=evidence.problem.dtype)
         self.count = 0
+        self.least, self.most = _ROUNDING * evidence.squares / self.s2, _LARGEST * self.s2 / evidence.squares
         self.inverse, self.u, self.s = self._exact()
 
     @property
@@ -221,17 +247,21 @@ class Greedy:
             return True
         inside = np.maximum(1.0 - gamma * self.s, 1e-12)
         s, q2 = self.s / inside, np.abs(self.u / inside) ** 2
-        best = np.maximum(q2 - s, 0.0) / s**2
+        best = np.maximum(q2 - s, 0.0) / s / s  # s^2 may be too small for a number
+        best = np.minimum(best, self.most)
         gain = _single(best, s, q2) - _single(gamma, s, q2)
         j = int(np.argmax(gain))
         if not gain[j] > 1e-6 or self.count >= 20 * evidence.rows + 100:
             self.inverse, self.u, self.s = self._exact()
             self.x = gamma * self.u
             return True
-        self._change(j, float(best[j] - gamma[j]))
+        step = float(best[j] - gamma[j])
         gamma[j] = best[j]
         self.count += 1
-        if self.count % 50 == 0:
+        sound = 1.0 + step * self.s[j] > _LOST
+        if sound:
+            self._change(j, step)
+        if not sound or self.count % 50 == 0:
             self.inverse, self.u, self.s = self._exact()
         self.x = gamma * self.u
         return False
@@ -242,21 +272,21 @@ class Greedy:
         c = A.conj().T @ w
         factor = step / (1.0 + step * self.s[j])
         self.u = self.u - factor * c * self.u[j]
-        self.s = np.maximum(self.s - factor * np.abs(c) ** 2, 1e-300)
+        self.s = np.maximum(self.s - factor * np.abs(c) ** 2, self.least)
         self.inverse -= factor * np.outer(w, w.conj())
 
     def _exact(self) -> tuple[Array, Array, Array]:
         """Return M^{-1}, u and s formed anew."""
-        from scipy.linalg import cho_factor, cho_solve
+        from scipy.linalg import cho_solve
 
         A, live = self.evidence.matrix, np.flatnonzero(self.gamma)
         M = (A[:, live] * self.gamma[live]) @ A[:, live].conj().T
         M.flat[:: M.shape[0] + 1] += self.s2
         identity = np.eye(M.shape[0], dtype=M.dtype)
-        inverse = cho_solve(cho_factor(M, lower=True, check_finite=False), identity, check_finite=False)
+        inverse = cho_solve((factored(M), True), identity, check_finite=False)
         product = inverse @ A
         u, s = product.conj().T @ self.evidence.b, (A.conj() * product).sum(axis=0).real
-        return inverse, u, np.maximum(s, 1e-300)
+        return inverse, u, np.maximum(s, self.least)
 
     def pruned(self) -> Array:
         """Return gamma."""

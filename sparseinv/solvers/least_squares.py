@@ -16,6 +16,7 @@ from sparseinv.problem import Problem, squared
 Array = np.ndarray[Any, Any]
 
 _DIRECT = 4000  # largest order of a Cholesky factorisation
+_DIVERGED = 1e30  # growth of the squared gradient at which conjugate gradients have lost all accuracy
 _DENSE_BYTES = 2 << 30  # a sparse A is laid out densely up to this size
 
 
@@ -186,7 +187,7 @@ class ConjugateGradients:
                 return k
             q = self.problem.operator.matvec(self.p)
             curvature = squared(q) + float((self.w * np.abs(self.p) ** 2).sum())
-            if not curvature > 0.0:
+            if not (curvature > 0.0 and self.gamma < _DIVERGED * self.first):
                 return k
             step = self.gamma / curvature
             self.x = self.x + step * self.p

@@ -11,7 +11,7 @@ import numpy as np
 from sparseinv import validation
 from sparseinv.certificate import Kind, certify_problem
 from sparseinv.group_moves import GroupMoves, fits
-from sparseinv.hidden_moves import after_hidden_move
+from sparseinv.hidden_moves import INEXACT, after_hidden_move, defect
 from sparseinv.penalties.balls import Ball
 from sparseinv.penalties.group_l0 import CountedGroups
 from sparseinv.penalties.separable import Separable
@@ -46,7 +46,7 @@ class LocalSearchState(State):
     rng: np.random.Generator
     best: float = np.inf  # objective of x
     support: Array | None = None  # of x
-    hidden: bool = False  # whether columns are almost in the span of that support
+    hidden: bool = False  # whether columns are almost in the span of that support, or of its others
     left: int = 0  # random starts
     work: float = 0.0  # multiplications so far, about
     descending: bool = True
@@ -266,8 +266,9 @@ class LocalSearch(Solver):
             value = problem.objective(x, problem.residual(x))
             if value < state.best - ROUNDING * moves.scale:
                 state.best, state.support, state.x = value, moves.support.copy(), x
-                state.hidden = isinstance(moves, SupportMoves) and bool(
-                    (~moves.inside & ~(moves.d > DEPENDENT * moves.squares)).any()
+                state.hidden = isinstance(moves, SupportMoves) and (
+                    bool((~moves.inside & ~(moves.d > DEPENDENT * moves.squares)).any())
+                    or defect(moves) > INEXACT
                 )
         return fresh
 

@@ -202,7 +202,7 @@ class MessagePassing(Smoothed):
     here recovers as many non-zeros without noise, at a fraction of their cost. On strongly correlated
     columns messages may fail to settle, and what comes out is no better than a guess. Cost: one singular
     value decomposition of order min(m, n), then 4 m n multiplications for each of at most 300 iterations;
-    storage 2 m n numbers.
+    storage 2 m n numbers. ``max_time`` does not interrupt the decomposition.
 
     References
     ----------
@@ -238,6 +238,7 @@ class MessagePassing(Smoothed):
             raise refuse(self, "does not handle nonnegative=True", "IRL1, CoordinateDescent, ISTA")
         if not problem.explicit:
             raise refuse(self, "needs columns of A in memory", "SL0, IRL1, IRLS")
+        self._check_polish(problem)
 
     def start(self, problem: Problem, x0: Array | None) -> MessagePassingState:
         """Return the state at zero; x0 is a candidate in the end, no start."""

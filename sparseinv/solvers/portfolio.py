@@ -27,7 +27,6 @@ _CHEAP = 1e-4  # objective, relative to 1/2 ||b||^2, below which levels say no m
 _WORTHLESS = 1e-4  # of the smallest level: what 1/2 ||A x - b||^2 of such an answer is at most
 _FINE = 1e-8  # level, relative to 1/2 ||b||^2 / m, that stands in for a ball around exact fits
 _SHARE = 0.75  # of the time there was for the starts; the rest is for polishing
-_INNER_STEPS = 10_000  # steps of one start
 _STILL, _STILL_STEPS = 1e-6, 100  # relative change of x, and steps of no more than it that end a start
 _SETTLED_STEPS = 50  # of them in which a start that is above the best answer may still descend
 
@@ -84,7 +83,8 @@ class Portfolio(Solver):
     Notes
     -----
     The answer is never above that of a start that ran to its end (a start is cut short where, already
-    descending the objective asked for, it has been above the best answer for 50 steps). With an L0Ball the
+    descending the objective asked for, it has been above the best answer for 50 steps, and after as many
+    iterations as it would be allowed by itself). With an L0Ball the
     starts that need a level are given one at which about k coefficients pay; the first of them also runs at a
     level next to none, for data without noise. Their answers are cut to the k largest coefficients and
     refitted.
@@ -127,7 +127,8 @@ class Portfolio(Solver):
     def __post_init__(self) -> None:
         """Check the hyper-parameters."""
         if self.starts is not None:
-            given = (self.starts,) if isinstance(self.starts, Solver) else tuple(self.starts)
+            given: Any = self.starts
+            given = (given,) if isinstance(given, Solver) else tuple(given) if np.iterable(given) else ()
             if not given or not all(isinstance(solver, Solver) for solver in given):
                 raise TypeError(f"starts is {self.starts!r}, but solvers such as (IRL1(), IRLS()) are needed")
             object.__setattr__(self, "starts", given)
@@ -184,8 +185,9 @@ class Portfolio(Solver):
                 waiting.insert(0, (solver, True))
                 fine = True
             waiting.append((solver, False))
-        if problem.scale == 0.0 or not problem.gradient(problem.b).any():
-            waiting, answers = [], answers[:1]  # no column has a part of b
+        none = isinstance(problem.penalty, Ball) and problem.penalty.k == 0 and not problem.unpenalised.size
+        if none or problem.scale == 0.0 or not problem.gradient(problem.b).any():
+            waiting, answers = [], answers[:1]  # x = 0: all there is, or no column has a part of b
             best = answers[0]
         return PortfolioState(
             best.x, settled=False, answers=answers, waiting=waiting, left_out=[], to_polish=[]
@@ -226,7 +228,9 @@ class Portfolio(Solver):
         state.n_iter += max(inner.n_iter - before, 1)
         moved = squared(inner.x - state.point) > _STILL**2 * squared(inner.x)
         state.still, state.point = 0 if moved else state.still + 1, inner.x.copy()
-        if outcome is not Outcome.MOVED or state.steps >= _INNER_STEPS or state.still >= _STILL_STEPS:
+        # a start that does not end by itself must leave iterations to the others
+        spent = max(inner.n_iter, state.steps) >= solver.default_max_iter
+        if outcome is not Outcome.MOVED or spent or state.still >= _STILL_STEPS:
             return True
         if not inner.settled:
             return False

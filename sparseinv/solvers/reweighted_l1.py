@@ -15,6 +15,7 @@ from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem, squared
 from sparseinv.solvers.base import Outcome, Solver, refuse, start_point
 from sparseinv.solvers.discrete_answer import Smoothed, SmoothedState
+from sparseinv.solvers.evidence import factored
 from sparseinv.solvers.least_squares import mean_square
 from sparseinv.stopping import Budget
 
@@ -102,6 +103,7 @@ class IRL1(Smoothed):
             raise refuse(self, reason, "weighting='level'")
         if self.inner is not None:
             self.inner.check(problem.with_penalty(_surrogate(problem.penalty, None, None)))
+        self._check_polish(problem)
 
     def start(self, problem: Problem, x0: Array | None) -> IRL1State:
         """Return the state at x0 (zero by default)."""
@@ -179,7 +181,7 @@ class IRL1(Smoothed):
 
 
 def _evidence_weights(problem: Problem, state: IRL1State, size: Array) -> Separable:
-    from scipy.linalg import cholesky, solve_triangular
+    from scipy.linalg import solve_triangular
 
     penalty = problem.penalty
     charged = (penalty.l0 > 0) & ~penalty.excluded
@@ -193,9 +195,7 @@ def _evidence_weights(problem: Problem, state: IRL1State, size: Array) -> Separa
     live = gamma > 0
     M = (columns[:, live] * gamma[live]) @ columns[:, live].conj().T
     M.flat[:: problem.m + 1] += s2
-    half = solve_triangular(
-        cholesky(M, lower=True, check_finite=False), columns, lower=True, check_finite=False
-    )
+    half = solve_triangular(factored(M), columns, lower=True, check_finite=False)
     state.roots = np.zeros(problem.n)
     state.roots[index] = np.sqrt((np.abs(half) ** 2).sum(axis=0))
     level = np.zeros(problem.n)

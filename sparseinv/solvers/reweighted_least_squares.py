@@ -107,6 +107,7 @@ class IRLS(Smoothed):
             raise refuse(self, f"has no weights for {type(problem.penalty).__name__}", "ISTA or FISTA")
         if problem.penalty.nonnegative:
             raise refuse(self, "does not handle nonnegative=True", "CoordinateDescent, FISTA, ISTA")
+        self._check_polish(problem)
 
     def start(self, problem: Problem, x0: Array | None) -> IRLSState:
         """Return the state at x0, by default at a slightly damped least-squares solution."""

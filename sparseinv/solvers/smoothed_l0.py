@@ -102,6 +102,7 @@ class SL0(Smoothed):
             raise refuse(self, "needs an L0 penalty", "IRLS, FISTA, ISTA")
         if penalty.nonnegative:
             raise refuse(self, "does not handle nonnegative=True", "IRL1, CoordinateDescent, ISTA")
+        self._check_polish(problem)
 
     def start(self, problem: Problem, x0: Array | None) -> SL0State:
         """Return the state at the least-squares solution of minimum norm."""
