@@ -51,9 +51,10 @@ demo: export SPARSEINV_DATA := $(SPARSEINV_DATA)
 demo: $(DEMO_READY)
 	@$(RUN) -m sparseinv demo all --out demo-output
 
-# two processes, a file in one of them: half the time on two cores
+# two processes, a file in one of them: half the time on two cores. One thread of BLAS each: more would wait for
+# one another, and tests have time limits
 test: $(TEST_READY)
-	@$(RUN) -m pytest -q -n 2 --dist loadfile
+	@OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 --dist loadfile
 
 lint: $(TEST_READY)
 	@$(RUN) -m ruff check .
