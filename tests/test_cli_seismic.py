@@ -397,3 +397,17 @@ def test_offsets_are_needed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     arguments = ["seismic", "radon", str(tmp_path / "in.npy"), str(tmp_path / "out.npy"), "--dt", "0.004"]
     assert main([*arguments, "--moveouts", "0,1,10", "--cut", "0.1"]) == BAD_INPUT
     assert "states no offsets; pass --offsets" in capsys.readouterr().err
+
+
+def test_a_report_on_traces_solved_together_says_so_in_place_of_an_empty_plot():
+    """What solve_many finds through one Gram matrix has no history."""
+    from sparseinv.seismic.report import Report
+    from sparseinv.stopping import History
+
+    data = np.zeros((3, 40))
+    data[:, 20] = 1.0
+    for histories, said in (({}, 0), ({"solve 1": History()}, 1)):
+        _, axes = Report("title", data, data, data, 0.004, {}, histories=histories).draw()
+        texts = [text.get_text() for text in axes[1, 1].texts]
+        assert sum("keeps no record" in text for text in texts) == said
+        assert not axes[1, 1].lines

@@ -87,11 +87,15 @@ class Report:
         drawing.colorbar(axes[0, 1].images[0], ax=axes[0, 1], label="amplitude of the result")
         drawing.colorbar(axes[0, 3].images[0], ax=axes[0, 3], label="amplitude [units of the file]")
         self._spectra(axes[1, 0], residual)
-        if self.histories:
-            convergence(dict(self.histories), axes=axes[1, 1])
+        recorded = {name: history for name, history in self.histories.items() if history.rows}
+        if recorded:
+            convergence(recorded, axes=axes[1, 1])
             axes[1, 1].set_title("certificate during the solve", fontsize=9)
         else:
             axes[1, 1].axis("off")
+            if self.histories:
+                said = "traces solved together,\nwhich keeps no record of the way"
+                axes[1, 1].text(0.5, 0.5, said, fontsize=9, ha="center", va="center")
         self._choice(axes[1, 2])
         axes[1, 3].axis("off")
         axes[1, 3].text(0.0, 1.0, _short(self.facts), fontsize=8, va="top", family="monospace")
