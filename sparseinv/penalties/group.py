@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -128,6 +129,45 @@ class Grouped(Penalty):
         ||x_g|| is smoothed as size (||x_g / size||^2 + eps)^(1/2).
         """
         return self.spread(self.lam / (size * np.sqrt((self.norms(x) / size) ** 2 + eps)))
+
+
+class NonconvexGroups(Penalty):
+    """Share what the nonconvex penalties of groups say of coefficients; group g has the level ``lam[g]``.
+
+    Group g is ``order[starts[g]:starts[g + 1]]``.
+    """
+
+    lam: Any
+    order: Array
+    starts: Array
+
+    convex = False
+    nonnegative = False
+    quadratic = False
+
+    @cached_property
+    def blocks(self) -> Grouped:
+        """The groups, with the same levels."""
+        return Grouped(self.lam, self.order, self.starts)
+
+    @property
+    def n(self) -> int:
+        """Number of coefficients."""
+        return int(self.order.size)
+
+    @cached_property
+    def excluded(self) -> Array:
+        """Mask of the coefficients held at zero."""
+        return self.blocks.excluded
+
+    @cached_property
+    def unpenalised(self) -> Array:
+        """Mask of the coefficients without a level."""
+        return self.blocks.unpenalised
+
+    def conjugate(self, u: Array) -> float:
+        """Refuse: it is that of a convex function below R."""
+        raise ValueError("the conjugate of a nonconvex penalty certifies nothing; this one has none here")
 
 
 class ByGroup(Leveled):

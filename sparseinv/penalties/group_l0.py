@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from sparseinv.penalties.base import Penalty
-from sparseinv.penalties.group import ByGroup, Grouped
+from sparseinv.penalties.group import ByGroup, Grouped, NonconvexGroups
 
 Array = np.ndarray[Any, Any]
 
@@ -18,39 +16,12 @@ _TINY = float(np.finfo(np.float64).tiny)
 
 
 @dataclass(frozen=True, eq=False)
-class CountedGroups(Penalty):
-    """The price of groups spread over n coefficients; what solvers and certificates see.
-
-    Group g is ``order[starts[g]:starts[g + 1]]`` and costs ``lam[g]``.
-    """
+class CountedGroups(NonconvexGroups):
+    """The price of groups spread over n coefficients; what solvers and certificates see."""
 
     lam: Array
     order: Array
     starts: Array
-
-    convex = False
-    nonnegative = False
-    quadratic = False
-
-    @cached_property
-    def blocks(self) -> Grouped:
-        """The groups, with the same levels."""
-        return Grouped(self.lam, self.order, self.starts)
-
-    @property
-    def n(self) -> int:
-        """Number of coefficients."""
-        return int(self.order.size)
-
-    @cached_property
-    def excluded(self) -> Array:
-        """Mask of the coefficients held at zero."""
-        return self.blocks.excluded
-
-    @cached_property
-    def unpenalised(self) -> Array:
-        """Mask of the coefficients without a price."""
-        return self.blocks.unpenalised
 
     def value(self, x: Array) -> float:
         """Return R(x)."""
@@ -60,10 +31,6 @@ class CountedGroups(Penalty):
         """Return v with the groups set to zero whose square is at most 2 step lam_g."""
         kept = self.blocks.norms(v) ** 2 > 2.0 * step * self.lam
         return np.where(self.blocks.spread(kept), v, 0.0)
-
-    def conjugate(self, u: Array) -> float:
-        """Refuse: it is that of a convex function below R."""
-        raise ValueError("the conjugate of a nonconvex penalty certifies nothing; this one has none here")
 
     def lam_max(self, c: Array, norms: Array | None) -> float:
         """Return the factor on all prices from which on no group, moved along A^H b, improves on x = 0."""

@@ -4,57 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from sparseinv.penalties.base import Penalty
-from sparseinv.penalties.group import ByGroup, Grouped
+from sparseinv.penalties.group import ByGroup, Grouped, NonconvexGroups
 from sparseinv.penalties.nonconvex import MCP, SCAD, Concave, LogSum, Lp
 
 Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, eq=False)
-class ConcaveNorms(Penalty):
+class ConcaveNorms(NonconvexGroups):
     """The penalty of group norms spread over n coefficients; what solvers and certificates see.
 
-    ``each`` is that of the norms, one entry per group; group g is ``order[starts[g]:starts[g + 1]]``.
+    ``each`` is that of the norms, one entry per group.
     """
 
     each: Concave
     order: Array
     starts: Array
 
-    convex = False
-    nonnegative = False
-    quadratic = False
-
-    @cached_property
-    def blocks(self) -> Grouped:
-        """The groups, with the same levels."""
-        return Grouped(self.each.lam, self.order, self.starts)
-
     @property
     def lam(self) -> Array:
         """Levels of the groups."""
         return self.each.lam
-
-    @property
-    def n(self) -> int:
-        """Number of coefficients."""
-        return self.blocks.n
-
-    @cached_property
-    def excluded(self) -> Array:
-        """Mask of the coefficients held at zero."""
-        return self.blocks.excluded
-
-    @cached_property
-    def unpenalised(self) -> Array:
-        """Mask of the coefficients without a level."""
-        return self.blocks.unpenalised
 
     def value(self, x: Array) -> float:
         """Return R(x)."""
@@ -66,10 +40,6 @@ class ConcaveNorms(Penalty):
         kept = self.each.prox(norms, step)
         factor = np.divide(kept, norms, out=np.zeros_like(norms), where=norms > 0)
         return np.asarray(v * self.blocks.spread(factor))
-
-    def conjugate(self, u: Array) -> float:
-        """Refuse: it is that of a convex function below R."""
-        return self.each.conjugate(u)
 
     def majorant(self, x: Array, squares: Array) -> Array:
         """Return the levels of the group norms that touch R from above at x, up to a constant."""
