@@ -88,9 +88,10 @@ class GroupMoves:
         # far above rounding, far below what counts; padding has ones there already
         self._guard = np.where(squares > 0.0, DEPENDENT * squares, 1.0)[:, :, None] * np.eye(widest)
         self.forced = [int(g) for g in np.flatnonzero(self.cost == 0.0)]
-        inside = np.sort(self.sizes[np.isfinite(self.cost)])
-        most = min(problem.m, places(problem))
-        self.largest = max(int(np.searchsorted(np.cumsum(inside), most, side="right")), len(self.forced))
+        # every group with a price that is of use takes up a direction of its own, but maybe only one
+        priced = int(np.isfinite(self.cost).sum()) - len(self.forced)
+        self.largest = len(self.forced) + min(problem.m, priced)
+        self.columns = _columns(problem)
         self.fit = GroupFit(self, self.forced)
 
     def _own_grams(self, count: int, widest: int) -> Array:
@@ -181,7 +182,8 @@ class GroupMoves:
     def _additions(self, slope: Array, left: Array) -> Array:
         gains = self._gains(slope, left) - self.cost
         gains[..., self.fit.groups] = -np.inf
-        return np.where(np.isfinite(self.cost), gains, -np.inf)
+        usable = np.isfinite(self.cost) & (self.fit.index.size + self.sizes <= self.columns)
+        return np.where(usable, gains, -np.inf)
 
     def _removals(self) -> Array:
         """Return what removing each group gains."""
@@ -249,7 +251,9 @@ class GroupMoves:
     def restart(self, support: Array) -> None:
         """Go over to other groups; those without a price come first."""
         rest = [int(g) for g in support if np.isfinite(self.cost[g]) and self.cost[g] > 0.0]
-        self.fit = GroupFit(self, [*self.forced, *rest][: max(self.largest, len(self.forced))])
+        groups = [*self.forced, *rest][: self.largest]
+        held = int(np.searchsorted(np.cumsum(self.sizes[groups]), self.columns, side="right"))
+        self.fit = GroupFit(self, groups[: max(held, len(self.forced))])
 
     def saved(self) -> GroupFit:
         """Return where the search stands."""
@@ -266,15 +270,35 @@ def fits(problem: Problem) -> bool:
     if not isinstance(penalty, CountedGroups) or not problem.explicit or not problem.n:
         return False
     sizes = np.diff(penalty.starts)
-    return bool(sizes.size * int(sizes.max()) ** 2 <= _ENTRIES)
+    forced = int(sizes[penalty.lam == 0.0].sum())
+    return bool(sizes.size * int(sizes.max()) ** 2 <= _ENTRIES and forced <= _columns(problem))
+
+
+def judges_groups(problem: Problem, x: Array) -> bool:
+    """Tell whether all moves from x can be judged within the memory that they may take."""
+    if not fits(problem):
+        return False
+    penalty = problem.penalty
+    inside = (penalty.blocks.norms(x) > 0) | (penalty.lam == 0.0)
+    return bool(np.isfinite(penalty.lam[inside]).all()) and (
+        int(np.diff(penalty.starts)[inside].sum()) <= _columns(problem)
+    )
 
 
 def group_decrease(problem: Problem, x: Array, r: Array) -> float:
     """Return the exact best decrease of the objective by adding, removing or exchanging one group."""
     moves = GroupMoves(problem)
+    moves.largest, moves.columns = moves.sizes.size, 2 * problem.n  # nothing is left out
     there = np.flatnonzero((problem.penalty.blocks.norms(x) > 0) & (moves.cost > 0.0))
     moves.fit = GroupFit(moves, [*moves.forced, *there.tolist()])
     return max(problem.objective(x, r) - (moves.value - max(moves.best().gain, 0.0)), 0.0)
+
+
+def _columns(problem: Problem) -> int:
+    """Return how many columns may be inside: each takes several numbers per column, the padding included."""
+    sizes = np.diff(problem.penalty.starts)
+    padding = sizes.size * int(sizes.max(initial=1)) / max(problem.n, 1)
+    return int(places(problem) / (2.0 + 2.0 * padding))
 
 
 def _inverse(G: Array) -> tuple[Array, bool]:

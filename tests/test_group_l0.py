@@ -90,6 +90,29 @@ def test_dependent_columns_neither_break_it_nor_count_twice() -> None:
     assert wide.objective == pytest.approx(lowest(A[:4], b[:4], np.full(9, 1e-3), labels), rel=1e-6)
 
 
+@pytest.mark.parametrize("is_complex", [False, True])
+def test_groups_wider_than_the_data_and_groups_of_low_rank_come_in(is_complex: bool) -> None:
+    """What limits the number of groups is the directions they take up, not how many columns they have."""
+    rng = generator(47)
+    b = rng.standard_normal(3) + (1j * rng.standard_normal(3) if is_complex else 0.0)
+    A = rng.standard_normal((3, 4))
+    lam = 0.01 * np.linalg.norm(b) ** 2
+    one = si.solve(A, b, si.GroupL0(lam, groups=np.zeros(4, int)))
+    assert one.certificate.kind.name == "SWAP_MINIMUM"
+    assert one.objective == pytest.approx(lam, rel=1e-9)
+    gain = 0.5 * np.linalg.norm(b) ** 2 - lam
+    at_zero = si.certify(A, b, si.GroupL0(lam, groups=np.zeros(4, int)), np.zeros(4))
+    assert at_zero.value == pytest.approx(gain, rel=1e-6)
+    flat = np.kron(np.eye(3), np.ones((1, 3)))  # three groups of three equal columns each, and three rows
+    result = si.solve(flat, b, si.GroupL0(0.01 * np.abs(b).min() ** 2, groups=np.arange(9) // 3))
+    np.testing.assert_allclose(result.x, np.repeat(b / 3.0, 3), rtol=1e-9)
+
+
+def test_a_point_in_an_excluded_group_is_not_certified() -> None:
+    certificate = si.certify(np.eye(2), np.ones(2), si.GroupL0([np.inf, 0.1], groups=[0, 1]), np.ones(2))
+    assert certificate.value == np.inf
+
+
 @pytest.mark.parametrize(("s", "c"), [(1e9, 1.0), (1e-9, 1.0), (2.0**300, 1.0), (1.0, 1e-150), (1.0, 1e6)])
 def test_scales_of_data_and_columns_change_nothing(s: float, c: float) -> None:
     A, b, labels = drawn(21)

@@ -303,9 +303,14 @@ class LocalSearch(Solver):
 def _ranked(problem: Problem, x: Array) -> Array:
     """Return the columns or groups of a point, the largest first."""
     penalty = problem.penalty
-    size = penalty.blocks.norms(x) if isinstance(penalty, CountedGroups) else np.abs(x)
+    grouped = isinstance(penalty, CountedGroups)
+    size = penalty.blocks.norms(x) if grouped else np.abs(x)
     found = np.flatnonzero(size)
-    return found[np.argsort(-size[found], kind="stable")]
+    found = found[np.argsort(-size[found], kind="stable")]
+    if grouped:  # as many columns as rows explain everything
+        filled = np.cumsum(np.diff(penalty.starts)[found])
+        found = found[: max(int(np.searchsorted(filled, problem.m, side="right")), 1)]
+    return found
 
 
 def _leveled(problem: Problem, state: LocalSearchState) -> Problem:
