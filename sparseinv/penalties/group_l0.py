@@ -28,6 +28,7 @@ class CountedGroups(Penalty):
     order: Array
     starts: Array
 
+    called = "GroupL0"
     convex = False
     nonnegative = False
     quadratic = False

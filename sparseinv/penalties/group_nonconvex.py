@@ -27,6 +27,7 @@ class ConcaveNorms(Penalty):
     order: Array
     starts: Array
 
+    called = "GroupConcave"
     convex = False
     nonnegative = False
     quadratic = False
