@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from sparseinv.dual_points import refits
-from sparseinv.group_moves import group_decrease, judges_groups
+from sparseinv.group_moves import judges_groups
+from sparseinv.hidden_groups import group_decrease
 from sparseinv.hidden_moves import swap_decrease
 from sparseinv.operators.matrix import inner
 from sparseinv.problem import Problem, squared
@@ -236,7 +237,9 @@ def _custom_value(problem: Problem, x: Array, r: Array, nu: Array, c: Array) -> 
 def _local(problem: Problem, x: Array, r: Array, wanted: Kind) -> tuple[Kind, float]:
     penalty = problem.penalty
     if wanted is Kind.SWAP_MINIMUM and judges_groups(problem, x):
-        return wanted, group_decrease(problem, x, r)
+        decrease = group_decrease(problem, x, r)
+        if decrease is not None:
+            return wanted, decrease
     if wanted is Kind.SWAP_MINIMUM and judges(problem, x):
         return wanted, swap_decrease(problem, x, r)
     g = problem.gradient(r)

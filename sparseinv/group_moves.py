@@ -9,11 +9,12 @@ import numpy as np
 
 from sparseinv.penalties.group_l0 import CountedGroups
 from sparseinv.problem import Problem, squared
-from sparseinv.support_moves import DEPENDENT, ROUNDING, KeptColumns, Move, places
+from sparseinv.support_moves import DEPENDENT, ROUNDING, KeptColumns, Move
 
 Array = np.ndarray[Any, Any]
 
 _ENTRIES = 1 << 26  # numbers in the Gram matrices of all groups, padded to one size, at most
+_BYTES = 1 << 31  # of what the columns inside leave in memory, at most, were they complex
 
 
 class GroupFit:
@@ -175,10 +176,6 @@ class GroupMoves:
         y = np.linalg.solve(left + self._guard, slope[..., None])[..., 0]
         return np.asarray(0.5 * np.einsum("...p,...p->...", slope.conj(), y).real)
 
-    def entering(self) -> Array:
-        """Return what every group takes off the misfit when it joins those inside, its price left out."""
-        return self._gains(self.fit.slope, self.fit.left)
-
     def _additions(self, slope: Array, left: Array) -> Array:
         gains = self._gains(slope, left) - self.cost
         gains[..., self.fit.groups] = -np.inf
@@ -285,20 +282,11 @@ def judges_groups(problem: Problem, x: Array) -> bool:
     )
 
 
-def group_decrease(problem: Problem, x: Array, r: Array) -> float:
-    """Return the exact best decrease of the objective by adding, removing or exchanging one group."""
-    moves = GroupMoves(problem)
-    moves.largest, moves.columns = moves.sizes.size, 2 * problem.n  # nothing is left out
-    there = np.flatnonzero((problem.penalty.blocks.norms(x) > 0) & (moves.cost > 0.0))
-    moves.fit = GroupFit(moves, [*moves.forced, *there.tolist()])
-    return max(problem.objective(x, r) - (moves.value - max(moves.best().gain, 0.0)), 0.0)
-
-
 def _columns(problem: Problem) -> int:
     """Return how many columns may be inside: each takes several numbers per column, the padding included."""
     sizes = np.diff(problem.penalty.starts)
-    padding = sizes.size * int(sizes.max(initial=1)) / max(problem.n, 1)
-    return int(places(problem) / (2.0 + 2.0 * padding))
+    padded = sizes.size * int(sizes.max(initial=1))
+    return int(_BYTES // (32 * (problem.n + padded)))
 
 
 def _inverse(G: Array) -> tuple[Array, bool]:

@@ -199,7 +199,7 @@ def test_the_default_level_finds_the_groups(curve: Any) -> None:
             lambda: si.solve(
                 np.eye(2), np.ones(2), si.GroupConcave(1.0, si.MCP(), groups=[0, 1]), solver=si.WorkingSet()
             ),
-            "ConcaveNorms",
+            "GroupConcave",
         ),
         (
             lambda: si.lam_max(

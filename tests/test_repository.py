@@ -30,6 +30,7 @@ problem
 dual_points | support_moves
 signed_moves
 hidden_moves | group_moves
+hidden_groups
 certificate
 posterior
 result, stopping

@@ -23,6 +23,8 @@ class CountedGroups(NonconvexGroups):
     order: Array
     starts: Array
 
+    called = "GroupL0"
+
     def value(self, x: Array) -> float:
         """Return R(x)."""
         return float(self.lam[self.blocks.norms(np.asarray(x)) > 0].sum())

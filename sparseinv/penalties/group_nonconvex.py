@@ -25,6 +25,8 @@ class ConcaveNorms(NonconvexGroups):
     order: Array
     starts: Array
 
+    called = "GroupConcave"
+
     @property
     def lam(self) -> Array:
         """Levels of the groups."""

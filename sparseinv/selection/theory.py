@@ -10,6 +10,7 @@ import numpy as np
 
 from sparseinv import validation
 from sparseinv.group_moves import GroupMoves, fits
+from sparseinv.hidden_groups import gains_alone
 from sparseinv.intercept import Intercept
 from sparseinv.operators.adapt import system
 from sparseinv.penalties.base import Leveled, Penalty
@@ -100,8 +101,7 @@ def level_of_zero(problem: Problem) -> float:
     if fits(problem):
         moves = GroupMoves(problem)
         priced = (moves.cost > 0) & np.isfinite(moves.cost)
-        gains = moves.entering()
-        return float((gains[priced] / moves.cost[priced]).max(initial=0.0))
+        return float((gains_alone(moves, np.flatnonzero(priced)) / moves.cost[priced]).max(initial=0.0))
     c = problem.gradient(problem.project(problem.b))
     norms = None
     local = isinstance(bound, (Concave, ConcaveNorms, CountedGroups))

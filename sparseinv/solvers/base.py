@@ -122,6 +122,11 @@ def refuse(solver: Solver, reason: str, alternatives: str) -> ValueError:
     return ValueError(f"{type(solver).__name__} {reason}; use {alternatives} or solver='auto'")
 
 
+def called(penalty: Any) -> str:
+    """Return the name of a penalty in a message: the one its user knows, where it says so."""
+    return str(getattr(penalty, "called", type(penalty).__name__))
+
+
 def refuse_convex(solver: Solver, penalty: Any) -> ValueError:
     """Return the error for a convex penalty where supports are to be chosen."""
     there = ~penalty.excluded

@@ -14,7 +14,7 @@ from sparseinv.certificate import Kind
 from sparseinv.penalties.balls import Ball
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
-from sparseinv.solvers.base import Outcome, Solver, State, refuse, refuse_convex, start_point
+from sparseinv.solvers.base import Outcome, Solver, State, called, refuse, refuse_convex, start_point
 from sparseinv.solvers.branch_tree import BranchTree, refitted
 from sparseinv.stopping import Budget
 
@@ -115,7 +115,7 @@ class BranchAndBound(Solver):
         penalty = problem.penalty
         others = "LocalSearch, IRL1, CoordinateDescent"
         if not isinstance(penalty, (Separable, Ball)):
-            raise refuse(self, f"does not treat {type(penalty).__name__}", "FISTA, ISTA")
+            raise refuse(self, f"does not treat {called(penalty)}", "FISTA, ISTA")
         if isinstance(penalty, Separable) and penalty.convex:
             raise refuse_convex(self, penalty)
         if isinstance(penalty, Separable) and (penalty.l1[~penalty.excluded] > 0).any():

@@ -10,7 +10,7 @@ import numpy as np
 from sparseinv.certificate import Kind
 from sparseinv.penalties.nonconvex import Concave
 from sparseinv.problem import Problem
-from sparseinv.solvers.base import Outcome, Solver, State, chunk, cost_of_pass, refuse, start_point
+from sparseinv.solvers.base import Outcome, Solver, State, called, chunk, cost_of_pass, refuse, start_point
 from sparseinv.solvers.block_columns import eigen
 from sparseinv.stopping import Budget
 
@@ -91,7 +91,7 @@ class CoordinateDescent(Solver):
             raise refuse(self, "needs columns of A in memory (dense or CSC)", "FISTA, ISTA, IRLS or Ridge")
         concave = isinstance(problem.penalty, Concave)
         if problem.penalty.terms is None and not concave:
-            raise refuse(self, f"does not know the penalty {type(problem.penalty).__name__}", "ISTA or FISTA")
+            raise refuse(self, f"does not know the penalty {called(problem.penalty)}", "ISTA or FISTA")
         if self.gram and (concave or problem.penalty.terms[5].size):
             kind = "penalty of this kind" if concave else "groups"
             raise refuse(self, f"with gram=True has no {kind}", "CoordinateDescent()")

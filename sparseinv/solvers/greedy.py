@@ -12,7 +12,16 @@ from sparseinv import validation
 from sparseinv.certificate import Kind
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
-from sparseinv.solvers.base import Outcome, Solver, State, cost_of_pass, refuse, refuse_convex, start_point
+from sparseinv.solvers.base import (
+    Outcome,
+    Solver,
+    State,
+    called,
+    cost_of_pass,
+    refuse,
+    refuse_convex,
+    start_point,
+)
 from sparseinv.solvers.nonnegative_support import NonnegativeSupport
 from sparseinv.solvers.support_qr import SupportQR
 from sparseinv.stopping import Budget
@@ -56,7 +65,7 @@ class _Greedy(Solver):
         if hasattr(penalty, "k"):
             return
         if not isinstance(penalty, Separable):
-            raise refuse(self, f"does not treat {type(penalty).__name__}", "FISTA, ISTA")
+            raise refuse(self, f"does not treat {called(penalty)}", "FISTA, ISTA")
         if penalty.convex:
             raise refuse_convex(self, penalty)
         if (penalty.l1[~penalty.excluded] > 0).any():

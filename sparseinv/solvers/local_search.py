@@ -10,14 +10,15 @@ import numpy as np
 
 from sparseinv import validation
 from sparseinv.certificate import Kind, certify_problem
-from sparseinv.group_moves import GroupMoves, fits
+from sparseinv.group_moves import GroupMoves, fits, judges_groups
+from sparseinv.hidden_groups import after_hidden_groups
 from sparseinv.hidden_moves import INEXACT, after_hidden_move, defect
 from sparseinv.penalties.balls import Ball
 from sparseinv.penalties.group_l0 import CountedGroups
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
 from sparseinv.signed_moves import is_complex, judges, moves_of
-from sparseinv.solvers.base import Outcome, Solver, State, refuse, start_point
+from sparseinv.solvers.base import Outcome, Solver, State, called, refuse, start_point
 from sparseinv.stopping import Budget
 from sparseinv.support_moves import DEPENDENT, ROUNDING, SupportMoves
 
@@ -148,7 +149,7 @@ class LocalSearch(Solver):
                 raise refuse(self, "needs groups of about one size and columns of A in memory", "ISTA")
             return
         if not isinstance(penalty, (Separable, Ball)):
-            raise refuse(self, f"does not treat {type(penalty).__name__}", "FISTA, ISTA")
+            raise refuse(self, f"does not treat {called(penalty)}", "FISTA, ISTA")
         if isinstance(penalty, Separable) and penalty.convex:
             raise refuse(self, "needs an L0 penalty or L0Ball", "WorkingSet, IRLS, FISTA")
         signed = isinstance(penalty, Separable) and (penalty.l1[~penalty.excluded] > 0).any()
@@ -210,8 +211,10 @@ class LocalSearch(Solver):
     @staticmethod
     def _end(problem: Problem, state: LocalSearchState) -> Outcome:
         """End with the best answer, after moves with columns that are almost in the span of its support."""
-        for _ in range(_HIDDEN if state.hidden and judges(problem, state.x) else 0):
-            better = after_hidden_move(problem, state.x)
+        grouped = isinstance(problem.penalty, CountedGroups)
+        hidden = judges_groups(problem, state.x) if grouped else state.hidden and judges(problem, state.x)
+        for _ in range(_HIDDEN if hidden else 0):
+            better = (after_hidden_groups if grouped else after_hidden_move)(problem, state.x)
             if better is None:
                 break
             state.x = better

@@ -15,7 +15,7 @@ from sparseinv.penalties.balls import Ball
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem, squared
 from sparseinv.signed_moves import moves_of
-from sparseinv.solvers.base import Outcome, Solver, State, refuse, start_point
+from sparseinv.solvers.base import Outcome, Solver, State, called, refuse, start_point
 from sparseinv.solvers.support_fit import fit_support
 from sparseinv.stopping import Budget
 from sparseinv.support_moves import ROUNDING
@@ -152,7 +152,7 @@ class Portfolio(Solver):
         """Refuse what has no charge per non-zero coefficient, and what a start or the polish refuses."""
         penalty = problem.penalty
         if not isinstance(penalty, (Separable, Ball)):
-            raise refuse(self, f"does not treat {type(penalty).__name__}", "FISTA, ISTA")
+            raise refuse(self, f"does not treat {called(penalty)}", "FISTA, ISTA")
         if isinstance(penalty, Separable) and penalty.convex:
             raise refuse(self, "needs an L0 penalty or L0Ball", "WorkingSet, IRLS, FISTA")
         for solver in self.starts or ():

@@ -11,7 +11,7 @@ import numpy as np
 from sparseinv import validation
 from sparseinv.certificate import certify_problem
 from sparseinv.problem import Problem, squared
-from sparseinv.solvers.base import Outcome, refuse, start_point
+from sparseinv.solvers.base import Outcome, called, refuse, start_point
 from sparseinv.solvers.discrete_answer import Smoothed, SmoothedState
 from sparseinv.solvers.least_squares import ConjugateGradients, DirectSystem, is_direct, mean_square
 from sparseinv.stopping import Budget
@@ -104,7 +104,7 @@ class IRLS(Smoothed):
     def check(self, problem: Problem) -> None:
         """Refuse sign constraints and penalties without quadratic majorisers."""
         if not (hasattr(problem.penalty, "quadratic_weights") or hasattr(problem.penalty, "slope")):
-            raise refuse(self, f"has no weights for {type(problem.penalty).__name__}", "ISTA or FISTA")
+            raise refuse(self, f"has no weights for {called(problem.penalty)}", "ISTA or FISTA")
         if problem.penalty.nonnegative:
             raise refuse(self, "does not handle nonnegative=True", "CoordinateDescent, FISTA, ISTA")
         self._check_polish(problem)

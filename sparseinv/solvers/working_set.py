@@ -13,7 +13,7 @@ from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
 from sparseinv.solvers.active_blocks import ActiveBlocks
 from sparseinv.solvers.active_columns import ActiveColumns
-from sparseinv.solvers.base import Outcome, Solver, State, refuse, start_point
+from sparseinv.solvers.base import Outcome, Solver, State, called, refuse, start_point
 from sparseinv.solvers.column_sweeps import TALL, descend, largest, materialise, sweep
 from sparseinv.solvers.lazy_columns import Patience, are_cheap
 from sparseinv.stopping import Budget
@@ -119,7 +119,7 @@ class WorkingSet(Solver):
         """Refuse what is not convex and built in, and operators with groups or complex data."""
         if not isinstance(problem.penalty, (Separable, Grouped)):
             others = "FISTA, ISTA" if problem.penalty.convex else "ISTA"
-            raise refuse(self, f"does not treat {type(problem.penalty).__name__}", others)
+            raise refuse(self, f"does not treat {called(problem.penalty)}", others)
         if not problem.penalty.convex:
             raise refuse(self, "needs a convex penalty", "IRL1, CoordinateDescent, IRLS or ISTA")
         if not problem.explicit and not _signed(problem):
