@@ -14,6 +14,7 @@ from sparseinv.support_moves import DEPENDENT, ROUNDING, KeptColumns, Move
 Array = np.ndarray[Any, Any]
 
 _ENTRIES = 1 << 26  # numbers in the Gram matrices of all groups, padded to one size, at most
+_PADDING, _FEW = 8, 100_000  # coefficients of groups padded to one size: times n, or so few, at most
 _BYTES = 1 << 31  # of what the columns inside leave in memory, at most, were they complex
 
 
@@ -268,7 +269,9 @@ def fits(problem: Problem) -> bool:
         return False
     sizes = np.diff(penalty.starts)
     forced = int(sizes[penalty.lam == 0.0].sum())
-    return bool(sizes.size * int(sizes.max()) ** 2 <= _ENTRIES and forced <= _columns(problem))
+    widest = int(sizes.max())
+    even = sizes.size * widest <= max(_PADDING * problem.n, _FEW)
+    return bool(even and sizes.size * widest**2 <= _ENTRIES and forced <= _columns(problem))
 
 
 def judges_groups(problem: Problem, x: Array) -> bool:

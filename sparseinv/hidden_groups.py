@@ -36,6 +36,9 @@ def lowest_nearby(moves: GroupMoves, inside: list[int]) -> Judged | None:
     O(k m (k^2 + h k p)) for k columns inside and h groups outside, of p columns at most, judged so.
     """
     problem = moves.problem
+    columns = moves.sizes[inside].sum()
+    if columns > problem.m and (len(inside) + 1.0) * problem.m * columns**2 > _WORK:
+        return None
     moves.fit = fit = GroupFit(moves, inside)
     fitted = _Basis(moves, inside)
     open_ = np.isfinite(moves.cost)

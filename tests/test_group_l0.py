@@ -197,6 +197,9 @@ def test_operators_and_uneven_groups_go_through_thresholding() -> None:
     assert free.certificate.kind.name == "PROX_STATIONARITY"
     assert free.success
     assert free.objective >= exact.objective * (1 - 1e-9)
+    uneven = np.maximum(np.arange(6000) - 40, 0)  # padded to the size of the largest: 240,000 coefficients
+    wide = si.solve(np.ones((2, 6000)), np.ones(2), si.GroupL0(0.1, groups=uneven), max_iter=3)
+    assert type(wide.solver).__name__ == "ISTA"
     with pytest.raises(ValueError, match="LocalSearch needs groups of about one size and columns"):
         si.solve(Products(A), b, R, solver=si.LocalSearch())
 
