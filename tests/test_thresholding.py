@@ -208,3 +208,12 @@ def test_thresholding_refuses_what_it_cannot_treat():
                 si.solve(A, b, penalty, solver=solver)
     with pytest.raises(TypeError, match="conjugate is 1"):
         si.IterativeHardThresholding(conjugate=1)
+
+
+def test_cosamp_ends_far_from_recovery():
+    """With 3k near m it would walk over new supports for ever."""
+    A, b, _ = data(0, m=60, n=200, k=30)
+    result = si.solve(A, b, si.L0Ball(20), solver=si.CoSaMP())
+    assert result.status is si.Status.EXHAUSTED
+    assert result.n_iter < 1000  # 6963 until a support repeats
+    assert result.objective < 0.5 * np.linalg.norm(b) ** 2

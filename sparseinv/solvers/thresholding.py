@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -20,6 +21,7 @@ _STAYED = 5  # iterations with one support after which it is fitted exactly
 _MARGIN, _SHRINK = 0.01, 1.1  # c and kappa of normalised iterative hard thresholding
 _BETTER = 1e-12  # what counts as lower, relative to 1/2 ||b||^2
 _CUTS = 200  # of one step, at most
+_PATIENCE = 100  # rounds of CoSaMP without a better fit: far from recovery supports hardly ever repeat
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -40,6 +42,7 @@ class ThresholdingState(State):
     d: Array | None = None  # last direction, for conjugate steps
     image: Array | None = None  # A times its part on the support
     stayed: int = 0  # iterations since the support changed
+    vain: int = 0  # rounds of a pursuit since the last better fit
 
 
 class _Thresholding(Solver):
@@ -94,6 +97,8 @@ class _Thresholding(Solver):
         """Iterate for about a tenth of a second; end where the support repeats itself."""
         count = chunk(problem, 4.0, _CHUNK) if problem.explicit else _CHUNK
         for _ in range(min(count, budget.iterations)):
+            if time.perf_counter() > problem.operator.deadline:  # fits on many columns take long
+                break
             state.n_iter += 1
             if problem.penalty.k == 0 or not problem.scale > 0.0 or not self._advance(problem, state):
                 if state.seen:
@@ -280,7 +285,7 @@ class _Pursuit(_Thresholding):
     """Share what merges and prunes supports."""
 
     factor: ClassVar[int]  # columns that are merged, over k
-    monotone: ClassVar[bool]  # whether it ends where the residual does not fall
+    patience: ClassVar[int]  # rounds in a row without a better fit at which it ends
 
     def _advance(self, problem: Problem, state: ThresholdingState) -> bool:
         g, k = self._gradient(problem, state), problem.penalty.k
@@ -292,21 +297,23 @@ class _Pursuit(_Thresholding):
         support = merged if merged.size <= k else self._largest(self._fit(problem, state, merged), k)
         if not self._refitted(problem, state, support):
             return False
-        return not self.monotone or state.best < before
+        state.vain = 0 if state.best < before else state.vain + 1
+        return state.vain < self.patience
 
 
 @dataclass(frozen=True, repr=False)
 class CoSaMP(_Pursuit):
-    """Merge the support with the 2k best columns, fit, keep the k largest, until supports repeat.
+    """Merge the support with the 2k best columns, fit, keep the k largest, while better fits are found.
 
     Minimises ``1/2 ||A x - b||^2`` with at most k non-zeros (compressive sampling matching pursuit). The k
     coefficients kept are fitted anew, and columns are compared at equal norms where norms cost no products.
 
     Notes
     -----
-    Two products and fits on up to 3k and k columns an iteration; columns beyond the m-th are not merged.
-    Made for k well below m / 3: with more, subspace pursuit or OLS. The best fit is the answer;
-    certificate and status as for `IterativeHardThresholding`. Real or complex.
+    Two products and fits on up to 3k and k columns an iteration; columns beyond the m-th are not merged. It
+    ends where a support repeats, or after 100 iterations without a better fit. Made for k well below m / 3:
+    with more, subspace pursuit or OLS. The best fit is the answer; certificate and status as for
+    `IterativeHardThresholding`. Real or complex.
 
     References
     ----------
@@ -321,7 +328,7 @@ class CoSaMP(_Pursuit):
     """
 
     factor: ClassVar[int] = 2
-    monotone: ClassVar[bool] = False
+    patience: ClassVar[int] = _PATIENCE
 
 
 @dataclass(frozen=True, repr=False)
@@ -349,4 +356,4 @@ class SubspacePursuit(_Pursuit):
     """
 
     factor: ClassVar[int] = 1
-    monotone: ClassVar[bool] = True
+    patience: ClassVar[int] = 1
