@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sparseinv.operators.base import Operator
+from sparseinv.operators.base import Entries, Operator
 from sparseinv.operators.matrix import ExplicitMatrix, ldexp, squared
 
 Array = np.ndarray[Any, Any]
@@ -50,6 +50,7 @@ class CountedOperator:
         self.products = Products()
         self.phase = "setup"
         self.deadline = math.inf  # reading of time.perf_counter() from which on no product is made
+        self._entries: Any = "unknown"  # closed-form entries of A^H A, once they were asked for
         self._exponent = exponent  # matrix-free maps of extreme scale are rescaled product by product
 
     @property
@@ -101,6 +102,15 @@ class CountedOperator:
         """Return the column norms where the operator knows them."""
         norms = self.inner.column_norms()
         return norms if norms is None or not self._exponent else np.ldexp(norms, -self._exponent)
+
+    def gram_entries(self) -> Entries | None:
+        """Return (i, j) -> entries of A^H A where the operator knows them; prepared once."""
+        if self._entries == "unknown":
+            self._entries = None if self.explicit else self.inner.gram_entries()
+        entries, exponent = self._entries, -2 * self._exponent
+        if entries is None or exponent == 0:
+            return entries
+        return lambda i, j: np.asarray(ldexp(entries(i, j), exponent))
 
     def norm_bound(self) -> float | None:
         """Return the closed-form upper bound of ||A|| where the operator knows one."""

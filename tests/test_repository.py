@@ -39,6 +39,8 @@ solvers.block_columns | solvers.block_newton
 solvers.nonnegative_support | solvers.support_fit | solvers.support_qr
 solvers.base, solvers.least_squares, solvers.support_factor, solvers.semismooth_newton, solvers.lazy_columns
 solvers.active_columns | solvers.active_blocks
+solvers.active_entries
+solvers.active_sets
 solvers.column_sweeps, solvers.branch_shapes, solvers.branch_tree
 solvers.discrete_answer | solvers.evidence | solvers.covariance_free
 solvers

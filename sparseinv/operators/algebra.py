@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sparseinv.operators.base import Operator
+from sparseinv.operators.base import Entries, Operator
 from sparseinv.operators.grid import column_index, matrix_argument
 
 Array = np.ndarray[Any, Any]
@@ -63,6 +63,10 @@ class Adjoint(Operator):
     def column_norms(self) -> Array | None:
         """Return the row norms of A where A offers them."""
         return self.operator.row_norms()
+
+    def gram_entries(self, weights: Array | None = None) -> Entries | None:
+        """Return entries of A diag(weights) A^H where A offers them."""
+        return self.operator.row_gram_entries(weights)
 
     @property
     def H(self) -> Operator:
@@ -129,6 +133,15 @@ class Composition(Operator):
             return np.asfortranarray(self.left.columns(row) * entries[row, np.arange(row.size)])
         return np.asfortranarray(self.left.matmat(self.right.columns(index)))
 
+    def gram_entries(self, weights: Array | None = None) -> Entries | None:
+        """Return entries of B^H D B where A only selects and weights: D = A^H diag(weights) A is diagonal."""
+        if not self.left.entrywise:
+            return None
+        ones = np.ones(self.left.shape[1])
+        image = self.left.matvec(ones)
+        diagonal = self.left.rmatvec(image if weights is None else weights * image)
+        return self.right.gram_entries(diagonal.real)
+
     def norm_bound(self) -> float | None:
         """Return the product of the bounds."""
         bounds = _known(p.norm_bound() for p in (self.left, self.right))
@@ -185,6 +198,11 @@ class Scaled(Operator):
     def columns(self, index: Array) -> Array:
         """Return c times columns of A."""
         return self.factor * self.operator.columns(index)
+
+    def gram_entries(self, weights: Array | None = None) -> Entries | None:
+        """Return abs(c)^2 times the entries."""
+        entries, square = self.operator.gram_entries(weights), abs(self.factor) ** 2
+        return None if entries is None else lambda i, j: square * entries(i, j)
 
     def norm_bound(self) -> float | None:
         """Return abs(c) times the bound."""

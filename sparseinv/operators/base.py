@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+#: (i, j) -> the entries G[i][:, j] of a Gram matrix G
+Entries = Callable[[Array, Array], Array]
 
 
 class Operator:
@@ -117,6 +120,17 @@ class Operator:
 
     def row_norms(self) -> Array | None:
         """Return the exact row norms, shape (m,), where they cost O(m + n); otherwise None."""
+        return None
+
+    def gram_entries(self, weights: Array | None = None) -> Entries | None:
+        """Return (i, j) -> entries i, j of A^H diag(weights) A in closed form, None where there is none.
+
+        Entries must cost no product with A and O(1) each; ``weights`` (m,) are real, ones by default.
+        """
+        return None
+
+    def row_gram_entries(self, weights: Array | None = None) -> Entries | None:
+        """Return the same for A diag(weights) A^H, weights (n,): the Gram matrix of the adjoint map."""
         return None
 
     @property

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sparseinv.operators.grid import GridOperator, grid_axes, grid_dims, whole_numbers
+from sparseinv.operators.wave_gram import WaveGram
 
 Array = np.ndarray[Any, Any]
 
@@ -171,3 +172,10 @@ class FFT(GridOperator):
     def row_norms(self) -> Array:
         """Return sqrt(prod(dims / sizes)) for each row: the column norms of the synthesis."""
         return np.full(self.shape[0], math.sqrt(self.shape[1] / self.shape[0]))
+
+    def row_gram_entries(self, weights: Array | None = None) -> WaveGram:
+        """Return entries of F diag(weights) F^H, which are sums of waves over the weights."""
+        from scipy.fft import ifftn
+
+        w = np.ones(self.dims) if weights is None else np.reshape(weights, self.dims)
+        return WaveGram(ifftn(w, s=self.sizes, axes=self.axes), self.dimsd, self.axes)

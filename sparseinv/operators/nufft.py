@@ -11,6 +11,7 @@ import numpy as np
 
 from sparseinv import validation
 from sparseinv.operators.grid import GridOperator, column_index, grid_dims, whole_numbers
+from sparseinv.operators.wave_gram import WaveGram
 
 Array = np.ndarray[Any, Any]
 
@@ -238,13 +239,21 @@ class NUFFT(GridOperator):
         return gram
 
     def _columns_gram(self) -> Array:
-        """Return A^H A, which depends on differences of wavenumbers alone."""
-        twice = NUFFT(self._turns, [2 * size for size in self.sizes], eps=self.eps, threads=self.threads)
-        sums = twice.rmatvec(np.ones(self._kept)).reshape(twice.sizes) * math.sqrt(twice.shape[1])
-        waves = np.stack(np.unravel_index(np.arange(self._number), self.sizes))
-        counts = np.stack([c[at] for c, at in zip(self._counts, waves, strict=True)]).astype(np.intp)
-        lag = counts[:, :, None] - counts[:, None, :]
-        return np.asarray(sums[tuple(lag)] / self._number)
+        """Return A^H A of one block."""
+        one = self if self.dims == self.sizes else NUFFT(self._turns, self.sizes, eps=self.eps)
+        every = np.arange(self._number)
+        return one.gram_entries()(every, every)
+
+    def gram_entries(self, weights: Array | None = None) -> WaveGram:
+        """Return entries of A^H diag(weights) A, sums of waves over the weighted positions."""
+        before = self.dims[: len(self.dims) - len(self.sizes)]
+        twice = NUFFT(
+            self._turns, [2 * size for size in self.sizes], leading=before, eps=self.eps, threads=self.threads
+        )
+        w = np.ones(self.shape[0]) if weights is None else np.asarray(weights)
+        # conj: the adjoint sums waves of the other sign over real weights
+        sums = twice.rmatvec(w).conj().reshape(twice.dims) * (math.sqrt(twice._number) / self._number)
+        return WaveGram(sums, self.dims, tuple(range(-len(self.sizes), 0)))
 
     def column_norms(self) -> Array:
         """Return sqrt(m / N) for each column."""

@@ -23,7 +23,7 @@ Array = np.ndarray[Any, Any]
 _SWEEPS = 10  # Gram sweeps before the Newton steps
 _SWEEP_RATIO = 0.1
 _NEWTON_STEPS = 4  # in a row, while they are full steps
-_FILTER_SWEEPS = 3
+FILTER_SWEEPS = 3
 _ENOUGH = 0.3  # share of the model's decrease below which the minimiser along the step is looked for
 _WIDE = 0.4  # beyond one over this many live columns per row Newton systems have the size of a row
 _TALL = 2.0  # beyond this many columns per row of A a Gram matrix costs more than it saves
@@ -51,18 +51,12 @@ class ActiveBlocks:
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        self.lazy = None  # all columns are at hand
+        self.lazy: Any = None  # all columns are at hand
         self.blocks = Blocks.of(problem.penalty)
         self.b2 = 2.0 * problem.scale
-        none = np.empty(0, dtype=np.int64)
-        sparse = None
-        inner = problem.operator.inner
-        assert isinstance(inner, ExplicitMatrix)
-        if inner.sparse:
-            sparse = inner.picked(none).astype(problem.dtype)
         rows = np.empty((0, problem.m), dtype=problem.dtype)
         weight = np.empty(0, dtype=problem.dtype)
-        self.columns = BlockColumns(none, none, rows, sparse, none, none, weight)
+        self.columns: Any = self._no_columns(rows, weight)
         self.gram: Array | None = np.empty((0, 0), dtype=problem.dtype, order="F")
         self._rows = rows
         self._x = self._g = self.q = weight
@@ -70,6 +64,14 @@ class ActiveBlocks:
         self._caution = _BOLD
         self._prepared: BlockColumns | None = None
         self._lay_out()
+
+    def _no_columns(self, rows: Array, weight: Array) -> Any:
+        """Return the columns to begin with: none."""
+        none = np.empty(0, dtype=np.int64)
+        inner = self.problem.operator.inner
+        assert isinstance(inner, ExplicitMatrix)
+        sparse = inner.picked(none).astype(self.problem.dtype) if inner.sparse else None
+        return BlockColumns(none, none, rows, sparse, none, none, weight)
 
     def _lay_out(self) -> None:
         """Derive where the blocks begin and what they cost."""
@@ -156,7 +158,7 @@ class ActiveBlocks:
         largest = int(fresh.sizes.max(initial=1))
         scratch = (np.empty(largest), *np.empty((2, largest), dtype=g.dtype))
         lam, ridge = level * self.blocks.level[fresh.index], self.blocks.ridge[fresh.index]
-        gram_group_descent(gram, starts, lam, ridge, y, g, _FILTER_SWEEPS, 0.0, scratch)
+        gram_group_descent(gram, starts, lam, ridge, y, g, FILTER_SWEEPS, 0.0, scratch)
         self._prepared = fresh.taken(block_norms(y, starts) > 0)
         return self._prepared.index
 
@@ -194,9 +196,12 @@ class ActiveBlocks:
         for new, old in zip(vectors, (self._x, self._g, self.q), strict=True):
             new[:k] = old[:k]
         self._x, self._g, self.q = vectors
+        self._room_for_rows(capacity)
+
+    def _room_for_rows(self, capacity: int) -> None:
         if self.columns.sparse is None:
-            rows = np.empty((capacity, self.problem.m), dtype=dtype)
-            rows[:k] = self._rows[:k]
+            rows = np.empty((capacity, self.problem.m), dtype=self.problem.dtype)
+            rows[: self.k] = self._rows[: self.k]
             self._rows = rows
 
     # --- between the coordinates and x -------------------------------------------------------------------
@@ -341,7 +346,7 @@ class ActiveBlocks:
     ) -> Array | None:  # fmt: skip
         """Return -H^{-1} slope for the Hessian G + ridge + weight (I - u u^T), u = y_g / ||y_g||, over R."""
         unit = y / np.where(size > 0.0, size, 1.0)[np.repeat(np.arange(size.size), np.diff(starts))]
-        wide = _WIDE * live.size > self.problem.m and bool((weight > 0.0).all())
+        wide = self._is_wide(live.size) and bool((weight > 0.0).all())
         if wide:
             step = block_newton.by_rows(self.columns.dense(live), starts, unit, weight, ridge, slope, damping)
         if not wide or step is None:
@@ -350,6 +355,10 @@ class ActiveBlocks:
             part = self.columns.gram_of(live) if self.gram is None else self.gram[np.ix_(live, live)]
             step = block_newton.by_gram(part, starts, unit, weight, ridge, slope, damping)
         return None if step is None else -step
+
+    def _is_wide(self, live: int) -> bool:
+        """Tell whether so many live columns are better treated by rows."""
+        return _WIDE * live > self.problem.m
 
     def _image(self, live: Array, change: Array) -> Array:
         """Return G times a change of the coordinates live."""

@@ -14,6 +14,7 @@ from sparseinv.penalties.group_nonconvex import ConcaveNorms
 from sparseinv.penalties.nonconvex import Concave
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
+from sparseinv.solvers.active_entries import are_known
 from sparseinv.solvers.barzilai_borwein import BarzilaiBorwein
 from sparseinv.solvers.base import Solver
 from sparseinv.solvers.bayesian import SparseBayesian
@@ -80,6 +81,9 @@ def choose(problem: Problem) -> tuple[Solver, str]:
         closed = problem.operator.inner.closed_columns
         how = "columns in closed form" if closed else "first-order steps, columns where those stall"
         return complete(WorkingSet(), problem), f"auto: matrix-free operator, separable convex penalty, {how}"
+    if are_known(problem):
+        how = "first-order steps, entries of A^H A where those stall"
+        return complete(WorkingSet(), problem), f"auto: matrix-free operator, complex data, {how}"
     solver = _convex(problem)
     if isinstance(solver, WorkingSet):
         kind = "real data" if _real(problem) else "complex data"

@@ -130,12 +130,12 @@ class Patience:
     target: float = math.inf  # half of the gap that counts as progress
     since: int = 0  # products spent when it was reached
 
-    def exhausted(self, budget: Budget, spent: int, nonzeros: int) -> bool:
-        """Judge by the gap, the products so far and the size of the support."""
+    def exhausted(self, budget: Budget, spent: int, price: float) -> bool:
+        """Judge by the gap, the products so far and the price of the support in products."""
         if budget.gap <= self.target:
             self.target, self.since = 0.5 * budget.gap, spent
         waited = spent - self.since
         if waited < _WAIT or not math.isfinite(self.target):
             return False
         halvings = math.log2(max(2.0 * self.target / max(budget.tol, 1e-15), 2.0))
-        return waited * halvings > _ADVANTAGE * (nonzeros + _SPARE)
+        return waited * halvings > _ADVANTAGE * (price + _SPARE)

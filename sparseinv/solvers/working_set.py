@@ -13,6 +13,8 @@ from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
 from sparseinv.solvers.active_blocks import ActiveBlocks
 from sparseinv.solvers.active_columns import ActiveColumns
+from sparseinv.solvers.active_entries import are_known
+from sparseinv.solvers.active_sets import are_signed, empty_set, price
 from sparseinv.solvers.base import Outcome, Solver, State, called, refuse, start_point
 from sparseinv.solvers.column_sweeps import TALL, descend, largest, materialise, sweep
 from sparseinv.solvers.lazy_columns import Patience, are_cheap
@@ -75,18 +77,23 @@ class WorkingSet(Solver):
     first_order : Solver or None
         For a matrix-free A: the method that goes ahead where columns cost products, and takes over where
         they need too much memory. None: BarzilaiBorwein (by way of `solve`).
+    first_order_leads : bool
+        Whether it goes ahead. False: columns, or entries of A^H A where those have a closed form, from the
+        start: the fewest products, at the price of more work beside them.
 
     Notes
     -----
     L1, L2 and elastic-net levels and group norms with zeros and infinities, dense and CSC, real and complex;
-    nonnegative or not, and matrix-free, where the data are real and separate. With groups or complex data
-    blocks take the place of columns: exact block sweeps, then Newton steps on the blocks that are not zero,
-    where the objective is smooth, damped by a search along the step; their end is quadratic.
+    nonnegative or not, and matrix-free, where the penalty is separable. With groups or complex data blocks
+    take the place of columns: exact block sweeps, then Newton steps on the blocks that are not zero, where
+    the objective is smooth, damped by a search along the step; their end is quadratic.
 
     Columns of a matrix-free A are written down when they are first asked for, 512 MiB and 3000 active ones
     at most. Where they have a closed form (convolutions, selections, diagonals and what is made of them)
     they are no products with A and are counted apart; elsewhere ``first_order`` runs until it is expected
-    to take more products than the columns of its support.
+    to take more products than the columns of its support. Complex coefficients of a matrix-free A are treated
+    where entries of A^H A have a closed form (plane waves at selected or irregular positions): no column is
+    formed, a round takes two products, and ``first_order`` runs until its products are expected to cost more.
 
     The final Newton step is exact, so the gap usually drops to rounding level at once. Cost: about one
     pass over A per level on the way plus two to five; m k^2 for the Gram matrix of k active columns,
@@ -107,9 +114,12 @@ class WorkingSet(Solver):
     """
 
     first_order: Solver | None = None
+    first_order_leads: bool = True
 
     def __post_init__(self) -> None:
-        """Check the hyper-parameter."""
+        """Check the hyper-parameters."""
+        if not isinstance(self.first_order_leads, (bool, np.bool_)):
+            raise TypeError(f"first_order_leads is {self.first_order_leads!r}, but True or False is needed")
         if self.first_order is not None and not isinstance(self.first_order, Solver):
             raise TypeError(
                 f"first_order is {self.first_order!r}, but a solver such as BarzilaiBorwein() is needed"
@@ -122,16 +132,20 @@ class WorkingSet(Solver):
             raise refuse(self, f"does not treat {called(problem.penalty)}", others)
         if not problem.penalty.convex:
             raise refuse(self, "needs a convex penalty", "IRL1, CoordinateDescent, IRLS or ISTA")
-        if not problem.explicit and not _signed(problem):
-            raise refuse(self, "needs real data and no groups for a matrix-free A", "BarzilaiBorwein, FISTA")
+        if not problem.explicit and not are_signed(problem) and not are_known(problem):
+            raise refuse(
+                self, "needs real data without groups, or known entries of A^H A, for a matrix-free A",
+                "BarzilaiBorwein, FISTA",
+            )  # fmt: skip
 
     def start(self, problem: Problem, x0: Array | None) -> WorkingSetState:
         """Return the state at x0 (zero by default); reads A once."""
         problem.operator.phase = "setup"
-        if self.first_order is not None and not are_cheap(problem):
+        if self.first_order is not None and self.first_order_leads and not are_cheap(problem):
             state = self._bare(problem, start_point(problem, x0))
             self._hand_over(problem, state, x0)
-            if not getattr(problem.operator.inner, "single", False):
+            single = getattr(problem.operator.inner, "single", False)
+            if not single and (are_signed(problem) or are_known(problem)):
                 state.patience = Patience()
             return state
         return self._first(problem, x0)
@@ -145,7 +159,7 @@ class WorkingSet(Solver):
     def _first(self, problem: Problem, x0: Array | None) -> WorkingSetState:
         penalty = problem.penalty
         correlations = problem.gradient(problem.b)
-        active = ActiveColumns(problem) if _signed(problem) else ActiveBlocks(problem)
+        active = empty_set(problem)
         member = active.excluded()  # never to join
         x = start_point(problem, x0)
         first = active.first(x)
@@ -169,6 +183,8 @@ class WorkingSet(Solver):
         if x.any():
             r = active.residual() if isinstance(active, ActiveBlocks) else problem.residual(x)
         g = problem.gradient(r) if first.any() else -correlations
+        if isinstance(active, ActiveBlocks):
+            active.refresh(g)
         if x0 is None:
             top = penalty.lam_max(-g, None)
             level = min(top * _LEVEL, self._crowded(active, g)) if np.isfinite(top) else 1.0
@@ -333,7 +349,7 @@ class WorkingSet(Solver):
         before, spent = state.rest.n_iter, problem.operator.products.total
         nonzeros = int(np.count_nonzero(state.x))
         patience = state.patience if state.settled and nonzeros <= _LARGEST_LAZY else None
-        if patience is not None and patience.exhausted(budget, spent, nonzeros):
+        if patience is not None and patience.exhausted(budget, spent, price(problem, nonzeros)):
             with single_threaded_lapack():
                 return self._write_columns(problem, state)
         outcome = self.first_order.step(problem, state.rest, budget)
@@ -427,9 +443,3 @@ def _largest_but(count: int, values: Array) -> float:
         upper = values[values > guess]
         values = upper if upper.size > count else values
     return float(np.partition(values, -1 - count)[-1 - count])
-
-
-def _signed(problem: Problem) -> bool:
-    """Tell whether signs can be held fixed: real coefficients, each with a level of its own."""
-    real = "c" not in (problem.operator.dtype.kind, problem.b.dtype.kind)
-    return real and isinstance(problem.penalty, Separable)
