@@ -12,7 +12,8 @@ made until the gap is first met. Ours ends by its own certificates, whose produc
 by the judge that ends the peers. `own operator` is the same problem through our operator of the same map,
 whose columns, or entries of A^H A, have a closed form (`WorkingSet(first_order_leads=False)`); columns are
 counted apart. Where the two maps differ at the edges (Radon), PyLops' FISTA is run on ours as well. SPGL1
-shows no iterates, so it is run anew with 10, 14, 20, ... iterations, and only the first run that meets the gap counts. Seconds are CPU time of one thread without compilation.
+shows no iterates, so it is run anew with 10, 14, 20, ... iterations, and only the first run that meets the
+gap counts. Seconds are CPU time of one thread without compilation.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ _BLOCK = 256  # columns copied at a time for that
 _ENTRIES = 1 << 20  # entries of a sparse matrix squared at a time
 _QUICK = 50_000  # entries of a sparse matrix that are multiplied faster than a few columns are picked
 _LARGE = 1 << 15  # entries of a matrix from which a kernel of our own is worth its loading
+_CACHED = 1 << 19  # entries of a dense matrix up to which BLAS, with nothing to wait for, is as fast
 _ROWS = 2048  # rows up to which one column after the other is faster than BLAS, which takes them in blocks
 
 
@@ -135,7 +136,7 @@ class DenseMatrix(ExplicitMatrix):
     def _rmatvec(self, y: Array) -> Array:
         if self.array.dtype.kind == "c":
             return np.conj(np.conj(y) @ self.array)  # no conjugated copy of the matrix
-        if y.dtype == self.dtype and self._large and self.shape[0] <= _ROWS:
+        if y.dtype == self.dtype and self.array.size > _CACHED and 1 < self.shape[0] <= _ROWS:
             from sparseinv.kernels.products import adjoint_product
 
             out = np.empty(self.shape[1])
