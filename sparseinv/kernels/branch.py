@@ -30,6 +30,7 @@ _SHARE = 0.1  # of the distance to the incumbent: a relaxation solved that well 
 PRICE = 10.0  # multiplications of a shape, per cube of its coefficients
 _ENTER = 0.6  # of the largest excess lets a column enter, where many would
 _PART = 0.15  # of the work goes into shapes, at most
+_SPARSE = 3  # with less than a n-th of the coefficients free, products are formed one by one
 _DEPENDENT = 1e-8  # share of a squared norm below which products of columns have too few digits for a refit
 
 
@@ -76,6 +77,35 @@ def subtract(v, factor, row):
     """Subtract factor * row from v."""
     for j in range(v.size):
         v[j] -= factor * row[j]
+
+
+@kernel(fastmath=REDUCE)
+def correlate(v, c, W, w, x, Q, rows, slot, l2, d, free, frees):
+    """Write v = c - (H - diag(d)) x, where few are free at these and at W only; return the work done."""
+    spent = 0.0
+    if _SPARSE * frees > v.size:
+        v[:] = c
+        for i in range(w):
+            if x[i] != 0.0:
+                j = W[i]
+                subtract(v, x[i], rows[slot[j]])
+                v[j] -= (l2[j] - d[j]) * x[i]
+                spent += v.size
+        return spent
+    for k in range(frees):
+        v[free[k]] = c[free[k]]
+    for i in range(w):
+        if x[i] != 0.0:
+            row = rows[slot[W[i]]]
+            for k in range(frees):
+                v[free[k]] -= x[i] * row[free[k]]
+            spent += _SPARSE * frees
+    for i in range(w):
+        at = c[W[i]]
+        for k in range(w):
+            at -= Q[i, k] * x[k]
+        v[W[i]] = at
+    return spent + w * w
 
 
 @kernel(fastmath=REDUCE)
@@ -662,13 +692,7 @@ def explore(data, shapes, store, work, counts, numbers, budget):
             scratch[:] = 0.0
             enough = np.inf
             for number in range(_ROUNDS):
-                # full correlations at the present point
-                v[:] = c
-                for i in range(w):
-                    if xs[i] != 0.0:
-                        subtract(v, xs[i], rows[slot[W[i]]])
-                        v[W[i]] -= (l2[W[i]] - d[W[i]]) * xs[i]
-                        spent += n
+                spent += correlate(v, c, W, w, xs, Q, rows, slot, l2, d, free, frees)
                 value, last, following = bound(
                     xs, v, W, w, c, scale, level, d, top, fixed, free, frees, most, h, scratch
                 )
