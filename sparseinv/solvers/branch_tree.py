@@ -14,7 +14,9 @@ from sparseinv.solvers.branch_shapes import shape
 
 Array = np.ndarray[Any, Any]
 
-_WHOLE = 3000  # columns up to which the Gram matrix is formed at once
+_AT_ONCE = 300  # columns up to which the Gram matrix is formed at once
+_WHOLE = 3000  # columns up to which it is formed as a whole
+_OFTEN = 2  # ... when more than an n-th of its rows was asked for
 _BYTES = 1 << 30  # of Gram rows that are kept
 _WIDTH = 128  # working set that scratch is laid out for at first
 _ROWS = 1024  # of them that memory is laid out for at first
@@ -110,27 +112,29 @@ class BranchTree:
         return np.asarray(matrix.gram(index))
 
     def _rows(self) -> None:
-        n, operator = self.n, self.problem.operator
+        n = self.n
         self.slot = np.full(n, -1, dtype=np.int64)
-        self.whole = n <= _WHOLE
-        if self.whole:
-            if self._basis is None:
-                self.rows = np.ascontiguousarray(self._gram(self.index))
-                operator.charge(adjoint=n)
-            else:
-                self.rows = np.empty((n, n))
-                for low in range(0, n, _BLOCK):
-                    j = np.arange(low, min(low + _BLOCK, n))
-                    self.rows[j] = self._gram_rows(j)
-                self.rows = 0.5 * (self.rows + self.rows.T)
-            self.slot[:] = np.arange(n)
-            squares = self.rows.diagonal().copy()
+        self.whole, self._filled = False, 0
+        norms = self.problem.column_norms[self.index] if self._basis is None else self._left
+        self.squares = norms**2
+        self.rows = np.empty((min(_ROWS, n), n))
+        if n <= _AT_ONCE:
+            self._form_all()
+
+    def _form_all(self) -> None:
+        """Form the Gram matrix of all columns."""
+        n = self.n
+        if self._basis is None:
+            self.rows = np.ascontiguousarray(self._gram(self.index))
+            self.problem.operator.charge(adjoint=n)
         else:
-            self.rows = np.empty((min(_ROWS, n), n))
-            norms = self.problem.column_norms[self.index] if self._basis is None else self._left
-            squares = norms**2
-        self.squares = np.maximum(squares, 0.0)
-        self._filled = n if self.whole else 0
+            self.rows = np.empty((n, n))
+            for low in range(0, n, _BLOCK):
+                j = np.arange(low, min(low + _BLOCK, n))
+                self.rows[j] = self._gram_rows(j)
+            self.rows = 0.5 * (self.rows + self.rows.T)
+        self.slot[:] = np.arange(n)
+        self.whole, self._filled = True, n
 
     def _allocate(self, upper: float, big_m: Array | None, slack: float) -> None:
         from sparseinv.kernels import branch
@@ -169,7 +173,7 @@ class BranchTree:
         self._v = v
         self.best = np.zeros(width, dtype=np.int64)
         self.wanted = np.zeros(_ASK, dtype=np.int64)
-        self.work: tuple[Array, ...] = (
+        self.arrays: tuple[Array, ...] = (
             fixed, free, W, place, np.zeros(width), np.zeros(width), v, h, spare, level, slope, limit,
             np.zeros(n + 1, dtype=np.int64), *(np.zeros((width, width)) for _ in range(3)),
             *(np.zeros(width) for _ in range(3)), np.zeros(width, dtype=np.int64), self.best, self.wanted,
@@ -195,6 +199,13 @@ class BranchTree:
 
         return int(self.counts[branch.DONE])
 
+    @property
+    def work(self) -> float:
+        """Multiplications so far, about."""
+        from sparseinv.kernels import branch
+
+        return float(self.numbers[branch.TOTAL])
+
     def explore(self, upper: float, slack: float, work: float, limit: int) -> bool:
         """Treat nodes for about ``work`` multiplications; tell whether none is left.
 
@@ -215,7 +226,7 @@ class BranchTree:
             shapes = (self.forms, self.tops, self.usable, self._few, self._rank, _SHRUNK)
             store = (self.nodes, self.keys, self.charges, self.heap, self.fixes, self.kept, self.values)
             left = work - numbers[branch.WORK]
-            why = branch.explore(data, shapes, store, self.work, counts, numbers, left)
+            why = branch.explore(data, shapes, store, self.arrays, counts, numbers, left)
             if why == branch.LEAF:
                 self._leaf(int(counts[branch.NODE]))
             if why in (branch.EMPTY, branch.SPENT) or counts[branch.BEST]:
@@ -254,9 +265,14 @@ class BranchTree:
 
     def _fetch(self, j: Array) -> None:
         """Form the Gram rows j, and those of other columns that may be asked for next."""
+        if self.n <= _WHOLE and _OFTEN * self._filled > self.n:
+            self._form_all()
+            return
         j = np.unique(j[self.slot[j] < 0])
         if j.size < _TOGETHER:
-            promise = np.where(self.slot < 0, np.abs(self._v) / np.sqrt(self.weight), 0.0)
+            # no other than those that the node leaves free will be asked for below it
+            open_ = (self.slot < 0) & (self.arrays[0] == 0)
+            promise = np.where(open_, np.abs(self._v) / np.sqrt(self.weight), 0.0)
             promise[j] = np.inf
             likely = np.argpartition(-promise, min(_TOGETHER, self.n - 1))[:_TOGETHER]
             j = np.sort(likely[promise[likely] > 0.0])
