@@ -17,6 +17,7 @@ from sparseinv.problem import Problem
 from sparseinv.solvers.base import Outcome, Solver, State, called, refuse, refuse_convex, start_point
 from sparseinv.solvers.branch_tree import BranchTree, refitted
 from sparseinv.stopping import Budget
+from sparseinv.support_proof import SupportProof, conjugate
 
 Array = np.ndarray[Any, Any]
 
@@ -36,6 +37,11 @@ class BranchAndBoundState(State):
     tree: BranchTree | None = None
     value: float = np.inf  # objective of x
 
+    @property
+    def proof(self) -> SupportProof | None:
+        """What was recorded of the tree."""
+        return None if self.tree is None else self.tree.proof()
+
 
 @dataclass(frozen=True, repr=False)
 class BranchAndBound(Solver):
@@ -53,6 +59,9 @@ class BranchAndBound(Solver):
         holds for points within these sizes, and the certificate says so. None: nothing is assumed.
     max_nodes : int
         Nodes after which the run ends with status MAX_NODES.
+    proof_bytes : int
+        Memory that a proof of the whole tree may take in ``result.proof``, for `verify_proof`; 0: none is
+        kept. About 1 KB a node; where it does not suffice the proof ends early and establishes less.
     first, incumbent : Solver or None
         What finds the first point, and what searches for a better one where 3e7 multiplications leave the
         tree open; None: `LocalSearch` without starts, and `LocalSearch`. ``incumbent`` alone comes first.
@@ -99,6 +108,7 @@ class BranchAndBound(Solver):
 
     big_m: Any = None
     max_nodes: int = 1_000_000
+    proof_bytes: int = dataclasses.field(default=0, kw_only=True)
     incumbent: Solver | None = dataclasses.field(default=None, kw_only=True)
     first: Solver | None = dataclasses.field(default=None, kw_only=True)
 
@@ -112,6 +122,7 @@ class BranchAndBound(Solver):
         if size is not None and not np.all(size > 0):
             raise ValueError("big_m holds a value that is not positive; exclude a coefficient by lam = inf")
         object.__setattr__(self, "max_nodes", validation.count(self.max_nodes, "max_nodes"))
+        object.__setattr__(self, "proof_bytes", validation.count(self.proof_bytes, "proof_bytes"))
         for name in ("incumbent", "first"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, Solver):
@@ -169,7 +180,9 @@ class BranchAndBound(Solver):
         slack = max(_INSIDE * budget.tol, _ROUNDING) * problem.scale
         tree = state.tree
         if tree is None:
-            tree = state.tree = BranchTree(problem, state.value, self._sizes(problem), slack)
+            tree = state.tree = BranchTree(
+                problem, state.value, self._sizes(problem), slack, self.proof_bytes
+            )
             state.settled = True
         empty = tree.explore(state.value, slack, _EARLY if state.later else _WORK, self.max_nodes)
         support = tree.incumbent()
@@ -247,10 +260,7 @@ def support_bound(
     n = v.size
     lam, l2 = np.broadcast_to(lam, (n,)), np.broadcast_to(l2, (n,))
     top = np.broadcast_to(np.asarray(big_m, dtype=float), (n,))
-    size = np.abs(v)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        at = np.where(size > 0.0, np.minimum(np.where(l2 > 0.0, size / l2, np.inf), top), 0.0)
-        h = np.where(at > 0.0, at * (size - 0.5 * np.where(np.isinf(at), 0.0, l2 * at)), 0.0)
+    h = conjugate(v, l2, top)
     value = float(u @ b) - 0.5 * float(u @ u)
     held, shut = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
     held[np.asarray(inside, dtype=int)], shut[np.asarray(outside, dtype=int)] = True, True

@@ -10,7 +10,9 @@ from sparseinv.operators.matrix import ExplicitMatrix
 from sparseinv.penalties.balls import Ball
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
+from sparseinv.solvers.branch_record import BranchRecord
 from sparseinv.solvers.branch_shapes import shape
+from sparseinv.support_proof import SupportProof
 
 Array = np.ndarray[Any, Any]
 
@@ -37,7 +39,9 @@ class BranchTree:
     columns, whose rounding errors the bound allows for. Excluded and empty columns are left out.
     """
 
-    def __init__(self, problem: Problem, upper: float, big_m: Array | None, slack: float) -> None:
+    def __init__(
+        self, problem: Problem, upper: float, big_m: Array | None, slack: float, proof_bytes: int = 0
+    ) -> None:
         penalty, n = problem.penalty, problem.n
         ball = isinstance(penalty, Ball)
         lam = np.zeros(n) if ball else penalty.l0
@@ -56,6 +60,7 @@ class BranchTree:
             self.lam, self.l2 = lam[self.index].copy(), l2[self.index].copy()
         self.n = self.index.size
         self.c = problem.gradient(b)[self.index]
+        self.record = BranchRecord(proof_bytes)
         self._rows()
         self._allocate(upper, big_m, slack)
 
@@ -153,7 +158,7 @@ class BranchTree:
         self.fixes = np.zeros(8 * n + 64 + cap, dtype=np.int64)
         self.kept, self.values = np.zeros(64 * cap, dtype=np.int32), np.zeros(64 * cap)
         self._scratch(min(n, _WIDTH))
-        self.counts = np.zeros(12, dtype=np.int64)
+        self.counts = np.zeros(15, dtype=np.int64)
         self.counts[branch.DIVING] = -1
         self.counts[branch.SEEN] = -1
         self.numbers = np.array([upper, slack, np.inf, 0.0, 0.0, 0.0])
@@ -226,9 +231,17 @@ class BranchTree:
             shapes = (self.forms, self.tops, self.usable, self._few, self._rank, _SHRUNK)
             store = (self.nodes, self.keys, self.charges, self.heap, self.fixes, self.kept, self.values)
             left = work - numbers[branch.WORK]
-            why = branch.explore(data, shapes, store, self.arrays, counts, numbers, left)
+            proof = self.record.arrays
+            why = branch.explore(data, shapes, store, proof, self.arrays, counts, numbers, left)
+            # a node that is neither open nor the next to be treated must not be left behind
             if why == branch.LEAF:
                 self._leaf(int(counts[branch.NODE]))
+            elif why == branch.SHAPE:
+                self._shape(int(counts[branch.NODE]))
+                size = float(self.nodes[counts[branch.NODE], branch.ASKED])
+                price = branch.PRICE * size**3
+                numbers[branch.WORK] += price
+                numbers[branch.SHAPED] += price
             if why in (branch.EMPTY, branch.SPENT) or counts[branch.BEST]:
                 return bool(why == branch.EMPTY)
             if why == branch.ROWS:
@@ -237,12 +250,6 @@ class BranchTree:
                 self._grow()
             elif why == branch.WIDE:
                 self._widen()
-            elif why == branch.SHAPE:
-                self._shape(int(counts[branch.NODE]))
-                size = float(self.nodes[counts[branch.NODE], branch.ASKED])
-                price = branch.PRICE * size**3
-                numbers[branch.WORK] += price
-                numbers[branch.SHAPED] += price
 
     def _widen(self) -> None:
         best = self.best
@@ -262,6 +269,10 @@ class BranchTree:
         if self.kept.size - self.counts[branch.KEPT] < 2 * self.best.size + 8:
             self.kept = np.concatenate([self.kept, np.zeros(self.kept.size, dtype=np.int32)])
             self.values = np.concatenate([self.values, np.zeros(self.values.size)])
+        if self.record.recording:
+            self.record.make_room(
+                int(self.counts[branch.NODES]), self.counts, branch.ROUNDS + 8, self.best.size, self.n
+            )
 
     def _fetch(self, j: Array) -> None:
         """Form the Gram rows j, and those of other columns that may be asked for next."""
@@ -323,6 +334,8 @@ class BranchTree:
             self.nodes[node, branch.FORM] = self.usable.size
             self.forms = np.concatenate([self.forms, d[None, :]])
             self.tops = np.concatenate([self.tops, top[None, :]])
+            if self.record.recording:
+                self.record.bend(node, self.counts, K, found.d)
             self.usable = np.append(self.usable, bool(((d[K] > 0.0) | (top[K] < np.inf)).all()))
         self.counts[branch.DIVING] = node
 
@@ -344,6 +357,10 @@ class BranchTree:
             numbers[branch.UPPER] = value
             self.best[: own.size] = own
             self.counts[branch.BEST] = own.size
+
+    def proof(self) -> SupportProof | None:
+        """Return what was recorded, in working units; None where nothing was to be."""
+        return self.record.proof(self.nodes, self.fixes, self.counts, self.index)
 
     def incumbent(self) -> Array | None:
         """Return the support of a better incumbent that was found since the last call, columns of A."""
