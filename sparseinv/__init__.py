@@ -19,6 +19,7 @@ _HOME = {
     "estimate_sigma": "selection.noise",
     "select_lam": "selection.selector",
     "tune_lams": "selection.layers",
+    "verify_proof": "support_proof",
     "CrossValidation": "selection.cross_validation",
     "Discrepancy": "selection.discrepancy",
     "SURE": "selection.criteria",
@@ -174,6 +175,7 @@ if TYPE_CHECKING:
     from sparseinv.solvers.thresholding import SubspacePursuit as SubspacePursuit
     from sparseinv.solvers.working_set import WorkingSet as WorkingSet
     from sparseinv.stopping import Progress as Progress
+    from sparseinv.support_proof import verify_proof as verify_proof
 
 
 def __getattr__(name: str) -> object:

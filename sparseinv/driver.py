@@ -389,7 +389,7 @@ class Run:
             status = Status.PRECISION_FLOOR
         elif settled and status in _ENDS and certificate.relative <= self.stopping.tol:
             status = Status.CONVERGED
-        learned = getattr(state, "posterior", None)
+        learned, proof = getattr(state, "posterior", None), getattr(state, "proof", None)
         notes = [self.detail, "" if state is None else getattr(state, "note", "")]
         if status is Status.PRECISION_FLOOR and self._stalled:
             notes.append(_STALLED)
@@ -403,6 +403,7 @@ class Run:
             seconds=self.seconds, history=self.history, solver=self.solver, reason=reason,
             selection=selection, detail=" ".join(filter(None, notes)), tol=self.stopping.tol,
             posterior=None if learned is None else learned.outward(problem.units),
+            proof=None if proof is None else proof.outward(problem.units),
         )  # fmt: skip
 
     def _outward(self, x: Array, single: bool) -> tuple[Array, Array, str]:

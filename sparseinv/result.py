@@ -14,6 +14,7 @@ from sparseinv.certificate import Certificate
 from sparseinv.counted_operator import Products
 from sparseinv.posterior import Posterior
 from sparseinv.stopping import History
+from sparseinv.support_proof import SupportProof
 
 Array = np.ndarray[Any, Any]
 
@@ -148,6 +149,8 @@ class Result:
         The constant that was fitted, with ``intercept=True``.
     posterior : Posterior or None
         What a Bayesian solver learned beside x: mean, variance, lam per coefficient, sigma.
+    proof : SupportProof or None
+        The tree of a branch and bound that was told to keep it; `verify_proof` checks it.
 
     Examples
     --------
@@ -173,6 +176,7 @@ class Result:
     tol: float = field(default=0.0, repr=False)
     intercept: Any = None
     posterior: Posterior | None = None
+    proof: SupportProof | None = field(default=None, repr=False)
 
     @property
     def success(self) -> bool:

@@ -38,6 +38,7 @@ PUBLIC = {
         "estimate_sigma",
         "select_lam",
         "tune_lams",
+        "verify_proof",
     ],
     "penalties": [
         "Penalty",
@@ -199,6 +200,10 @@ import sparseinv as si
 
 A = np.random.default_rng(0).standard_normal((12, 20))
 b = A[:, 3] - 2 * A[:, 11]
+def proven():
+    penalty = si.L0(0.1, l2=0.1)
+    result = si.solve(A, b, penalty, solver=si.BranchAndBound(proof_bytes=10**6))
+    return si.verify_proof(A, b, penalty, result.proof, result.x)
 calls = {
     "solve": lambda: si.solve(A, b, si.L1(0.5)).success,
     "solve_path": lambda: si.solve_path(A, b, si.L1(), n_lams=3).success,
@@ -216,6 +221,7 @@ calls = {
     "scale_penalty": lambda: si.scale_penalty(A, si.L1(2.0), scaling="mean").weights == 12.0,
     "theory_lam": lambda: si.theory_lam(si.L1(), sigma=1.0, m=12, n=20) > 0,
     "estimate_sigma": lambda: si.estimate_sigma(A, b) >= 0,
+    "verify_proof": lambda: proven() < 1.0,
     "as_operator": lambda: si.as_operator(A).shape == (12, 20),
     "adjoint_test": lambda: si.adjoint_test(A) < 1e-12,
     "norm_bound": lambda: si.norm_bound(A)[0] > 0,

@@ -20,7 +20,7 @@ REDUCE = {"reassoc", "contract"}
 # why `explore` returns
 EMPTY, SPENT, ROWS, ROOM, SHAPE, WIDE, LEAF = range(7)
 _DIVE = 16  # of so many nodes one begins a dive
-_ROUNDS = 60  # enlargements of a working set
+ROUNDS = 60  # enlargements of a working set
 _TUNED = 30  # of them after which the charge that stands for a limit on the non-zeros is adapted
 _SWEEPS = 60  # sweeps between two bounds
 _PATIENCE = 3  # sweeps before a Newton step is tried
@@ -30,6 +30,7 @@ _SHARE = 0.1  # of the distance to the incumbent: a relaxation solved that well 
 PRICE = 10.0  # multiplications of a shape, per cube of its coefficients
 _ENTER = 0.6  # of the largest excess lets a column enter, where many would
 _PART = 0.15  # of the work goes into shapes, at most
+_SPARSE = 3  # with less than a n-th of the coefficients free, products are formed one by one
 _DEPENDENT = 1e-8  # share of a squared norm below which products of columns have too few digits for a refit
 
 
@@ -76,6 +77,35 @@ def subtract(v, factor, row):
     """Subtract factor * row from v."""
     for j in range(v.size):
         v[j] -= factor * row[j]
+
+
+@kernel(fastmath=REDUCE)
+def correlate(v, c, W, w, x, Q, rows, slot, l2, d, free, frees):
+    """Write v = c - (H - diag(d)) x, where few are free at these and at W only; return the work done."""
+    spent = 0.0
+    if _SPARSE * frees > v.size:
+        v[:] = c
+        for i in range(w):
+            if x[i] != 0.0:
+                j = W[i]
+                subtract(v, x[i], rows[slot[j]])
+                v[j] -= (l2[j] - d[j]) * x[i]
+                spent += v.size
+        return spent
+    for k in range(frees):
+        v[free[k]] = c[free[k]]
+    for i in range(w):
+        if x[i] != 0.0:
+            row = rows[slot[W[i]]]
+            for k in range(frees):
+                v[free[k]] -= x[i] * row[free[k]]
+            spent += _SPARSE * frees
+    for i in range(w):
+        at = c[W[i]]
+        for k in range(w):
+            at -= Q[i, k] * x[k]
+        v[W[i]] = at
+    return spent + w * w
 
 
 @kernel(fastmath=REDUCE)
@@ -401,6 +431,7 @@ def relaxed(x, v, W, w, c, scale, level, d, slope, limit, fixed, most, charge):
 PARENT, FORM, FIRST, FIXED, START, LIVE, ASKED = 0, 1, 2, 3, 4, 5, 6
 # places in the counters
 NODES, OPEN, FIXES, KEPT, DONE, TURN, DIVING, WANTED, NODE, BEST, SEEN, LIMIT = range(12)
+LOGGED, NOTED, TURNED = 12, 13, 14
 # places in the numbers
 UPPER, SLACK, CLOSED, WORK, TOTAL, SHAPED = range(6)
 
@@ -451,6 +482,25 @@ def keep(node, nodes, fixes, kept, values, counts, fresh, news, W, w, x, fixed):
             at += 1
     nodes[node, LIVE] = at - counts[KEPT]
     counts[KEPT] = at
+
+
+@kernel()
+def note(proof, counts, node, W, w, x, fresh, before, news, again):
+    """Record a point and what it fixes; ``again`` puts it in the place of the last record."""
+    log, columns, points, turned = proof
+    if again:
+        counts[LOGGED] -= 1
+        counts[NOTED] = log[counts[LOGGED], 1]
+    record, at, to = counts[LOGGED], counts[NOTED], counts[TURNED]
+    log[record, 0], log[record, 1], log[record, 2], log[record, 3] = node, at, to, -1
+    for i in range(w):
+        if x[i] != 0.0:
+            columns[at], points[at] = W[i], x[i]
+            at += 1
+    for i in range(before, news):
+        turned[to] = fresh[i]
+        to += 1
+    counts[LOGGED], counts[NOTED], counts[TURNED] = record + 1, at, to
 
 
 @kernel()
@@ -533,13 +583,13 @@ def choose(W, w, x, fixed, limit, free, frees, v, slope, weight):
 
 
 @kernel()
-def explore(data, shapes, store, work, counts, numbers, budget):
+def explore(data, shapes, store, proof, work, counts, numbers, budget):
     """Treat open nodes until ``budget`` multiplications are spent or something is needed; say what.
 
-    EMPTY: no node is left. ROWS: the Gram rows work.wanted[:counts[WANTED]] are missing. ROOM: the store is
-    full. WIDE: working sets are larger than the
-    scratch. SHAPE: node counts[NODE] has so few coefficients left that a shape of its own would pay. LEAF:
-    node counts[NODE], no longer open, has a support whose refit takes the columns themselves.
+    EMPTY: no node is left. ROWS: the Gram rows work.wanted[:counts[WANTED]] are missing. ROOM: the store or
+    the proof, where one is kept, is full. WIDE: working sets are larger than the scratch. SHAPE: node
+    counts[NODE] has so few coefficients left that a shape of its own would pay. LEAF: node counts[NODE], no
+    longer open, has a support whose refit takes the columns themselves.
     """
     c, cost, l2, weight, rows, slot, scale, most, always = data
     forms, tops, usable, few, rank, shrunk = shapes
@@ -550,11 +600,18 @@ def explore(data, shapes, store, work, counts, numbers, budget):
     spent = 0.0
     level[:] = cost
     form, charge = -1, -1.0
+    proving = proof[0].shape[0] > 0
     while spent < budget and counts[DONE] < counts[LIMIT]:
         if counts[DIVING] < 0 and counts[OPEN] == 0:
             return EMPTY
         room = nodes.shape[0] - counts[NODES] < 4 or fixes.size - counts[FIXES] < 2 * n + 8
         if room or kept.size - counts[KEPT] < 2 * capacity + 8:
+            return ROOM
+        if proving and (
+            proof[0].shape[0] - counts[LOGGED] < ROUNDS + 2
+            or proof[1].size - counts[NOTED] < (ROUNDS + 2) * capacity
+            or proof[3].size - counts[TURNED] < n + 8
+        ):
             return ROOM
         if counts[DIVING] >= 0:
             node = counts[DIVING]
@@ -661,26 +718,26 @@ def explore(data, shapes, store, work, counts, numbers, budget):
                     xs[place[j]] = values[nodes[node, START] + i]
             scratch[:] = 0.0
             enough = np.inf
-            for number in range(_ROUNDS):
-                # full correlations at the present point
-                v[:] = c
-                for i in range(w):
-                    if xs[i] != 0.0:
-                        subtract(v, xs[i], rows[slot[W[i]]])
-                        v[W[i]] -= (l2[W[i]] - d[W[i]]) * xs[i]
-                        spent += n
+            noted, again = -np.inf, False
+            for number in range(ROUNDS):
+                spent += correlate(v, c, W, w, xs, Q, rows, slot, l2, d, free, frees)
                 value, last, following = bound(
                     xs, v, W, w, c, scale, level, d, top, fixed, free, frees, most, h, scratch
                 )
                 spent += 6.0 * n
                 lowest = max(lowest, value)
+                before = news
+                if lowest < goal:
+                    news, frees = fix(
+                        value, last, following, h, level, free, frees, fixed, most, numbers, fresh, news
+                    )
+                if proving:
+                    # of the points that fix nothing only the best and the last count
+                    note(proof, counts, node, W, w, xs, fresh, before, news, again and value >= noted)
+                    noted, again = value, news == before
                 if lowest >= goal:
                     closed = True
                     break
-                before = news
-                news, frees = fix(
-                    value, last, following, h, level, free, frees, fixed, most, numbers, fresh, news
-                )
                 for i in range(before, news):
                     j = fresh[i]
                     if j > 0:

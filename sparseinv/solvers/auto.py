@@ -211,7 +211,13 @@ def complete(solver: Solver, problem: Problem) -> Solver:
     if isinstance(solver, WorkingSet) and solver.first_order is None and not problem.explicit:
         solver = dataclasses.replace(solver, first_order=BarzilaiBorwein())
     if isinstance(solver, BranchAndBound):
-        solver = dataclasses.replace(solver, incumbent=complete(solver.incumbent or LocalSearch(), problem))
+        first, incumbent = solver.first, solver.incumbent
+        if first is None and incumbent is None:
+            first = LocalSearch(restarts=0, starts=())
+        solver = dataclasses.replace(
+            solver, incumbent=complete(incumbent or LocalSearch(), problem),
+            first=None if first is None else complete(first, problem),
+        )  # fmt: skip
     if isinstance(solver, LocalSearch):
         solver = dataclasses.replace(solver, starts=_starts(solver, problem))
     if isinstance(solver, Portfolio) and isinstance(problem.penalty, (Separable, Ball)):

@@ -17,10 +17,12 @@ from sparseinv.problem import Problem
 from sparseinv.solvers.base import Outcome, Solver, State, called, refuse, refuse_convex, start_point
 from sparseinv.solvers.branch_tree import BranchTree, refitted
 from sparseinv.stopping import Budget
+from sparseinv.support_proof import SupportProof, conjugate
 
 Array = np.ndarray[Any, Any]
 
 _WORK = 1e8  # multiplications after which a step returns
+_EARLY = 3e7  # multiplications in the tree after which the longer search begins
 _ROUNDING = 1e-14  # of 1/2 ||b||^2: what nodes that rounding cannot tell from the incumbent may lack
 _INSIDE = 1.0 - 1e-6  # of the tolerance is spent on closing nodes
 
@@ -29,9 +31,16 @@ _INSIDE = 1.0 - 1e-6  # of the tolerance is spent on closing nodes
 class BranchAndBoundState(State):
     """Carry the search for a first incumbent, then the tree."""
 
-    search: Any = None  # state of the inner solver; None once it has finished
+    finder: Solver | None = None  # the inner solver that runs; None while nodes are treated
+    search: Any = None  # its state
+    later: Solver | None = None  # what searches longer, if the tree does not close soon
     tree: BranchTree | None = None
     value: float = np.inf  # objective of x
+
+    @property
+    def proof(self) -> SupportProof | None:
+        """What was recorded of the tree."""
+        return None if self.tree is None else self.tree.proof()
 
 
 @dataclass(frozen=True, repr=False)
@@ -50,8 +59,12 @@ class BranchAndBound(Solver):
         holds for points within these sizes, and the certificate says so. None: nothing is assumed.
     max_nodes : int
         Nodes after which the run ends with status MAX_NODES.
-    incumbent : Solver or None
-        What finds the first point; None: `LocalSearch`.
+    proof_bytes : int
+        Memory that a proof of the whole tree may take in ``result.proof``, for `verify_proof`; 0: none is
+        kept. About 1 KB a node; where it does not suffice the proof ends early and establishes less.
+    first, incumbent : Solver or None
+        What finds the first point, and what searches for a better one where 3e7 multiplications leave the
+        tree open; None: `LocalSearch` without starts, and `LocalSearch`. ``incumbent`` alone comes first.
 
     Notes
     -----
@@ -95,7 +108,9 @@ class BranchAndBound(Solver):
 
     big_m: Any = None
     max_nodes: int = 1_000_000
+    proof_bytes: int = dataclasses.field(default=0, kw_only=True)
     incumbent: Solver | None = dataclasses.field(default=None, kw_only=True)
+    first: Solver | None = dataclasses.field(default=None, kw_only=True)
 
     local_kind: ClassVar[Kind] = Kind.COORDINATE_MINIMUM
     default_max_iter: ClassVar[int] = 1 << 60
@@ -107,8 +122,11 @@ class BranchAndBound(Solver):
         if size is not None and not np.all(size > 0):
             raise ValueError("big_m holds a value that is not positive; exclude a coefficient by lam = inf")
         object.__setattr__(self, "max_nodes", validation.count(self.max_nodes, "max_nodes"))
-        if self.incumbent is not None and not isinstance(self.incumbent, Solver):
-            raise TypeError(f"incumbent is {self.incumbent!r}, but a solver such as LocalSearch() is needed")
+        object.__setattr__(self, "proof_bytes", validation.count(self.proof_bytes, "proof_bytes"))
+        for name in ("incumbent", "first"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, Solver):
+                raise TypeError(f"{name} is {value!r}, but a solver such as LocalSearch() is needed")
 
     def check(self, problem: Problem) -> None:
         """Refuse what has no charge per non-zero coefficient, operators and complex data."""
@@ -128,11 +146,13 @@ class BranchAndBound(Solver):
             raise refuse(self, "needs real data", others)
         if self.big_m is not None and np.size(self.big_m) not in (1, problem.n):
             raise ValueError(f"big_m has {np.size(self.big_m)} values, but 1 or {problem.n} are needed")
-        if self.incumbent is not None:
+        for name in ("incumbent", "first"):
+            solver = getattr(self, name)
             try:
-                self.incumbent.check(problem)
+                if solver is not None:
+                    solver.check(problem)
             except ValueError as error:
-                raise ValueError(f"incumbent of BranchAndBound does not fit this problem: {error}") from None
+                raise ValueError(f"{name} of BranchAndBound does not fit this problem: {error}") from None
 
     def start(self, problem: Problem, x0: Array | None) -> BranchAndBoundState:
         """Return the state with x0, by default zero, as the first point."""
@@ -141,26 +161,30 @@ class BranchAndBound(Solver):
         if not np.isfinite(problem.penalty.value(x)):
             x = np.asarray(problem.penalty.prox(x, 1.0))
         assert self.incumbent is not None, "filled in by solvers.auto"
-        search = self.incumbent.start(problem, None if x0 is None else x.copy())
-        state = BranchAndBoundState(x, search=search, value=self._value(problem, x))
+        finder, later = (self.incumbent, None) if self.first is None else (self.first, self.incumbent)
+        search = finder.start(problem, None if x0 is None else x.copy())
+        state = BranchAndBoundState(
+            x, finder=finder, search=search, later=later, value=self._value(problem, x)
+        )
         state.settled = False
         return state
 
     def step(self, problem: Problem, state: BranchAndBoundState, budget: Budget) -> Outcome:
         """Search for an incumbent, then treat nodes, for about a tenth of a second."""
-        if state.search is not None:
-            assert self.incumbent is not None
-            outcome = self.incumbent.step(problem, state.search, budget)
+        if state.finder is not None:
+            outcome = state.finder.step(problem, state.search, budget)
             self._offer(problem, state, state.search.x)
             if outcome is not Outcome.MOVED:
-                state.search = None
+                state.finder = state.search = None
             return Outcome.MOVED
         slack = max(_INSIDE * budget.tol, _ROUNDING) * problem.scale
         tree = state.tree
         if tree is None:
-            tree = state.tree = BranchTree(problem, state.value, self._sizes(problem), slack)
+            tree = state.tree = BranchTree(
+                problem, state.value, self._sizes(problem), slack, self.proof_bytes
+            )
             state.settled = True
-        empty = tree.explore(state.value, slack, _WORK, self.max_nodes)
+        empty = tree.explore(state.value, slack, _EARLY if state.later else _WORK, self.max_nodes)
         support = tree.incumbent()
         if support is not None:
             self._offer(problem, state, refitted(problem, support)[0])
@@ -170,6 +194,10 @@ class BranchAndBound(Solver):
         state.provided = "" if self.big_m is None else "|x| <= big_m"
         if empty:
             return Outcome.EXHAUSTED
+        if state.later is not None and (tree.work >= _EARLY or tree.done >= self.max_nodes):
+            state.finder, state.later = state.later, None
+            state.search = state.finder.start(problem, state.x.copy())
+            return Outcome.MOVED
         return Outcome.LIMIT if tree.done >= self.max_nodes else Outcome.MOVED
 
     def _sizes(self, problem: Problem) -> Array | None:
@@ -232,10 +260,7 @@ def support_bound(
     n = v.size
     lam, l2 = np.broadcast_to(lam, (n,)), np.broadcast_to(l2, (n,))
     top = np.broadcast_to(np.asarray(big_m, dtype=float), (n,))
-    size = np.abs(v)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        at = np.where(size > 0.0, np.minimum(np.where(l2 > 0.0, size / l2, np.inf), top), 0.0)
-        h = np.where(at > 0.0, at * (size - 0.5 * np.where(np.isinf(at), 0.0, l2 * at)), 0.0)
+    h = conjugate(v, l2, top)
     value = float(u @ b) - 0.5 * float(u @ u)
     held, shut = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
     held[np.asarray(inside, dtype=int)], shut[np.asarray(outside, dtype=int)] = True, True

@@ -43,16 +43,17 @@ def shape(H: Array, c: Array, scale: float, lam: Array, inside: Array, upper: fl
     upper : float
         The objective of the incumbent.
     """
+    from scipy.linalg.lapack import dpotri
+
     if not (np.diag(H) > 0.0).all():
         return None
     size = np.sqrt(np.diag(H))
     normed = H / np.outer(size, size)
-    try:
-        factor = np.linalg.cholesky(normed)
-    except np.linalg.LinAlgError:
+    factor = _factor(normed, np.zeros(len(H)))
+    if factor is None:
         return None
-    inverse = np.linalg.inv(factor)
-    inverse = inverse.T @ inverse
+    inverse = dpotri(factor, lower=1)[0]
+    inverse = np.tril(inverse) + np.tril(inverse, -1).T
     if not inverse.diagonal().max(initial=0.0) < _LIMIT:
         return None
     t = inverse @ (c / size)
@@ -83,8 +84,10 @@ def components(H: Array) -> list[Array]:
     from scipy.sparse.csgraph import connected_components
 
     # what is left out is made up for by the margin
-    linked = csr_array(np.abs(H) > 0.01 * _MARGIN / max(len(H), 1))
-    number, label = connected_components(linked, directed=False)
+    linked = np.abs(H) > 0.01 * _MARGIN / max(len(H), 1)
+    if linked[:1].all():
+        return [np.arange(len(H))]
+    number, label = connected_components(csr_array(linked), directed=False)
     order = np.argsort(label, kind="stable")
     return np.split(order, np.cumsum(np.bincount(label, minlength=number))[:-1])
 
@@ -100,17 +103,25 @@ def _shares(H: Array, weights: Array) -> Array:
     if k > _WHOLE:
         return d
     # Newton's method on sum w d + mu (log det(H - diag(d)) + sum log d), mu falling
+    from scipy.linalg.lapack import dposv, dpotri
+
     d *= 0.5
     w = weights / weights.mean()
     mu = 1.0
+    factor = _factor(H, d)
+    assert factor is not None, "half of the lowest eigenvalue leaves a definite rest"
+    above = np.triu_indices(k, 1)
     for _ in range(_STEPS):
-        S = np.linalg.inv(H - np.diag(d))
+        S = dpotri(factor, lower=1)[0]
+        S[above] = S.T[above]
         gradient = w - mu * S.diagonal() + mu / d
-        curvature = mu * (S * S.T)
-        curvature[np.arange(k), np.arange(k)] += mu / d**2
-        step = np.linalg.solve(curvature, gradient)
+        curvature = mu * (S * S)
+        curvature.ravel(order="K")[:: k + 1] += mu / d**2
+        step, failed = dposv(curvature, gradient, lower=1)[1:]
+        if failed:
+            break
         decrement = float(step @ gradient)
-        length = _length(H, d, step)
+        length, factor = _length(H, d, step, factor)
         d = d + length * step
         if decrement < 0.3 * mu * k or length < 0.05:
             if mu <= _LAST:
@@ -119,16 +130,24 @@ def _shares(H: Array, weights: Array) -> Array:
     return np.maximum(d - _MARGIN, 0.0)
 
 
-def _length(H: Array, d: Array, step: Array) -> float:
-    """Return how far a step may go with H - diag(d) positive definite and d positive."""
+def _factor(H: Array, d: Array) -> Array | None:
+    """Return the lower Cholesky factor of H - diag(d), F-ordered; None where that is not definite."""
+    from scipy.linalg.lapack import dpotrf
+
+    rest = np.array(H, order="F")
+    rest.ravel(order="K")[:: d.size + 1] -= d
+    factor, failed = dpotrf(rest, lower=1, clean=1, overwrite_a=1)
+    return None if failed else factor
+
+
+def _length(H: Array, d: Array, step: Array, factor: Array) -> tuple[float, Array]:
+    """Return how far a step may go with H - diag(d) definite and d positive, and the factor there."""
     length = 1.0
     for _ in range(40):
         trial = d + length * step
         if (trial > 0.0).all():
-            try:
-                np.linalg.cholesky(H - np.diag(trial))
-                return length
-            except np.linalg.LinAlgError:
-                pass
+            found = _factor(H, trial)
+            if found is not None:
+                return length, found
         length *= 0.6
-    return 0.0
+    return 0.0, factor

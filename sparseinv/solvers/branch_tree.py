@@ -10,11 +10,15 @@ from sparseinv.operators.matrix import ExplicitMatrix
 from sparseinv.penalties.balls import Ball
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
+from sparseinv.solvers.branch_record import BranchRecord
 from sparseinv.solvers.branch_shapes import shape
+from sparseinv.support_proof import SupportProof
 
 Array = np.ndarray[Any, Any]
 
-_WHOLE = 3000  # columns up to which the Gram matrix is formed at once
+_AT_ONCE = 300  # columns up to which the Gram matrix is formed at once
+_WHOLE = 3000  # columns up to which it is formed as a whole
+_OFTEN = 2  # ... when more than an n-th of its rows was asked for
 _BYTES = 1 << 30  # of Gram rows that are kept
 _WIDTH = 128  # working set that scratch is laid out for at first
 _ROWS = 1024  # of them that memory is laid out for at first
@@ -35,7 +39,9 @@ class BranchTree:
     columns, whose rounding errors the bound allows for. Excluded and empty columns are left out.
     """
 
-    def __init__(self, problem: Problem, upper: float, big_m: Array | None, slack: float) -> None:
+    def __init__(
+        self, problem: Problem, upper: float, big_m: Array | None, slack: float, proof_bytes: int = 0
+    ) -> None:
         penalty, n = problem.penalty, problem.n
         ball = isinstance(penalty, Ball)
         lam = np.zeros(n) if ball else penalty.l0
@@ -54,6 +60,7 @@ class BranchTree:
             self.lam, self.l2 = lam[self.index].copy(), l2[self.index].copy()
         self.n = self.index.size
         self.c = problem.gradient(b)[self.index]
+        self.record = BranchRecord(proof_bytes)
         self._rows()
         self._allocate(upper, big_m, slack)
 
@@ -110,27 +117,29 @@ class BranchTree:
         return np.asarray(matrix.gram(index))
 
     def _rows(self) -> None:
-        n, operator = self.n, self.problem.operator
+        n = self.n
         self.slot = np.full(n, -1, dtype=np.int64)
-        self.whole = n <= _WHOLE
-        if self.whole:
-            if self._basis is None:
-                self.rows = np.ascontiguousarray(self._gram(self.index))
-                operator.charge(adjoint=n)
-            else:
-                self.rows = np.empty((n, n))
-                for low in range(0, n, _BLOCK):
-                    j = np.arange(low, min(low + _BLOCK, n))
-                    self.rows[j] = self._gram_rows(j)
-                self.rows = 0.5 * (self.rows + self.rows.T)
-            self.slot[:] = np.arange(n)
-            squares = self.rows.diagonal().copy()
+        self.whole, self._filled = False, 0
+        norms = self.problem.column_norms[self.index] if self._basis is None else self._left
+        self.squares = norms**2
+        self.rows = np.empty((min(_ROWS, n), n))
+        if n <= _AT_ONCE:
+            self._form_all()
+
+    def _form_all(self) -> None:
+        """Form the Gram matrix of all columns."""
+        n = self.n
+        if self._basis is None:
+            self.rows = np.ascontiguousarray(self._gram(self.index))
+            self.problem.operator.charge(adjoint=n)
         else:
-            self.rows = np.empty((min(_ROWS, n), n))
-            norms = self.problem.column_norms[self.index] if self._basis is None else self._left
-            squares = norms**2
-        self.squares = np.maximum(squares, 0.0)
-        self._filled = n if self.whole else 0
+            self.rows = np.empty((n, n))
+            for low in range(0, n, _BLOCK):
+                j = np.arange(low, min(low + _BLOCK, n))
+                self.rows[j] = self._gram_rows(j)
+            self.rows = 0.5 * (self.rows + self.rows.T)
+        self.slot[:] = np.arange(n)
+        self.whole, self._filled = True, n
 
     def _allocate(self, upper: float, big_m: Array | None, slack: float) -> None:
         from sparseinv.kernels import branch
@@ -149,7 +158,7 @@ class BranchTree:
         self.fixes = np.zeros(8 * n + 64 + cap, dtype=np.int64)
         self.kept, self.values = np.zeros(64 * cap, dtype=np.int32), np.zeros(64 * cap)
         self._scratch(min(n, _WIDTH))
-        self.counts = np.zeros(12, dtype=np.int64)
+        self.counts = np.zeros(15, dtype=np.int64)
         self.counts[branch.DIVING] = -1
         self.counts[branch.SEEN] = -1
         self.numbers = np.array([upper, slack, np.inf, 0.0, 0.0, 0.0])
@@ -169,7 +178,7 @@ class BranchTree:
         self._v = v
         self.best = np.zeros(width, dtype=np.int64)
         self.wanted = np.zeros(_ASK, dtype=np.int64)
-        self.work: tuple[Array, ...] = (
+        self.arrays: tuple[Array, ...] = (
             fixed, free, W, place, np.zeros(width), np.zeros(width), v, h, spare, level, slope, limit,
             np.zeros(n + 1, dtype=np.int64), *(np.zeros((width, width)) for _ in range(3)),
             *(np.zeros(width) for _ in range(3)), np.zeros(width, dtype=np.int64), self.best, self.wanted,
@@ -195,6 +204,13 @@ class BranchTree:
 
         return int(self.counts[branch.DONE])
 
+    @property
+    def work(self) -> float:
+        """Multiplications so far, about."""
+        from sparseinv.kernels import branch
+
+        return float(self.numbers[branch.TOTAL])
+
     def explore(self, upper: float, slack: float, work: float, limit: int) -> bool:
         """Treat nodes for about ``work`` multiplications; tell whether none is left.
 
@@ -215,9 +231,17 @@ class BranchTree:
             shapes = (self.forms, self.tops, self.usable, self._few, self._rank, _SHRUNK)
             store = (self.nodes, self.keys, self.charges, self.heap, self.fixes, self.kept, self.values)
             left = work - numbers[branch.WORK]
-            why = branch.explore(data, shapes, store, self.work, counts, numbers, left)
+            proof = self.record.arrays
+            why = branch.explore(data, shapes, store, proof, self.arrays, counts, numbers, left)
+            # a node that is neither open nor the next to be treated must not be left behind
             if why == branch.LEAF:
                 self._leaf(int(counts[branch.NODE]))
+            elif why == branch.SHAPE:
+                self._shape(int(counts[branch.NODE]))
+                size = float(self.nodes[counts[branch.NODE], branch.ASKED])
+                price = branch.PRICE * size**3
+                numbers[branch.WORK] += price
+                numbers[branch.SHAPED] += price
             if why in (branch.EMPTY, branch.SPENT) or counts[branch.BEST]:
                 return bool(why == branch.EMPTY)
             if why == branch.ROWS:
@@ -226,12 +250,6 @@ class BranchTree:
                 self._grow()
             elif why == branch.WIDE:
                 self._widen()
-            elif why == branch.SHAPE:
-                self._shape(int(counts[branch.NODE]))
-                size = float(self.nodes[counts[branch.NODE], branch.ASKED])
-                price = branch.PRICE * size**3
-                numbers[branch.WORK] += price
-                numbers[branch.SHAPED] += price
 
     def _widen(self) -> None:
         best = self.best
@@ -251,12 +269,21 @@ class BranchTree:
         if self.kept.size - self.counts[branch.KEPT] < 2 * self.best.size + 8:
             self.kept = np.concatenate([self.kept, np.zeros(self.kept.size, dtype=np.int32)])
             self.values = np.concatenate([self.values, np.zeros(self.values.size)])
+        if self.record.recording:
+            self.record.make_room(
+                int(self.counts[branch.NODES]), self.counts, branch.ROUNDS + 8, self.best.size, self.n
+            )
 
     def _fetch(self, j: Array) -> None:
         """Form the Gram rows j, and those of other columns that may be asked for next."""
+        if self.n <= _WHOLE and _OFTEN * self._filled > self.n:
+            self._form_all()
+            return
         j = np.unique(j[self.slot[j] < 0])
         if j.size < _TOGETHER:
-            promise = np.where(self.slot < 0, np.abs(self._v) / np.sqrt(self.weight), 0.0)
+            # no other than those that the node leaves free will be asked for below it
+            open_ = (self.slot < 0) & (self.arrays[0] == 0)
+            promise = np.where(open_, np.abs(self._v) / np.sqrt(self.weight), 0.0)
             promise[j] = np.inf
             likely = np.argpartition(-promise, min(_TOGETHER, self.n - 1))[:_TOGETHER]
             j = np.sort(likely[promise[likely] > 0.0])
@@ -307,6 +334,8 @@ class BranchTree:
             self.nodes[node, branch.FORM] = self.usable.size
             self.forms = np.concatenate([self.forms, d[None, :]])
             self.tops = np.concatenate([self.tops, top[None, :]])
+            if self.record.recording:
+                self.record.bend(node, self.counts, K, found.d)
             self.usable = np.append(self.usable, bool(((d[K] > 0.0) | (top[K] < np.inf)).all()))
         self.counts[branch.DIVING] = node
 
@@ -328,6 +357,10 @@ class BranchTree:
             numbers[branch.UPPER] = value
             self.best[: own.size] = own
             self.counts[branch.BEST] = own.size
+
+    def proof(self) -> SupportProof | None:
+        """Return what was recorded, in working units; None where nothing was to be."""
+        return self.record.proof(self.nodes, self.fixes, self.counts, self.index)
 
     def incumbent(self) -> Array | None:
         """Return the support of a better incumbent that was found since the last call, columns of A."""
