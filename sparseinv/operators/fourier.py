@@ -175,7 +175,11 @@ class FFT(GridOperator):
 
     def row_gram_entries(self, weights: Array | None = None) -> WaveGram:
         """Return entries of F diag(weights) F^H, which are sums of waves over the weights."""
-        from scipy.fft import ifftn
-
         w = np.ones(self.dims) if weights is None else np.reshape(weights, self.dims)
-        return WaveGram(ifftn(w, s=self.sizes, axes=self.axes), self.dimsd, self.axes)
+
+        def sums() -> Array:
+            from scipy.fft import ifftn
+
+            return np.asarray(ifftn(w, s=self.sizes, axes=self.axes))
+
+        return WaveGram(sums, self.dimsd, self.dimsd, self.axes)

@@ -247,13 +247,15 @@ class NUFFT(GridOperator):
     def gram_entries(self, weights: Array | None = None) -> WaveGram:
         """Return entries of A^H diag(weights) A, sums of waves over the weighted positions."""
         before = self.dims[: len(self.dims) - len(self.sizes)]
-        twice = NUFFT(
-            self._turns, [2 * size for size in self.sizes], leading=before, eps=self.eps, threads=self.threads
-        )
+        periods = [2 * size for size in self.sizes]
         w = np.ones(self.shape[0]) if weights is None else np.asarray(weights)
-        # conj: the adjoint sums waves of the other sign over real weights
-        sums = twice.rmatvec(w).conj().reshape(twice.dims) * (math.sqrt(twice._number) / self._number)
-        return WaveGram(sums, self.dims, tuple(range(-len(self.sizes), 0)))
+
+        def sums() -> Array:
+            twice = NUFFT(self._turns, periods, leading=before, eps=self.eps, threads=self.threads)
+            # conj: the adjoint sums waves of the other sign over real weights
+            return np.conj(twice.rmatvec(w)) * (math.sqrt(math.prod(periods)) / self._number)
+
+        return WaveGram(sums, (*before, *periods), self.dims, tuple(range(-len(self.sizes), 0)))
 
     def column_norms(self) -> Array:
         """Return sqrt(m / N) for each column."""

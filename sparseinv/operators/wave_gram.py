@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,11 @@ class WaveGram:
 
     Parameters
     ----------
-    table : ndarray
-        The sums, by difference along the transformed axes, by position along the others.
+    table : callable
+        Returns the sums, by difference along the transformed axes, by position along the others; called when
+        the first entries are asked for.
+    periods : tuple of int
+        Shape of the table: the periods of the differences, and the sizes of the other axes.
     sizes : tuple of int
         Number of wavenumbers along each axis: column j has the wavenumbers ``unravel_index(j, sizes)``, those
         of the upper half being negative.
@@ -26,13 +30,21 @@ class WaveGram:
         The transformed axes, counted from the end.
     """
 
-    def __init__(self, table: Array, sizes: tuple[int, ...], axes: tuple[int, ...]) -> None:
-        self._table, self._sizes = np.ascontiguousarray(table).ravel(), sizes
-        self._periods = table.shape
+    def __init__(
+        self,
+        table: Callable[[], Array],
+        periods: tuple[int, ...],
+        sizes: tuple[int, ...],
+        axes: tuple[int, ...],
+    ) -> None:
+        self._make, self._periods, self._sizes = table, periods, sizes
+        self._table: Array | None = None
         self._moved = [axis - len(sizes) in axes for axis in range(len(sizes))]
 
     def __call__(self, i: Array, j: Array) -> Array:
         """Return the entries G[i][:, j], shape (len(i), len(j))."""
+        if self._table is None:
+            self._table = np.ravel(self._make())
         place = np.zeros((len(i), len(j)), dtype=np.intp)
         alike: Array | None = None
         first, second = np.unravel_index(i, self._sizes), np.unravel_index(j, self._sizes)
