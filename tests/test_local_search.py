@@ -596,3 +596,15 @@ def test_free_columns_of_a_large_matrix_warn_of_nothing():
     result = si.solve(A, b, si.L0(30.0, weights=weights), solver=si.LocalSearch())
     assert result.success
     assert set(result.support) == {0, 9}
+
+
+def test_a_fit_to_rounding_ends_the_search():
+    """Data without noise: no other support can be lower, so no further start is made."""
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((60, 150))
+    x = np.zeros(150)
+    x[rng.choice(150, 12, replace=False)] = rng.standard_normal(12)
+    result = si.solve(A, A @ x, si.L0Ball(12), solver=si.LocalSearch(starts=(si.IRL1(),)))
+    np.testing.assert_allclose(result.x, x, atol=1e-10)
+    assert result.success
+    assert result.n_iter < 30  # a descent; every start would add as many

@@ -500,3 +500,15 @@ def test_free_and_excluded_coefficients_are_never_left_out():
     best = si.solve(A, b, si.GroupL1(0.2 * np.abs(A.T @ b).max(), groups=groups), tol=1e-10)
     assert result.success
     assert result.objective == pytest.approx(best.objective, rel=1e-4)
+
+
+def test_reweighted_l1_comes_down_to_a_tiny_level_from_above():
+    """From zero at once, the working set would take in nearly all columns and creep: 4910 products."""
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((250, 500))
+    x = np.zeros(500)
+    x[rng.choice(500, 120, replace=False)] = rng.standard_normal(120)
+    b = A @ x
+    result = si.solve(A, b, si.L0(1e-13 * float(b @ b)), solver=si.IRL1())
+    assert result.success
+    assert result.products.total < 1000

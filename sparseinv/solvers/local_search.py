@@ -37,6 +37,7 @@ _POOL, _LEAST = 4, 40  # promising columns it is drawn from: per column of its o
 _INNER_STEPS = 10_000  # steps of a solver whose answer the search starts from
 _HIDDEN = 20  # of the last moves at most
 _LAST = 0.2  # seconds before a time limit at which a search that has a minimum ends with it
+_EXACT = 1e-24  # of 1/2 ||b||^2: a fit within rounding, which no other support betters
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -222,8 +223,10 @@ class LocalSearch(Solver):
         return Outcome.EXHAUSTED
 
     def _begin(self, problem: Problem, state: LocalSearchState) -> bool:
-        """Go over to another start; return False where none is left."""
+        """Go over to another start; return False where none is left, or where nothing can be lower."""
         state.path.clear()
+        if isinstance(problem.penalty, Ball) and state.best <= _EXACT * problem.scale:
+            return False
         if state.waiting:
             solver = state.waiting.pop(0)
             state.surrogate = _leveled(problem, state) if isinstance(problem.penalty, Ball) else problem

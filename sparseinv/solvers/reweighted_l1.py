@@ -117,7 +117,7 @@ class IRL1(Smoothed):
         floor = np.ones(problem.n)
         floor[charged] = np.sqrt(penalty.l0[charged] / (2.0 * squares[charged]))
         surrogate = problem.with_penalty(_surrogate(penalty, None if x0 is None else x, floor))
-        inner = self.inner.start(surrogate, x.copy())
+        inner = self.inner.start(surrogate, None if x0 is None else x.copy())
         return IRL1State(
             x, inner.r, settled=penalty.convex, given=None if x0 is None else x, surrogate=surrogate,
             inner=inner, floor=floor, previous=x,
