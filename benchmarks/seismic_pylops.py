@@ -219,9 +219,9 @@ def watched(A: Any, b: Array, lam: float, gaps: list[float]) -> dict[float, tupl
     operator, reached = Counted(A), {}
     start, judging = time.thread_time(), [0.0]
 
-    def look(progress: Any) -> None:
+    def look(shown: Any) -> None:
         began = time.thread_time()
-        gap = si.certify(A, b, si.L1(lam), progress.x).relative
+        gap = si.certify(A, b, si.L1(lam), shown.x).relative
         for target in gaps:
             if target not in reached and gap <= target:
                 reached[target] = (operator.calls, began - start - judging[0])
@@ -229,7 +229,9 @@ def watched(A: Any, b: Array, lam: float, gaps: list[float]) -> dict[float, tupl
         if len(reached) == len(gaps):
             raise StopIteration
 
-    si.solve(operator, b, si.L1(lam), tol=min(gaps) / 10, callback=look)
+    result = si.solve(operator, b, si.L1(lam), tol=min(gaps) / 10, callback=look)
+    with contextlib.suppress(StopIteration):
+        look(result)  # the last step may end the run before it is shown
     return reached
 
 
