@@ -13,7 +13,7 @@ from sparseinv.operators import DCT, FFT, adjoint_test
 from sparseinv.problems import CATALOGUE, load_problem, run_problem
 from sparseinv.problems.report import Missing
 from sparseinv.seismic import interpolate_traces, linear_events, low_frequency_weights, pocs, snr_db
-from sparseinv.seismic.balanced_path import BalancedFrame
+from sparseinv.seismic.balanced_path import BalancedFrame, training_masks
 
 Array = np.ndarray[Any, Any]
 
@@ -93,20 +93,44 @@ def test_hard_thresholds_end_where_pocs_does_or_lower() -> None:
 def test_the_level_is_the_one_that_hold_out_of_the_library_chooses() -> None:
     truth, mask = section(0.05, seed=3)
     found = interpolate_traces(truth, mask, dictionary=SYNTHESIS, reweight=False, tol=1e-3, held=0.3)
-    inner = np.flatnonzero(mask)[1:-1]
-    held = np.random.default_rng(0).choice(inner, round(0.3 * mask.sum()), replace=False)
-    rows = np.repeat(np.isin(np.flatnonzero(mask), held), SHAPE[1])
     A = balanced(mask)
     b = A.data(truth[mask].ravel())
-    rows = np.concatenate([rows, np.zeros(b.size - rows.size, dtype=bool)])
-    choice = si.select_lam(A, b, si.L1(), si.HoldOut(rows), lams=found.lams, tol=1e-4)
-    assert choice.lam == pytest.approx(found.lam)
-    assert found.lam in found.lams
-    assert found.errors.argmin() == np.flatnonzero(found.lams == found.lam)[0]
-    # the library reports mean squares, this function relative norms
-    size = np.linalg.norm(truth[held])
-    ours = (found.errors * size) ** 2 / rows.sum()
-    np.testing.assert_allclose(ours[: choice.criterion.size], choice.criterion, rtol=0.1)
+    size, squares = 0.0, []
+    parts = training_masks(mask, 0.3, 0)
+    for part in parts:
+        rows = np.repeat(~part[mask], SHAPE[1])
+        rows = np.concatenate([rows, np.zeros(b.size - rows.size, dtype=bool)])
+        choice = si.select_lam(A, b, si.L1(), si.HoldOut(rows), lams=found.lams, tol=1e-4)
+        # the library reports mean squares, this function relative norms
+        squares.append(choice.criterion * rows.sum())
+        size += np.linalg.norm(truth[mask & ~part]) ** 2
+    count = min(map(len, squares))
+    total = sum(each[:count] for each in squares)
+    assert found.errors.argmin() == np.flatnonzero(found.lams == found.lam)[0] == total.argmin()
+    np.testing.assert_allclose(found.errors[:count] ** 2 * size, total, rtol=0.1)
+    assert f"{3 * len(parts)} recorded traces held out in {len(parts)} parts" in found.rule
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_traces_held_out_leave_no_gap_wider_than_there_is(seed: int) -> None:
+    live = np.random.default_rng(seed).random(64) < 0.6
+    live[[0, 20, 21, 63]] = [True, False, False, True]
+    widest = np.diff(np.flatnonzero(live)).max()
+    parts = training_masks(live, 0.2, seed)
+    held = [np.flatnonzero(live & ~part) for part in parts]
+    count = round(0.2 * live.sum())
+    assert [each.size for each in held] == [count] * len(parts)
+    assert np.unique(np.concatenate(held)).size == count * len(parts) >= 20 > count
+    for part in parts:
+        assert part[[0, 63]].all()
+        assert not (part & ~live).any()
+        assert np.diff(np.flatnonzero(part)).max() <= widest
+
+
+def test_many_traces_are_held_out_in_one_part_and_few_in_what_there_is() -> None:
+    assert len(training_masks(np.ones(200, dtype=bool), 0.2, 0)) == 1
+    (part,) = training_masks(np.array([True, False, True, False, True]), 0.2, 0)
+    np.testing.assert_array_equal(np.flatnonzero(part), [0, 4])
 
 
 @pytest.mark.parametrize("options", [{}, {"reweight": False}, {"penalty": si.L0()}])

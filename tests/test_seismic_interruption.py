@@ -1,9 +1,10 @@
-"""Ctrl-C in the methods of the seismic package and in ``sparseinv seismic``: nothing found is lost."""
+"""Ctrl-C in the methods of the seismic package: nothing found is lost."""
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import math
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,26 +12,30 @@ import numpy as np
 import pytest
 
 import sparseinv as si
-from sparseinv import cli_seismic
-from sparseinv.cli import INTERRUPTED, main
 from sparseinv.counted_operator import CountedOperator
-from sparseinv.operators import Blending
+from sparseinv.operators import FFT, Blending, RealFFT
 from sparseinv.seismic import (
-    Gather,
+    antileakage,
+    blind_deconvolve,
     deblend,
     deconvolution,
     deconvolve,
     deconvolve_layers,
     demultiple,
+    fill_traces,
+    in_windows,
     interpolate_traces,
     linear_events,
-    load_gather,
+    mwni,
+    off_grid_tones,
     parabolic_events,
+    pocs,
     radon_panel,
     ricker,
-    save_gather,
+    robust_deconvolve,
     snr_db,
     sparse_spikes,
+    time_frequency,
 )
 
 Array = np.ndarray[Any, Any]
@@ -48,6 +53,13 @@ LIVE = np.random.default_rng(0).random(24) < 0.7
 FIRED = 0.08 + 0.2 * np.arange(8) + np.random.default_rng(0).uniform(-0.08, 0.08, 8)
 SHOTS = linear_events(100, DT, range(8), times=[0.1], slopes=[0.0], amplitudes=[1], f0=25)
 RECORD = Blending((8, 100), FIRED, DT) @ SHOTS.ravel()
+PLACES = np.sort(np.random.default_rng(0).uniform(0.0, 230.0, 18))
+SCATTERED = linear_events(64, DT, PLACES, times=[0.08], slopes=[3e-4], amplitudes=[1], f0=25)
+T = DT * np.arange(100)
+BURST = np.exp(-0.5 * ((T - 0.2) / 0.04) ** 2) * np.cos(2 * np.pi * 20.0 * T) + 0.3 * np.sin(90.0 * T)
+TIMES = np.random.default_rng(0).random(30)
+TONES = 2.0 * np.cos(2 * np.pi * 31.27 * TIMES) - np.sin(2 * np.pi * 90.64 * TIMES)
+TONES += 0.05 * np.random.default_rng(1).standard_normal(30)
 
 #: name of each method: what it is called with
 METHODS: dict[str, Any] = {
@@ -66,6 +78,13 @@ METHODS: dict[str, Any] = {
         FLAT + BENT, OFFSETS, DT, MOVEOUTS, penalty=si.L1(0.05), refit=True, band=(1, 80)
     ),
     "deblend": lambda: deblend(RECORD, FIRED, DT, 100, window=(8, 50)),
+    "robust": lambda: robust_deconvolve(TRACES, WAVELET, DT, offset=CENTER),
+    "mwni": lambda: mwni(SECTION, LIVE, DT, band=(5, 60)),
+    "antileakage": lambda: antileakage(
+        SCATTERED, PLACES, DT, np.arange(5.0, 225.0, 10.0), max_wavenumber=0.02, band=(5, 60)
+    ),
+    "fill": lambda: fill_traces(SECTION, LIVE, RealFFT(SECTION.shape, sizes=(48, 64)).H),
+    "bursts": lambda: time_frequency(BURST, DT, np.arange(10.0, 40.0, 5.0), lam=0.05),
 }
 
 
@@ -84,16 +103,21 @@ def ctrl_c(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setattr(CountedOperator, "matvec", matvec)
     monkeypatch.setattr(deconvolution, "_LARGEST", 10)  # traces one by one, by products
     monkeypatch.setattr("sparseinv.seismic.thin_beds._LARGEST", 10)
+    monkeypatch.setattr("sparseinv.seismic.robust_deconvolution._IN_MEMORY", 10)
+    monkeypatch.setattr("sparseinv.seismic.anti_leakage._DENSE", 10)
     return found
 
 
 def results_of(answer: Any) -> list[Any]:
     answer = getattr(answer, "radon", answer)
-    return [answer.result] if hasattr(answer, "result") else list(answer.results)
+    if hasattr(answer, "result"):
+        return [answer.result]
+    results = answer.deconvolution.results if hasattr(answer, "deconvolution") else answer.results
+    return [each[-1] if isinstance(each, tuple) else each for each in results]
 
 
 def estimate_of(answer: Any) -> Array:
-    names = ("reflectivity", "estimate", "multiples", "panel")
+    names = ("reflectivity", "estimate", "multiples", "panel", "fit")
     return np.asarray(next(getattr(answer, name) for name in names if hasattr(answer, name)))
 
 
@@ -102,7 +126,7 @@ def test_the_answer_so_far_is_in_the_interruption(name: str, ctrl_c: SimpleNames
     whole = METHODS[name]()
     total = ctrl_c.taken
     sizes, said, nothing = [], set(), 0
-    for at in np.unique(np.linspace(2, total - 1, 6).astype(int)):
+    for at in np.unique(np.linspace(2, total - 1, 4).astype(int)):
         ctrl_c.at, ctrl_c.taken = int(at), 0
         try:
             with pytest.raises(KeyboardInterrupt) as caught:
@@ -171,90 +195,127 @@ def test_ctrl_c_in_the_refit_leaves_the_shrunken_amplitudes(monkeypatch: pytest.
     np.testing.assert_array_equal(answer.refitted, answer.reflectivity)
 
 
-# -------------------------------------------------------------------------------------- the command line
-
-
-@pytest.fixture
-def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    save_gather("decon.su", Gather(TRACES.astype(np.float32), DT, 100.0 * np.arange(5)))
-    holes = np.where(LIVE[:, None], SECTION, 0.0)
-    save_gather("interpolate.su", Gather(holes.astype(np.float32), DT, 10.0 * np.arange(24)))
-    save_gather("radon.npz", Gather(FLAT + BENT, DT, OFFSETS))
-    save_gather("deblend.npz", Gather(RECORD[None, :], DT))
-    np.savetxt("times.txt", FIRED)
-    return tmp_path
-
-
-COMMANDS = {
-    "decon": ["decon.su", "out.su", "--ricker", "30"],
-    "interpolate": ["interpolate.su", "out.su", "--dictionary", "fk"],
-    "radon": ["radon.npz", "out.npz", "--moveouts=-0.05,0.2,11", "--cut", "0.05", "--band", "1,80"],
-    "deblend": ["deblend.npz", "out.npz", "--times", "times.txt", "--samples", "100", "--window", "8,50"],
-}
-
-
-@pytest.mark.parametrize("task", COMMANDS)
-def test_an_interrupted_command_writes_what_it_has(
-    task: str, files: Path, ctrl_c: SimpleNamespace, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ["seismic", task, *COMMANDS[task]]
-    main(words)
-    out = files / words[3]
-    shape = load_gather(out).traces.shape
-    out.unlink()
-    capsys.readouterr()
-    ctrl_c.at, ctrl_c.taken = int(0.6 * ctrl_c.taken), 0
-    assert main([*words, "--report", "page.html"]) == INTERRUPTED == 130
-    found = load_gather(out)
-    assert found.traces.shape == shape
-    assert np.linalg.norm(found.traces) > 0.0
-    said = capsys.readouterr().out
-    assert "INTERRUPTED  by Ctrl-C; what was found until then is written" in said
-    assert f"written      {out.name}" in said
-    page = (files / "page.html").read_text(encoding="utf-8")
-    assert f"sparseinv {si.__version__} (INTERRUPTED)</h1>" in page
-    assert "by Ctrl-C" in page
-    assert not list(files.glob(".sparseinv-*"))
-
-
-def test_nothing_found_is_nothing_written(
-    files: Path, ctrl_c: SimpleNamespace, capsys: pytest.CaptureFixture[str]
-) -> None:
-    ctrl_c.at = 3
-    assert main(["seismic", "deblend", *COMMANDS["deblend"], "--report", "page.html"]) == INTERRUPTED
-    assert "interrupted before there was anything to write" in capsys.readouterr().err
-    assert not (files / "out.npz").exists()
-    assert not (files / "page.html").exists()
-
-
-def test_ctrl_c_while_the_file_is_written(
-    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, target: str, at: int, *, plain: bool = True) -> None:
+    """Let Ctrl-C come in the call of a given number, before it (plain) or with its answer."""
+    module, name = target.rsplit(".", 1)
+    called = getattr(importlib.import_module(module), name)
     calls = []
 
-    def impatient(path: Path, gather: Gather) -> None:
-        calls.append(path)
-        if len(calls) == 1:
+    def call(*arguments: Any, **options: Any) -> Any:
+        calls.append(name)
+        if len(calls) == at and plain:
             raise KeyboardInterrupt
-        save_gather(path, gather)
+        found = called(*arguments, **options)
+        if len(calls) == at:
+            raise si.Interrupted(dataclasses.replace(found, status=si.Status.INTERRUPTED))
+        return found
 
-    monkeypatch.setattr(cli_seismic, "save_gather", impatient)
-    assert main(["seismic", "decon", *COMMANDS["decon"]]) == INTERRUPTED
-    assert "INTERRUPTED" in capsys.readouterr().out
-    assert load_gather(files / "out.su").traces.any()
+    monkeypatch.setattr(target, call)
 
 
-def test_ctrl_c_while_the_report_is_drawn(
-    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("plain", [True, False])
+@pytest.mark.parametrize("at", [1, 30, 10**9])
+def test_a_wavelet_whose_search_was_interrupted_is_not_trusted(
+    at: int, plain: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
+    last = at == 10**9
+    target = "sparseinv.seismic.blind.deconvolve" if last else "sparseinv.seismic.blind.solve"
+    # two estimates of the noise come before the last reflectivity
+    interrupt_at(monkeypatch, target, 3 if last else at, plain=plain or last)
+    with pytest.raises(si.Interrupted) as caught:
+        blind_deconvolve(TRACES, DT, 0.08, phases=(0.0,), max_iter=12)
+    answer = caught.value.result
+    assert answer.wavelet.size == 21
+    assert np.isfinite(answer.wavelet).all()
+    assert {result.status for result in results_of(answer)} <= {si.Status.INTERRUPTED, si.Status.CONVERGED}
+    assert not answer.success
+    if not last:
+        assert not answer.trusted
+        assert "Ctrl-C ended the search" in answer.verdict
 
-    monkeypatch.setattr("sparseinv.seismic.report.Report.draw", interrupt)
-    assert main(["seismic", "decon", *COMMANDS["decon"], "--report", "page.png"]) == INTERRUPTED
-    said = capsys.readouterr().out
-    assert "5 of 5 solves converged" in said
-    assert "report       interrupted, not written" in said
-    assert sorted(path.name for path in files.glob("*.su")) == ["decon.su", "interpolate.su", "out.su"]
-    assert not (files / "page.png").exists()
+
+@pytest.mark.parametrize(
+    ("at", "words"),
+    [(1, "Ctrl-C came before that"), (6, "Ctrl-C ended the search"), (10, "residual of 0.05 times")],
+)
+def test_wavelets_found_before_ctrl_c_are_kept(at: int, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupt_at(monkeypatch, "sparseinv.seismic.time_frequency_map.solve", at)
+    with pytest.raises(si.Interrupted) as caught:
+        time_frequency(BURST, DT, np.arange(10.0, 40.0, 5.0), misfit=0.05)
+    answer = caught.value.result
+    assert words in answer.rule
+    # the last solve starts at an answer
+    assert answer.result.status is (si.Status.CONVERGED if at == 10 else si.Status.INTERRUPTED)
+    assert answer.misfit < 0.7
+
+
+def test_tones_found_before_ctrl_c_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = off_grid_tones(TIMES, TONES, (0, 150))
+    assert whole.complete
+    interrupt_at(monkeypatch, "sparseinv.seismic.tone_search.refine", 4)
+    with pytest.raises(si.Interrupted) as caught:
+        off_grid_tones(TIMES, TONES, (0, 150))
+    answer = caught.value.result
+    assert not answer.complete
+    assert "the search was cut off" in str(answer)
+    np.testing.assert_allclose(answer.frequencies, whole.frequencies, atol=0.1)
+    interrupt_at(monkeypatch, "sparseinv.seismic.tone_search.refine", 1)
+    with pytest.raises(KeyboardInterrupt) as nothing:
+        off_grid_tones(TIMES, TONES, (0, 150))
+    assert not isinstance(nothing.value, si.Interrupted)
+
+
+@pytest.mark.parametrize("max_time", [1e-9, 1e4])
+def test_tones_within_a_limit_of_time(max_time: float) -> None:
+    whole = off_grid_tones(TIMES, TONES, (0, 150))
+    found = off_grid_tones(TIMES, TONES, (0, 150), max_time=max_time)
+    assert found.complete == (max_time > 1.0)
+    np.testing.assert_array_equal(found.frequencies, whole.frequencies if found.complete else [])
+
+
+def test_projections_end_after_the_last_complete_iteration() -> None:
+    S = FFT(SECTION.shape, sizes=(48, 64)).H
+
+    def impatient(k: int, _: Array) -> None:
+        if k == 6:
+            raise KeyboardInterrupt
+
+    whole = pocs(SECTION, LIVE[:, None], S, n_iter=20)
+    with pytest.raises(si.Interrupted) as caught:
+        pocs(SECTION, LIVE[:, None], S, n_iter=20, callback=impatient)
+    answer = caught.value.result
+    same = pocs(SECTION, LIVE[:, None], S, thresholds=whole.thresholds[:7])
+    assert whole.complete
+    assert same.complete
+    assert not answer.complete
+    assert "7 iterations (ended early)" in repr(answer)
+    assert answer.objective == same.objective
+    np.testing.assert_array_equal(answer.estimate, same.estimate)
+    np.testing.assert_array_equal(answer.x, same.x)
+    first = pocs(SECTION, LIVE[:, None], S, n_iter=20, max_time=1e-9)
+    assert (first.n_iter, first.complete) == (1, False)
+    assert pocs(SECTION, LIVE[:, None], S, n_iter=20, max_time=1e4).complete
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_windows_filled_before_ctrl_c_are_kept(plain: bool) -> None:
+    calls = []
+
+    def fill(traces: Array, live: Array) -> Array:
+        calls.append(live)
+        mean = np.broadcast_to(traces[live].mean(axis=0), traces.shape)
+        if len(calls) == 3:
+            raise KeyboardInterrupt if plain else si.Interrupted(mean)
+        return mean
+
+    with pytest.raises(si.Interrupted) as caught:
+        in_windows(fill, SECTION, LIVE, window=8)
+    answer = caught.value.result
+    assert len(answer.pieces) == len(answer.corners) == (2 if plain else 3)
+    assert not answer.complete
+    assert not answer.success
+    np.testing.assert_array_equal(answer.estimate[LIVE], SECTION[LIVE])
+    reached = answer.corners[-1][0] + 8
+    dead = ~LIVE
+    assert answer.estimate[:reached][dead[:reached]].any()
+    assert not answer.estimate[reached:][dead[reached:]].any()

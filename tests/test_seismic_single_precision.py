@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import sparseinv as si
+from sparseinv.cli import main
 from sparseinv.operators import FFT
 from sparseinv.seismic import (
+    Gather,
     antileakage,
     blind_deconvolve,
     deconvolve,
@@ -17,10 +20,14 @@ from sparseinv.seismic import (
     demultiple,
     invert_avo,
     linear_events,
+    load_gather,
     mwni,
+    normal_moveout,
     pocs,
+    radon_panel,
     ricker,
     robust_deconvolve,
+    save_gather,
     sparse_spikes,
     time_frequency,
 )
@@ -87,6 +94,33 @@ def test_single_precision_in_single_precision_out(name: str) -> None:
         assert other.dtype == np.float64
         np.testing.assert_array_equal(one, other.astype(np.float32))
         assert np.abs(other).max() > 0.0 or attribute == "outliers"
+
+
+def test_moveout_and_panels_keep_single_precision() -> None:
+    single = GATHER.astype(np.float32)
+    for inverse in (False, True):
+        one, other = (normal_moveout(d, H, DT, [0.0], [2000.0], inverse=inverse) for d in (single, GATHER))
+        assert one.dtype == np.float32
+        assert other.dtype == np.float64
+        np.testing.assert_array_equal(one, other.astype(np.float32))
+    one, other = (
+        radon_panel(d, H, DT, np.linspace(-0.05, 0.1, 7), penalty=si.L1(0.1)) for d in (single, GATHER)
+    )
+    assert one.gather().dtype == np.float32
+    assert other.gather().dtype == np.float64
+    np.testing.assert_array_equal(one.gather(), other.gather().astype(np.float32))
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_the_command_line_writes_the_precision_it_reads(kind: Any, tmp_path: Path) -> None:
+    file, out = tmp_path / "in.npz", tmp_path / "out.npz"
+    save_gather(file, Gather(TRACES.astype(kind), DT))
+    assert main(["seismic", "decon", str(file), str(out), "--ricker", "30"]) == 0
+    assert load_gather(out).traces.dtype == kind
+    save_gather(file, Gather(GATHER.astype(kind), DT, H))
+    words = ["--moveouts=-0.05,0.1,7", "--cut", "0.02", "--lam", "0.1", "--velocities", "0,2000,1,2500"]
+    assert main(["seismic", "radon", str(file), str(out), *words]) == 0
+    assert load_gather(out).traces.dtype == kind
 
 
 def test_recorded_traces_are_kept_bit_by_bit() -> None:

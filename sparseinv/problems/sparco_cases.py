@@ -229,6 +229,16 @@ def _in_memory(A: Operator) -> Array:
 
 _Builder = Callable[[int, np.random.Generator], Generic]
 
+
+def _few_spikes(n: int) -> int:
+    """Return the number of spikes of 005: 60 as published, and where n is small such that L1 can find them.
+
+    The three cosines stay three, and the number of coefficients at which L1 ceases to be exact is blurred the
+    more the smaller a problem is: of 75 data, 15 spikes are found for one seed in four, 8 for all of twenty.
+    """
+    return 60 * n // 1024 if n >= 1024 else n // 32
+
+
 #: n at sizes s and m, and what builds the problem
 BUILDERS: dict[str, tuple[int, int, _Builder]] = {
     "001": (256, 1024, _sine_and_steps),
@@ -236,7 +246,7 @@ BUILDERS: dict[str, tuple[int, int, _Builder]] = {
     "003": (256, 1024, lambda n, rng: cosines_and_spikes(n, round(120 * n / 1024), rng)),
     "004": (256, 1024, lambda n, rng: cosines_and_spikes(n, round(120 * n / 1024), rng, waves="waves")),
     "005": (
-        256, 1024, lambda n, rng: cosines_and_spikes(n, round(60 * n / 1024), rng, m=_rows(300, n, 1024)),
+        256, 1024, lambda n, rng: cosines_and_spikes(n, _few_spikes(n), rng, m=_rows(300, n, 1024)),
     ),
     "006": (512, 2048, _cubic),
     "007": (640, 2560, _signs),

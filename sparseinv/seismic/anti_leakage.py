@@ -14,6 +14,7 @@ from sparseinv.operators.nufft import NUFFT
 from sparseinv.penalties import L0Ball
 from sparseinv.result import Result
 from sparseinv.seismic.frequency_slices import SliceInterpolation, forward, inverse, real_traces
+from sparseinv.seismic.interruption import answered, as_interrupted
 from sparseinv.seismic.time_limit import TimeLimit
 from sparseinv.solvers.greedy import OMP
 
@@ -78,6 +79,8 @@ def antileakage(
     ------
     ValueError, TypeError
         Shapes that do not fit, or numbers out of range.
+    Interrupted
+        On Ctrl-C; ``.result`` holds the answer as far as it came, every certificate included.
 
     Notes
     -----
@@ -125,16 +128,17 @@ def antileakage(
     solver, penalty = OMP(residual=level), L0Ball(min(most, A.shape[1]))
     results: list[tuple[Result, ...]] = []
     for j in inside:
-        found = solve(dense, spectra[:, j], penalty, solver=solver, max_time=limit.left, check_operator=False)
-        results.append((found,))
+        found = limit.run(solve, dense, spectra[:, j], penalty, solver=solver, check_operator=False)
+        results.append((as_interrupted(found) if limit.stopped else found,))
     X = np.array([each[-1].x for each in results]).reshape(inside.size, A.shape[1])
     estimate = inverse(synthesis.matmat(X.T).T, inside, recorded.shape[1])
     estimate = estimate.astype(np.float32) if validation.is_single(traces) else estimate
     rule = f"waves until ||r|| <= {level:g} ||d||, at most {most}"
-    return SliceInterpolation(
+    answer = SliceInterpolation(
         estimate, frequencies[inside], X.reshape(-1, *A.sizes),
         tuple(results), rule, limit.spent,
     )  # fmt: skip
+    return answered(answer, limit.stopped)
 
 
 def _maps(

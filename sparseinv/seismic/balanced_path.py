@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ Array = np.ndarray[Any, Any]
 
 _FALL = 0.5  # factor between two levels
 _FIRST, _LAST = 0.2, 4e-4  # largest and smallest level over the one that leaves nothing
+_HELD, _PARTS = 20, 3  # traces that are held out in all, at least, in at most so many parts
 _PATIENCE = 2  # levels without a better prediction after which the path is left
 _BEGUN = 0.9  # factor on the first error below which the path predicts at all
 # With fixed weights a level moves x little, so that it must be solved exactly and may gain little; weights
@@ -162,43 +163,79 @@ class Descent:
         return L1(level, weights=self.weights / (1.0 + 2.0 * np.abs(self.x) / level)), "auto"
 
 
-def chosen_level(descent: Descent, live: Array) -> tuple[float, Array, Array, str]:
-    """Return the level that predicts best the traces that a descent has not seen, and what was tried.
+def chosen_level(descents: Sequence[Descent], live: Array) -> tuple[float, Array, Array, str]:
+    """Return the level that predicts best the traces that descents have not seen, and what was tried.
 
     Interrupted, on Ctrl-C, holds the same of the levels tried so far.
     """
-    tested = live & ~descent.live
-    truth = descent.traces[tested]
-    size = float(np.linalg.norm(truth)) or 1.0
+    traces = descents[0].traces
+    tested = [live & ~descent.live for descent in descents]
+    size = math.hypot(*(float(np.linalg.norm(traces[held])) for held in tested)) or 1.0
     lams: list[float] = []
     errors: list[float] = []
     settled = stopped = False
-    level = _FIRST * descent.top
-    while level >= _LAST * descent.top and level > 0.0 and not stopped:
-        try:
-            x = descent.at(level).x
-        except KeyboardInterrupt as stop:
-            stopped = True
-            if isinstance(stop, Interrupted):
-                x = stop.result.x
-            elif lams:
+    top = max(descent.top for descent in descents)
+    level = _FIRST * top
+    while level >= _LAST * top and level > 0.0 and not stopped:
+        misses = []
+        for descent, held in zip(descents, tested, strict=True):
+            x, cut = kept(descent.at, level, instead=lambda: None)
+            stopped |= cut
+            if x is None:
                 break
-            else:  # nothing is known yet
-                raise
+            misses.append(float(np.linalg.norm(descent.predicted(x.x)[held] - traces[held])))
+            if cut:
+                break
+        if len(misses) < len(descents) and lams:  # errors of other traces do not compare
+            break
+        if not misses:  # nothing is known yet
+            raise KeyboardInterrupt
         lams.append(level)
-        errors.append(float(np.linalg.norm(descent.predicted(x)[tested] - truth)) / size)
+        errors.append(math.hypot(*misses) / size)
         waited = len(errors) - 1 - int(np.argmin(errors))
         begun = min(errors) < _BEGUN * errors[0]
-        settled = begun and errors[-1] > _GAIN[descent.reweight] * min(errors[:-1])
-        if waited >= _PATIENCE or settled or time.perf_counter() >= descent.deadline:
+        settled = begun and errors[-1] > _GAIN[descents[0].reweight] * min(errors[:-1])
+        if waited >= _PATIENCE or settled or time.perf_counter() >= descents[0].deadline:
             break
         level *= _FALL
     if not lams:  # nothing but zeros was recorded
         return 1.0, np.zeros(0), np.zeros(0), "no signal"
     best = int(np.argmin(errors))
-    rule = f"least error of {int(tested.sum())} recorded traces held out"
+    rule = f"least error of {sum(int(held.sum()) for held in tested)} recorded traces held out"
+    rule += f" in {len(descents)} parts" if len(descents) > 1 else ""
     if best == 0 or (best == len(errors) - 1 and not settled):
         rule += f", at the edge of the {len(errors)} levels tried"
     if stopped:
         rule += "; interrupted at the last of them"
     return answered((lams[best], np.array(lams), np.array(errors), rule), stopped)
+
+
+def training_masks(live: Array, share: float, seed: int) -> list[Array]:
+    """Return recorded traces without those held out, which are others in each of the masks.
+
+    Sections of few traces have several masks: the error of a handful of traces tells too little. Where that
+    can be avoided no gap becomes wider than the widest of the section, because what happens there would
+    decide about the level although no trace that is missing is as far from its neighbours. The first and
+    the last recorded trace are never held out.
+    """
+    inner = np.flatnonzero(live)[1:-1]
+    count = min(max(round(share * int(live.sum())), 1), inner.size)
+    parts = max(1, min(math.ceil(_HELD / count), inner.size // count, _PARTS))
+    widest = max(int(np.diff(np.flatnonzero(live)).max()), 2)
+    waiting = np.random.default_rng(seed).permutation(inner).tolist()
+    masks = []
+    for _ in range(parts):
+        out = live.copy()
+        for _ in range(count):
+            gaps = [_gap_without(out, k) for k in waiting]
+            place = next((i for i, gap in enumerate(gaps) if gap <= widest), int(np.argmin(gaps)))
+            out[waiting.pop(place)] = False
+        masks.append(out)
+    return masks
+
+
+def _gap_without(live: Array, k: int) -> int:
+    """Return the distance of the recorded traces on both sides of trace k, which is not at an end."""
+    after = int(np.argmax(live[k + 1 :])) + 1
+    before = int(np.argmax(live[k - 1 :: -1])) + 1
+    return before + after

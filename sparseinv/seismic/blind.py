@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from sparseinv.operators.convolution import Convolution
 from sparseinv.penalties import L1
 from sparseinv.seismic.deconvolution import Deconvolution, deconvolve
 from sparseinv.seismic.estimated_wavelets import checked_length, match_wavelets, shifted, with_phase
+from sparseinv.seismic.interruption import answered, as_interrupted
 from sparseinv.seismic.time_limit import TimeLimit
 
 Array = np.ndarray[Any, Any]
@@ -141,6 +142,8 @@ def blind_deconvolve(
     ------
     ValueError, TypeError
         Bad input, before any work.
+    Interrupted
+        On Ctrl-C; ``.result`` holds the answer as far as it came, every certificate included.
 
     Notes
     -----
@@ -205,19 +208,23 @@ def blind_deconvolve(
     near = [run for run in runs if run.objective <= (1.0 + _NEAR) * runs[best].objective]
     agreement = min(match_wavelets(final.wavelet, run.wavelet).correlation for run in near)
     snr = _implied_snr(d, sigma)
-    reasons = _objections(final, snr, stability, agreement, any(run.cut for run in [*runs, final, *halves]))
+    cut = any(run.cut for run in [*runs, final, *halves])
+    reasons = _objections(final, snr, stability, agreement, cut, limit.stopped)
     wavelet = final.wavelet / final.wavelet[np.argmax(np.abs(final.wavelet))]
     recorded = data.astype(np.float32) if validation.is_single(traces) else data
-    answer = deconvolve(recorded, wavelet, dt, offset=center, tol=tol, max_time=limit.left)
+    answer = limit.run(deconvolve, recorded, wavelet, dt, offset=center, tol=tol)
+    if limit.stopped:
+        answer = replace(answer, results=tuple(map(as_interrupted, answer.results)))
     verdict = "; ".join(reasons) or (
         f"implied SNR {snr:.1f} dB, wavelets of two halves correlate by {stability:.3f}, those of equal "
         f"starts by {agreement:.3f}"
     )
-    return BlindDeconvolution(
+    found = BlindDeconvolution(
         wavelet, center, answer, not reasons, verdict, snr, stability, agreement,
         np.array([run.objective for run in runs]) * size**2, final.lam * size,
         sum(run.n_iter for run in [*runs, final, *halves]),
     )  # fmt: skip
+    return answered(found, limit.stopped)
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,10 +256,7 @@ def _alternate(
         raised = last * _FIRST ** max(0.0, 1.0 - k / _FALLING)
         lam = max(last, min(raised, _SHARE * largest))
         # a few traces, many times over: threads would cost more than they save
-        results = [
-            solve(A, trace, L1(lam), x0=x, tol=_TOL, max_time=limit.left)
-            for trace, x in zip(d, r, strict=True)
-        ]
+        results = [limit.run(solve, A, trace, L1(lam), x0=x, tol=_TOL) for trace, x in zip(d, r, strict=True)]
         r = np.stack([result.x for result in results])
         objective, spikes = math.fsum(result.objective for result in results), int(np.count_nonzero(r))
         if spikes == 0:
@@ -290,7 +294,7 @@ def _centred(w: Array) -> tuple[Array, int]:
 
 def _noise(d: Array, w: Array, dt: float, limit: TimeLimit) -> float:
     """Return sigma estimated with a wavelet; positive, so that lambda is, and inf without time for it."""
-    answer = deconvolve(d, w, dt, offset=w.size // 2, refit=False, tol=_TOL, max_time=limit.left, n_threads=1)
+    answer = limit.run(deconvolve, d, w, dt, offset=w.size // 2, refit=False, tol=_TOL, n_threads=1)
     live = np.isfinite(answer.sigma)
     if limit.ended() and not live.any():
         return math.inf
@@ -311,9 +315,11 @@ def _implied_snr(d: Array, sigma: float) -> float:
     return 10.0 * math.log10(max(ratio, 1e-3))
 
 
-def _objections(final: _Run, snr: float, stability: float, agreement: float, cut: bool) -> list[str]:
+def _objections(
+    final: _Run, snr: float, stability: float, agreement: float, cut: bool, stopped: bool
+) -> list[str]:
     """Return what speaks against an answer, in words."""
-    reasons = ["time ended the search for the wavelet"] if cut else []
+    reasons = [f"{'Ctrl-C' if stopped else 'time'} ended the search for the wavelet"] if cut else []
     if final.n_spikes == 0 and final.n_iter > 0:
         reasons.append("no reflector stands out of the noise")
     if snr < _LEAST_SNR:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,8 @@ import numpy as np
 from sparseinv import validation
 from sparseinv.operators.adapt import as_operator
 from sparseinv.operators.base import Operator
+from sparseinv.seismic.interruption import answered
+from sparseinv.seismic.time_limit import TimeLimit
 
 Array = np.ndarray[Any, Any]
 
@@ -35,6 +36,8 @@ class POCSResult:
         The moduli below which coefficients were zeroed.
     changes : ndarray, shape (n_iter,)
         Norm of the change of the data in each iteration over the norm of the recorded samples.
+    complete : bool
+        Whether all levels were passed; not where time, Ctrl-C or the callback ended the run.
     lam : float
         Level of L1 (soft) or L0 (hard) that belongs to the last threshold, see `pocs`.
     objective : float
@@ -49,6 +52,7 @@ class POCSResult:
     x: Array
     thresholds: Array
     changes: Array
+    complete: bool
     lam: float
     objective: float
     n_matvec: int
@@ -62,8 +66,9 @@ class POCSResult:
 
     def __repr__(self) -> str:
         live = int(np.count_nonzero(self.x))
+        ended = "" if self.complete else " (ended early)"
         return (
-            f"POCS: {self.n_iter} iterations, threshold {self.thresholds[0]:.3g} to "
+            f"POCS: {self.n_iter} iterations{ended}, threshold {self.thresholds[0]:.3g} to "
             f"{self.thresholds[-1]:.3g}, {live} of {self.x.size} coefficients not zero, "
             f"objective {self.objective:.6g}, {self.n_matvec + self.n_rmatvec} products, {self.seconds:.3g} s"
         )
@@ -81,6 +86,7 @@ def pocs(
     n_iter: int = 100,
     thresholds: Any = None,
     weight: float = 1.0,
+    max_time: float | None = None,
     callback: Callable[[int, Array], Any] | None = None,
 ) -> POCSResult:
     """Fill gaps by thresholding transform coefficients and putting the recorded samples back.
@@ -113,6 +119,8 @@ def pocs(
     weight : float
         a in (0, 1]: 1 for data without noise, 0.2 to 0.4 for noisy ones, whose recorded samples are then
         denoised too [1]_.
+    max_time : float, optional
+        Most seconds, roughly, but at least one iteration; the answer is then that of a larger level.
     callback : callable, optional
         Called with k and the read-only y_{k+1}; StopIteration ends the run.
 
@@ -126,6 +134,8 @@ def pocs(
     ValueError, TypeError
         Shapes that do not fit, a mask without a recorded sample, recorded samples that are not finite, or
         numbers out of range.
+    Interrupted
+        On Ctrl-C after the first iteration; ``.result`` holds the answer after the last complete one.
 
     Notes
     -----
@@ -161,7 +171,7 @@ def pocs(
     >>> bool(np.abs(filled.estimate - section).max() < 1e-6)
     True
     """
-    began = time.perf_counter()
+    limit = TimeLimit(max_time)
     recorded, live, S = _checked(data, mask, synthesis)
     if threshold not in _KINDS:
         raise ValueError(f'threshold is {threshold!r}, but "hard" or "soft" is needed')
@@ -179,27 +189,37 @@ def pocs(
     changes: list[float] = []
     n_matvec, n_rmatvec = 0, 1
     y = known
-    for k, level in enumerate(levels):
-        if k:
-            analysed = S.rmatvec(y)
-            n_rmatvec += 1
-        x = _thresholded(analysed, float(level), threshold)
-        image = S.matvec(x)
-        n_matvec += 1
-        image = image.real if real else image
-        following = image + keep * (known - image)
-        changes.append(float(np.linalg.norm(following - y)) / size)
-        y = following
-        if callback is not None:
-            try:
-                callback(k, _shown(y.reshape(shape)))
-            except StopIteration:
+    try:
+        for k, level in enumerate(levels):
+            if k:
+                analysed = S.rmatvec(y)
+                n_rmatvec += 1
+            thresholded = _thresholded(analysed, float(level), threshold)
+            product = S.matvec(thresholded)
+            n_matvec += 1
+            product = product.real if real else product
+            following = product + keep * (known - product)
+            change = float(np.linalg.norm(following - y)) / size
+            # all at once: Ctrl-C must not find the coefficients of one iteration and the data of another
+            x, image, y, changes = thresholded, product, following, [*changes, change]
+            if callback is not None:
+                try:
+                    callback(k, _shown(y.reshape(shape)))
+                except StopIteration:
+                    break
+            if limit.ended():
                 break
-    lam, objective, products = _objective(S, x, image, known, live.ravel(), a, float(level), threshold, real)
-    return POCSResult(
-        y.reshape(shape), x, levels[: len(changes)], np.array(changes), lam, objective, n_matvec,
-        n_rmatvec + products, time.perf_counter() - began,
+    except KeyboardInterrupt:
+        if not changes:
+            raise
+        limit.stop()
+    last = float(levels[len(changes) - 1])
+    lam, objective, products = _objective(S, x, image, known, live.ravel(), a, last, threshold, real)
+    answer = POCSResult(
+        y.reshape(shape), x, levels[: len(changes)], np.array(changes), len(changes) == len(levels), lam,
+        objective, n_matvec, n_rmatvec + products, limit.spent,
     )  # fmt: skip
+    return answered(answer, limit.stopped)
 
 
 def _checked(data: Any, mask: Any, synthesis: Any) -> tuple[Array, Array, Operator]:

@@ -61,7 +61,7 @@ class Gather:
         Parameters
         ----------
         traces : array_like, shape (n_traces, n_samples)
-            The shape of the traces that it replaces.
+            The shape of the traces that it replaces; single precision is kept.
 
         Raises
         ------
@@ -71,7 +71,7 @@ class Gather:
         new = validation.numeric(traces, "traces")
         if new.shape != self.traces.shape:
             raise ValueError(f"traces has shape {new.shape}, but the gather has {self.traces.shape}")
-        return replace(self, traces=new)
+        return replace(self, traces=new.astype(np.float32) if validation.is_single(traces) else new)
 
     def on_grid(self, spacing: float) -> tuple[Gather, Array]:
         """Return the gather with an empty trace at every offset of a regular grid where there is none.

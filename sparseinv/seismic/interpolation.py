@@ -16,7 +16,7 @@ from sparseinv.operators.base import Operator
 from sparseinv.operators.fourier import FFT
 from sparseinv.penalties import L0, L1, Penalty
 from sparseinv.result import Result
-from sparseinv.seismic.balanced_path import Descent, chosen_level
+from sparseinv.seismic.balanced_path import Descent, chosen_level, training_masks
 from sparseinv.seismic.interruption import answered, kept
 
 Array = np.ndarray[Any, Any]
@@ -117,7 +117,8 @@ def interpolate_traces(
     keep : {"recorded", "denoised"}
         Return recorded traces as they are, or as synthesised like the others.
     held : float
-        Share of the recorded traces held out for the choice of the level.
+        Share of the recorded traces held out for the choice of the level; where that makes less than 20
+        traces, up to three such parts are held out, each from a path of its own.
     seed : int
         Decides which.
     kappa : float
@@ -147,10 +148,11 @@ def interpolate_traces(
     Notes
     -----
     Hold-out: a path is solved on a part of the recorded traces, whole traces being held out because samples
-    of one trace say much about each other; the level that predicts them best is taken, and the path is left
-    when two levels were not better, or one gained too little for its price. Then the same path is followed
-    with all traces down to that level. The result is certified for the last level: a duality gap for L1,
-    reweighted for the weights of the last round, first-order stationarity for L0.
+    of one trace say much about each other, if possible such that no gap becomes wider than the widest is;
+    the level that predicts them best is taken, and the path is left when two levels were not better, or one
+    gained too little for its price. Then the same path is followed with all traces down to that level. The
+    result is certified for the last level: a duality gap for L1, reweighted for the weights of the last
+    round, first-order stationarity for L0.
     Data that are regularly decimated and aliased need ``L1(weights=...)``: see `low_frequency_weights`.
 
     This is the function for tight frames (S S^H = I) on a whole section, where the balanced objective and
@@ -192,9 +194,12 @@ def interpolate_traces(
     stopped, start = False, None
     if level is None:
         half = began + 0.5 * limit  # the rest is for the answer
-        descent = Descent(traces, _trained(live, share, seed), S, kappa, relative, hard, rounds, tol, half)
-        (level, lams, errors, rule), stopped = kept(chosen_level, descent, live)
-        spent, start = descent.n_products, descent.x
+        descents = [
+            Descent(traces, part, S, kappa, relative, hard, rounds, tol, half)
+            for part in training_masks(live, share, seed)
+        ]
+        (level, lams, errors, rule), stopped = kept(chosen_level, descents, live)
+        spent, start = sum(descent.n_products for descent in descents), descents[0].x
     else:
         lams, errors, rule, spent = np.zeros(0), np.zeros(0), "given", 0
     descent = Descent(traces, live, S, kappa, relative, hard, rounds, tol, deadline)
@@ -284,12 +289,3 @@ def _level(kind: L1 | L0, n: int) -> tuple[float | None, Array]:
         raise ValueError(f"penalty has {np.size(kind.lam)} levels, but one is needed; pass them as weights")
     lam = validation.positive(kind.lam, "penalty.lam")
     return (math.sqrt(2.0 * lam) if isinstance(kind, L0) else lam), weights
-
-
-def _trained(live: Array, share: float, seed: int) -> Array:
-    """Return the recorded traces without those held out; the first and the last one stay."""
-    inner = np.flatnonzero(live)[1:-1]
-    count = min(max(round(share * int(live.sum())), 1), inner.size)
-    out = live.copy()
-    out[np.random.default_rng(seed).choice(inner, count, replace=False)] = False
-    return out

@@ -17,6 +17,7 @@ from sparseinv.operators.sampling import Restriction
 from sparseinv.penalties import L2
 from sparseinv.result import Result, Status
 from sparseinv.seismic.frequency_slices import SliceInterpolation, forward, inverse, real_traces
+from sparseinv.seismic.interruption import answered, as_interrupted
 from sparseinv.seismic.time_limit import TimeLimit
 
 Array = np.ndarray[Any, Any]
@@ -80,6 +81,8 @@ def mwni(
     ------
     ValueError, TypeError
         Shapes that do not fit, no recorded trace, or numbers out of range.
+    Interrupted
+        On Ctrl-C; ``.result`` holds the answer as far as it came, every certificate included.
 
     Notes
     -----
@@ -140,16 +143,17 @@ def mwni(
         before = np.abs(x) ** 2 / power
         coefficients[place] = x.reshape(synthesis.dims)
         slices[place] = (synthesis @ x).reshape(grid)
-        results.append(solved)
+        results.append(tuple(map(as_interrupted, solved)) if limit.stopped else solved)
     estimate = inverse(slices, inside, traces.shape[-1])
     estimate = estimate.astype(np.float32) if validation.is_single(data) else estimate
     estimate[live] = traces[live]
     rule = f"lam = (noise/signal)^2 ||d||^2 / m in each slice, noise/signal = {level:g}"
     used = np.array([bool(each) for each in results])
-    return SliceInterpolation(
+    answer = SliceInterpolation(
         estimate, frequencies[inside][used], coefficients[used], tuple(filter(None, results)), rule,
         limit.spent,
     )  # fmt: skip
+    return answered(answer, limit.stopped)
 
 
 def _slice(
@@ -163,8 +167,8 @@ def _slice(
         P = np.sqrt(variances)
         weighted = A @ Diagonal(P)
         options: dict[str, Any] = {"tol": tol, "max_iter": max_iter, "check_operator": False}
-        result = solve(weighted, d, L2(lam), max_time=limit.left, **options)
-        if result.status is Status.MAX_TIME and x.any():
+        result = limit.run(solve, weighted, d, L2(lam), **options)
+        if result.status in (Status.MAX_TIME, Status.INTERRUPTED) and x.any():
             # a round that was cut off may be worse than what the round before has left
             before = solve(weighted, d, L2(lam), x0=x / P, max_time=0.0, **options)
             result = min(before, result, key=lambda each: each.objective)

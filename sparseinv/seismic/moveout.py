@@ -46,7 +46,7 @@ def normal_moveout(
     Returns
     -------
     ndarray, shape (offsets, samples)
-        The gather, float64; 0 where the sample it needs was not recorded.
+        The gather, in single precision where the traces are; 0 where the sample it needs was not recorded.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def normal_moveout(
             place = arrival if stretch is None else np.where(arrival <= (1.0 + most) * axis, arrival, np.nan)
         known = (place >= axis[0]) & (place <= axis[-1])
         target[known] = CubicSpline(axis, trace)(place[known])
-    return out
+    return out.astype(np.float32) if validation.is_single(traces) else out
 
 
 def checked_gather(traces: Any, offsets: Any, dt: float) -> tuple[Array, Array, float]:

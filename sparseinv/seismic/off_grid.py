@@ -11,6 +11,8 @@ import numpy as np
 
 from sparseinv import validation
 from sparseinv.result import Result
+from sparseinv.seismic.interruption import answered, as_interrupted
+from sparseinv.seismic.time_limit import TimeLimit
 from sparseinv.seismic.tone_model import (
     Fit,
     Samples,
@@ -56,6 +58,9 @@ class Tones:
         its frequencies in ``grid_frequencies``; None where it was not asked for or nothing was found.
     grid_frequencies : ndarray, shape (n,)
         Frequencies of the grid [Hz].
+    complete : bool
+        Whether the search came to its end; where time or Ctrl-C cut it off, tones may be missing, and
+        ``chances`` tell which of those here would have been removed.
     """
 
     frequencies: Array
@@ -68,6 +73,7 @@ class Tones:
     real: bool
     grid: Result | None
     grid_frequencies: Array
+    complete: bool
     _data: Samples
     _fit: Fit
     _covariance: Array
@@ -87,7 +93,8 @@ class Tones:
         return np.sqrt(np.maximum(variance, 0.0)).reshape(times.shape)
 
     def __str__(self) -> str:
-        lines = [f"{self.frequencies.size} tones, noise {self.sigma:.3g}"]
+        cut = "" if self.complete else "; the search was cut off"
+        lines = [f"{self.frequencies.size} tones, noise {self.sigma:.3g}{cut}"]
         rows = zip(
             self.frequencies,
             self.frequency_errors,
@@ -114,6 +121,7 @@ def off_grid_tones(
     max_tones: int | None = None,
     oversampling: float = 2.0,
     thorough: bool = True,
+    max_time: float | None = None,
 ) -> Tones:
     """Recover a sum of tones with real-valued frequencies from samples at irregular times.
 
@@ -142,6 +150,8 @@ def off_grid_tones(
         Also begin from sparse solutions on the grid (L1, certified), go back from the end of the greedy
         search, and try exchanges of tones; the answer with the lower criterion counts. False is a third of
         the work or less.
+    max_time : float, optional
+        Most seconds, roughly; the answer is then the best so far, and its ``complete`` is False.
 
     Returns
     -------
@@ -152,6 +162,8 @@ def off_grid_tones(
     ------
     ValueError, TypeError
         Arguments of wrong shape or range.
+    Interrupted
+        On Ctrl-C once a tone is known; ``.result`` holds the best answer so far.
 
     Notes
     -----
@@ -207,21 +219,38 @@ def off_grid_tones(
     most = (data.numbers - 4) // 3
     if max_tones is not None:
         most = min(most, validation.count(max_tones, "max_tones"))
-    search = Search(data, Spectrum(data, density), Alarm(data, noise, level), most)
+    limit = TimeLimit(max_time)
+    search = Search(data, Spectrum(data, density), Alarm(data, noise, level), most, limit)
+    grids: list[Result] = []
+    try:
+        fit = _found(search, thorough, grids)
+    except KeyboardInterrupt:
+        if search.best.f.size == 0:
+            raise
+        limit.stop()
+    complete = not limit.ended()
+    answer = _answer(search, fit if complete else search.best, grids[0] if grids else None, complete)
+    return answered(answer, limit.stopped)
+
+
+def _found(search: Search, thorough: bool, grids: list[Result]) -> Fit:
+    """Return the tones, and put the sparse solutions on the grid into a list."""
     fit = search.settle(search.grown(there_and_back=thorough))
-    grid = None
-    if thorough and most:
-        # a residual as large as this holds tones that were not found: its variance is not that of noise
-        loud = noise is None and fit.rss > _UNEXPLAINED * squared(data.y)
-        for share in (1.0, _LOUD) if loud else (1.0,):
-            result, start = search.sparse_start(fit, share)
-            grid = result if grid is None else grid
-            fit = min((fit, search.settle(start)), key=search.criterion)
-        fit = search.exchange(fit)
-    return _answer(search, fit, grid)
+    if not thorough or search.most == 0:
+        return fit
+    data = search.data
+    # a residual as large as this holds tones that were not found: its variance is not that of noise
+    loud = search.alarm.variance is None and fit.rss > _UNEXPLAINED * squared(data.y)
+    for share in (1.0, _LOUD) if loud else (1.0,):
+        if search.limit.ended():
+            return fit
+        result, start = search.sparse_start(fit, share)
+        grids.append(as_interrupted(result) if search.limit.stopped else result)
+        fit = search.better(fit, search.settle(start))
+    return search.exchange(fit)
 
 
-def _answer(search: Search, fit: Fit, grid: Result | None) -> Tones:
+def _answer(search: Search, fit: Fit, grid: Result | None, complete: bool) -> Tones:
     data, alarm, K = search.data, search.alarm, fit.f.size
     order = np.argsort(fit.f)
     fit = fit_amplitudes(data, fit.f[order])
@@ -254,6 +283,7 @@ def _answer(search: Search, fit: Fit, grid: Result | None) -> Tones:
         real=data.real,
         grid=grid,
         grid_frequencies=search.spectrum.grid,
+        complete=complete,
         _data=data,
         _fit=fit,
         _covariance=covariance,

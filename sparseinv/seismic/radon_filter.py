@@ -50,6 +50,8 @@ class RadonPanel:
         How that level was chosen.
     refit : Result or None
         The least-squares fit on the support, if asked for.
+    single : bool
+        Whether the traces are in single precision, as what `gather` returns is then.
     """
 
     panel: Array
@@ -60,6 +62,7 @@ class RadonPanel:
     lam: float
     rule: str
     refit: Result | None = None
+    single: bool = False
 
     def gather(self, curves: Any = None) -> Array:
         """Return the data that the panel stands for, shape (offsets, samples), with the mutes applied.
@@ -69,6 +72,10 @@ class RadonPanel:
         curves : array_like of bool, shape (k,), optional
             Curves to use; all by default.
         """
+        data = self._modelled(curves)
+        return data.astype(np.float32) if self.single else data
+
+    def _modelled(self, curves: Any) -> Array:
         m = self.panel
         if curves is not None:
             chosen = np.asarray(curves)
@@ -261,7 +268,10 @@ def radon_panel(
         again = None if stopped else again  # half a refit is worse than none
     x = result.x if again is None else again.x
     values = np.asarray(parameters, dtype=float).ravel()
-    return answered(RadonPanel(x.reshape(A.dims), values, A, alive, result, lam, rule, again), stopped)
+    single = validation.is_single(traces)
+    return answered(
+        RadonPanel(x.reshape(A.dims), values, A, alive, result, lam, rule, again, single), stopped
+    )
 
 
 def demultiple(
@@ -325,9 +335,9 @@ def demultiple(
             "lie on both sides of it"
         )
     found, stopped = kept(radon_panel, traces, offsets, dt, q, curve, **options)
-    model = found.gather(beyond)
+    model = found._modelled(beyond)
     primaries = np.where(found.live, np.asarray(traces) - model, 0.0)
-    kind = np.float32 if validation.is_single(traces) else np.float64
+    kind = np.float32 if found.single else np.float64
     return answered(Demultiple(primaries.astype(kind), model.astype(kind), found, edge), stopped)
 
 

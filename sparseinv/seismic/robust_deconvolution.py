@@ -16,6 +16,7 @@ from sparseinv.operators.sampling import Restriction
 from sparseinv.penalties import L1
 from sparseinv.result import Result
 from sparseinv.seismic.deconvolution import as_traces, checked_model
+from sparseinv.seismic.interruption import answered, as_interrupted
 from sparseinv.seismic.time_limit import TimeLimit
 
 Array = np.ndarray[Any, Any]
@@ -96,6 +97,8 @@ def robust_deconvolve(
     ------
     ValueError, TypeError
         traces or wavelet are empty, not finite, complex or of another shape; lam is not positive.
+    Interrupted
+        On Ctrl-C; ``.result`` holds the answer as far as it came, every certificate included.
 
     Notes
     -----
@@ -132,17 +135,18 @@ def robust_deconvolve(
     A: Any = convolution
     if n <= _IN_MEMORY:
         A = np.asfortranarray(convolution.columns(np.arange(n)))
-    first = solve_many(A, data.T, L1(level), tol=tol, max_time=limit.first(_FIRST).left)
+    first = limit.first(_FIRST).run(solve_many, A, data.T, L1(level), tol=tol)
     w = convolution.wavelet
     found = [_robust(A, row, result.x, w, level, tol, limit) for row, result in zip(data, first, strict=True)]
     spikes = np.stack([result.x[:n] for result, _ in found])
     outliers = np.stack([result.x[n:] for result, _ in found])
     fit = np.stack([convolution @ row for row in spikes])
     rule = "given" if lam is not None else "half the level that the residual, cut off at mu, reaches"
-    return RobustDeconvolution(
+    answer = RobustDeconvolution(
         *as_traces(traces, spikes, outliers, fit),
         tuple(result for result, _ in found), np.array([level for _, level in found]), rule,
     )  # fmt: skip
+    return answered(answer, limit.stopped)
 
 
 def _robust(
@@ -165,4 +169,5 @@ def _robust(
     size = max(size, _DEARER * lam / float(np.abs(w).sum()))
     level = np.repeat([lam, size], n)
     start = np.concatenate([spikes, np.zeros(n)])
-    return solve(union, d, L1(level), x0=start, tol=tol, max_time=limit.left), lam
+    result = limit.run(solve, union, d, L1(level), x0=start, tol=tol)
+    return as_interrupted(result) if limit.stopped else result, lam

@@ -13,6 +13,7 @@ import numpy as np
 from sparseinv import validation
 from sparseinv.operators.grid import whole_numbers
 from sparseinv.seismic.frequency_slices import real_traces
+from sparseinv.seismic.interruption import answered, kept
 
 Array = np.ndarray[Any, Any]
 
@@ -29,16 +30,19 @@ class WindowedInterpolation:
         What the method returned for each window.
     corners : tuple of tuple of int
         First trace of each window along each axis.
+    complete : bool
+        Whether every window with a recorded trace was filled; not where Ctrl-C ended the work.
     """
 
     estimate: Array
     pieces: tuple[Any, ...]
     corners: tuple[tuple[int, ...], ...]
+    complete: bool = True
 
     @property
     def success(self) -> bool:
         """Whether every window has an answer that says success; False for methods that certify nothing."""
-        return all(bool(getattr(piece, "success", False)) for piece in self.pieces)
+        return self.complete and all(bool(getattr(piece, "success", False)) for piece in self.pieces)
 
 
 def in_windows(
@@ -74,6 +78,9 @@ def in_windows(
     ------
     ValueError, TypeError
         Shapes that do not fit, or numbers out of range.
+    Interrupted
+        On Ctrl-C after the first window; ``.result`` holds the windows so far, that of ``fill`` included
+        where it raises `Interrupted`, too. Dead traces in none of them are zero.
 
     Notes
     -----
@@ -111,12 +118,18 @@ def in_windows(
     recorded = np.where(live[..., None], traces, 0.0)
     validation.finite(recorded, "data[mask]")
     total, weight = np.zeros(traces.shape), np.zeros(grid)
-    pieces, corners = [], []
+    pieces: list[Any] = []
+    corners: list[tuple[int, ...]] = []
+    stopped = False
     for corner in product(*(_starts(n, size, share) for n, size in zip(grid, sizes, strict=True))):
         place = tuple(slice(first, first + size) for first, size in zip(corner, sizes, strict=True))
         if not live[place].any():
             continue
-        piece = fill(recorded[place], live[place])
+        piece, stopped = kept(fill, recorded[place], live[place], instead=lambda: None)
+        if piece is None:
+            if not pieces:
+                raise KeyboardInterrupt
+            break
         estimate = np.asarray(getattr(piece, "estimate", piece))
         if estimate.shape != recorded[place].shape:
             raise ValueError(
@@ -126,9 +139,12 @@ def in_windows(
         weight[place] += taper
         pieces.append(piece)
         corners.append(corner)
+        if stopped:
+            break
     estimate = total / np.where(weight > 0.0, weight, 1.0)[..., None]
     estimate[live] = traces[live]
-    return WindowedInterpolation(estimate, tuple(pieces), tuple(corners))
+    answer = WindowedInterpolation(estimate, tuple(pieces), tuple(corners), not stopped)
+    return answered(answer, stopped)
 
 
 def _starts(count: int, size: int, overlap: float) -> list[int]:

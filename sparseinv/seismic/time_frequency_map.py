@@ -12,6 +12,7 @@ from sparseinv.entry import solve
 from sparseinv.operators.morlet import MorletBank
 from sparseinv.penalties import L1, GroupL1
 from sparseinv.result import Result
+from sparseinv.seismic.interruption import answered, as_interrupted
 from sparseinv.seismic.time_limit import TimeLimit
 from sparseinv.selection.discrepancy import Discrepancy
 
@@ -104,6 +105,8 @@ def time_frequency(
     ------
     ValueError, TypeError
         The trace is zero, not finite, not real or not one-dimensional, or a number is out of range.
+    Interrupted
+        On Ctrl-C; ``.result`` holds the answer as far as it came, every certificate included.
 
     Notes
     -----
@@ -149,18 +152,21 @@ def time_frequency(
     x, found, cut = _few_wavelets(bank, d, level, share * float(np.linalg.norm(d)), tol, search)
     if found == 0.0:
         found = _LEAST * float(np.abs(bank.rmatvec(d)).max())
-        why = f"time ended before that for a {rule}" if cut else f"no sum of these wavelets has a {rule}"
+        ended = "Ctrl-C came" if limit.stopped else "time ended"
+        why = f"{ended} before that for a {rule}" if cut else f"no sum of these wavelets has a {rule}"
         rule = f"{_LEAST:g} of the level at which x = 0; {why}"
     elif cut and lam is None:
-        rule += "; time ended the search for it"
-    result = solve(bank, d, L1(found), x0=x, tol=tol, max_time=limit.left)
+        rule += f"; {'Ctrl-C' if limit.stopped else 'time'} ended the search for it"
+    result = limit.run(solve, bank, d, L1(found), x0=x, tol=tol)
+    result = as_interrupted(result) if limit.stopped else result
     fit = bank.matvec(result.x)
     misfit = float(np.linalg.norm(fit - d) / np.linalg.norm(d))
-    return TimeFrequency(
+    answer = TimeFrequency(
         result.x.reshape(bank.dims), bank.frequencies,
         fit.astype(np.float32) if validation.is_single(trace) else fit, misfit,
         float(np.max(result.lam)), rule, result,
     )  # fmt: skip
+    return answered(answer, limit.stopped)
 
 
 def _few_wavelets(
@@ -185,7 +191,7 @@ def _few_wavelets(
         # an amplitude c = p + i q contributes Re(c g) = p Re g - q Im g
         columns = np.stack((atoms.real, -atoms.imag), axis=2).reshape(d.size, -1)
         before = float(np.linalg.norm(r))
-        amplitudes, fitted = _fitted(columns, d, lam, target, tol, limit.left)
+        amplitudes, fitted = _fitted(columns, d, lam, target, tol, limit)
         if limit.ended() and x.any():
             return x, level, True
         level = fitted
@@ -198,19 +204,17 @@ def _few_wavelets(
 
 
 def _fitted(
-    columns: Array, d: Array, lam: float | None, target: float, tol: float, left: float | None
+    columns: Array, d: Array, lam: float | None, target: float, tol: float, limit: TimeLimit
 ) -> tuple[Array, float]:
     """Return the amplitudes of some wavelets and lambda; least squares and 0 where the target is too low."""
     groups = np.repeat(np.arange(columns.shape[1] // 2), 2)
     if lam is not None:
-        return solve(columns, d, GroupL1(lam, groups=groups), tol=0.1 * tol, max_time=left).x, lam
+        return limit.run(solve, columns, d, GroupL1(lam, groups=groups), tol=0.1 * tol).x, lam
     nearest = np.linalg.lstsq(columns, d)[0]
     if np.linalg.norm(columns @ nearest - d) >= _WITHIN * target:
         return nearest, 0.0
-    part = solve(
-        columns, d, GroupL1(groups=groups), select=Discrepancy(residual_norm=target), tol=0.1 * tol,
-        max_time=left,
-    )  # fmt: skip
+    rule = Discrepancy(residual_norm=target)
+    part = limit.run(solve, columns, d, GroupL1(groups=groups), select=rule, tol=0.1 * tol)
     return part.x, float(np.max(part.lam))
 
 

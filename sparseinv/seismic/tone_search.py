@@ -11,6 +11,7 @@ import numpy as np
 from sparseinv.entry import solve
 from sparseinv.penalties import L1, GroupL1
 from sparseinv.result import Result
+from sparseinv.seismic.time_limit import TimeLimit
 from sparseinv.seismic.tone_model import Fit, Samples, Spectrum, fit_amplitudes, refine, squared
 
 Array = np.ndarray[Any, Any]
@@ -82,14 +83,22 @@ class Alarm:
 class Search:
     """Add, remove and exchange tones until the test is content."""
 
-    def __init__(self, data: Samples, spectrum: Spectrum, alarm: Alarm, most: int) -> None:
-        self.data, self.spectrum, self.alarm, self.most = data, spectrum, alarm, most
+    def __init__(self, data: Samples, spectrum: Spectrum, alarm: Alarm, most: int, limit: TimeLimit) -> None:
+        self.data, self.spectrum, self.alarm, self.most, self.limit = data, spectrum, alarm, most, limit
         self.floor = _NOTHING**2 * squared(data.y)
+        #: the best answer that is known, for a search that is cut off
+        self.best = fit_amplitudes(data, np.empty(0))
         self._costs = np.cumsum([0.0, *(alarm.cost(data.numbers, tones) for tones in range(most))])
 
     def freedom(self, tones: int) -> int:
         """Return real numbers in the data less parameters of the tones."""
         return self.data.numbers - 3 * tones
+
+    def better(self, *fits: Fit) -> Fit:
+        """Return the fit with the lowest criterion, and remember it if it is the best one so far."""
+        fit = min(fits, key=self.criterion)
+        self.best = min((self.best, fit), key=self.criterion)
+        return fit
 
     def criterion(self, fit: Fit) -> float:
         """Return misfit and number of tones on one scale, that of twice the log likelihood."""
@@ -105,25 +114,27 @@ class Search:
         where early choices were wrong, the right ones may come later.
         """
         fit = best = fit_amplitudes(self.data, np.empty(0))
-        while fit.f.size < min(self.most, best.f.size + _AHEAD):
+        while fit.f.size < min(self.most, best.f.size + _AHEAD) and not self.limit.ended():
             larger = self._with_best(fit)
             if larger is None:
                 break
             fit = larger
-            best = min((best, fit), key=self.criterion)
-        return min((best, self.shrunk(fit)), key=self.criterion) if there_and_back else best
+            best = self.better(best, fit)
+        return self.better(best, self.shrunk(fit)) if there_and_back else best
 
     def shrunk(self, fit: Fit) -> Fit:
         """Return the best fit met when the weakest tones are taken away one by one."""
         best = fit
-        while fit.f.size:
+        while fit.f.size and not self.limit.ended():
             fit = self._weaker(fit)
-            best = min((best, fit), key=self.criterion)
+            best = self.better(best, fit)
         return best
 
     def settle(self, fit: Fit) -> Fit:
         """Remove tones that do not pass the test and add those that do, until nothing changes."""
         for _ in range(_ROUNDS):
+            if self.limit.ended():
+                return fit
             smaller = self._without_least(fit) if fit.f.size else None
             if smaller is not None:
                 fit = smaller
@@ -134,7 +145,7 @@ class Search:
             fit = larger
         while (smaller := self._without_least(fit) if fit.f.size else None) is not None:
             fit = smaller
-        return fit
+        return self.better(fit)
 
     def _with_best(self, fit: Fit) -> Fit | None:
         """Return the tones and the one that helps most, None where there is nothing to add."""
@@ -174,13 +185,15 @@ class Search:
                 break
             changed = False
             for k in range(fit.f.size):
+                if self.limit.ended():
+                    return fit
                 others = refine(self.data, np.delete(fit.f, k))
                 best = spectrum.grid[int(np.argmax(spectrum.gains(others)))]
                 if abs(best - fit.f[k]) * self.data.span < 1.0:
                     continue
                 trial = refine(self.data, np.append(others.f, self._inside(best)))
                 if trial.rss < fit.rss * (1.0 - 1e-6):
-                    fit, changed = trial, True
+                    fit, changed = self.better(trial), True
                     break
         return self.settle(fit)
 
@@ -200,7 +213,7 @@ class Search:
             penalty: Any = GroupL1(lam, groups=np.tile(np.arange(n), 2))
         else:
             penalty = L1(lam)
-        result = solve(self.spectrum.dictionary, self.data.y, penalty, tol=1e-4)
+        result = self.limit.run(solve, self.spectrum.dictionary, self.data.y, penalty, tol=1e-4)
         sizes = np.hypot(result.x[:n], result.x[n:]) if self.data.real else np.abs(result.x)
         # the weakest of many clusters are what a gap of 1e-4 leaves
         count = min(self.most, self.data.numbers // 5, max(_START, fit.f.size + 2 * _AHEAD))

@@ -14,7 +14,8 @@ from sparseinv.operators.adapt import as_operator
 from sparseinv.operators.sampling import Restriction
 from sparseinv.penalties import L1
 from sparseinv.penalties.base import Leveled, Penalty
-from sparseinv.result import Result, Selection
+from sparseinv.result import Interrupted, Result, Selection
+from sparseinv.seismic.interruption import answered, as_interrupted
 from sparseinv.seismic.time_limit import TimeLimit
 from sparseinv.selection.hold_out import HoldOut
 from sparseinv.selection.selector import Selector, check_selector, select_lam
@@ -115,6 +116,8 @@ def fill_traces(
     ------
     ValueError, TypeError
         Shapes do not fit, no trace is live, or too few to hold any out.
+    Interrupted
+        On Ctrl-C; ``.result`` holds the answer as far as it came, every certificate included.
 
     Notes
     -----
@@ -154,39 +157,39 @@ def fill_traces(
     if S.shape[0] != data.size:
         raise ValueError(f"synthesis makes {S.shape[0]} samples, but section has {data.size}")
     A = Restriction(data.shape, live, axis=0) @ S
-    kept = data[live].astype(np.float64)
-    validation.finite(kept, "section")
-    selection = None
+    b = data[live].astype(np.float64).ravel()
+    validation.finite(b, "section")
+    selection = start = None
     limit = TimeLimit(max_time)
     if penalty.lam is None:
         rule = HoldOut(held_traces(live, data.shape[1])) if select is None else select
         if lams is None:
-            top = lam_max(A, kept.ravel(), penalty) or 1.0
+            top = lam_max(A, b, penalty) or 1.0
             if not math.isfinite(top):
                 raise ValueError(f"lams is missing: {type(penalty).__name__} has no largest level; pass lams")
             lams = top * np.geomspace(*_LEVELS[:2], num=_LEVELS[2])
-        selection = select_lam(
-            A,
-            kept.ravel(),
-            penalty,
-            rule,
-            lams=lams,
-            solver=solver,
-            tol=tol,
-            max_iter=_TRIAL,
-            max_time=limit.first(_CHOICE).left,
-            path=False,
-        )
+        try:
+            selection = select_lam(
+                A, b, penalty, rule, lams=lams, solver=solver, tol=tol, max_iter=_TRIAL,
+                max_time=limit.first(_CHOICE).left, path=False,
+            )  # fmt: skip
+        except Interrupted as stop:
+            selection, start = stop.result.selection, stop.result.x
+            if selection is None:  # no level is known
+                raise KeyboardInterrupt from None
+            limit.stop()
         penalty = penalty.replace(lam=selection.lam)
-    result = solve(A, kept.ravel(), penalty, solver=solver, tol=tol, max_iter=max_iter, max_time=limit.left)
+    result = limit.run(solve, A, b, penalty, x0=start, solver=solver, tol=tol, max_iter=max_iter)
+    result = as_interrupted(result) if limit.stopped else result
     predicted = (S @ result.x).real.reshape(data.shape)
     single = np.float32 if validation.is_single(section) else np.float64
     predicted, data = predicted.astype(single), data.astype(single)
     level = result.lam if selection is None else selection.lam
-    return FilledTraces(
+    answer = FilledTraces(
         np.where(live[:, None], data, predicted), predicted, result.x.reshape(S.dims), result,
         float(np.max(level)), "given" if selection is None else selection.rule, selection,
     )  # fmt: skip
+    return answered(answer, limit.stopped)
 
 
 def checked_penalty(penalty: Any, select: Selector | None, lams: Any) -> Leveled:
