@@ -60,7 +60,7 @@ LONG_MODULES: dict[str, tuple[int, str]] = {
     "kernels/descent.py": (700, "one call tree a file: an edit elsewhere must not invalidate compiled code"),
     "driver.py": (470, "the one loop, from the first step to the certificate of the result"),
     "entry.py": (600, "the public functions, most of it their documentation"),
-    "kernels/branch.py": (870, "one call tree, one file: an edit elsewhere must not leave old compiled code"),
+    "kernels/branch.py": (900, "one call tree, one file: an edit elsewhere must not leave old compiled code"),
     "kernels/batch.py": (520, "one call tree, one file: an edit elsewhere must not leave old compiled code"),
 }
 

@@ -604,14 +604,17 @@ def explore(data, shapes, store, proof, work, counts, numbers, budget):
     while spent < budget and counts[DONE] < counts[LIMIT]:
         if counts[DIVING] < 0 and counts[OPEN] == 0:
             return EMPTY
-        room = nodes.shape[0] - counts[NODES] < 4 or fixes.size - counts[FIXES] < 2 * n + 8
-        if room or kept.size - counts[KEPT] < 2 * capacity + 8:
-            return ROOM
+        full = nodes.shape[0] - counts[NODES] < 4 or fixes.size - counts[FIXES] < 2 * n + 8
+        full = full or kept.size - counts[KEPT] < 2 * capacity + 8
         if proving and (
             proof[0].shape[0] - counts[LOGGED] < ROUNDS + 2
             or proof[1].size - counts[NOTED] < (ROUNDS + 2) * capacity
             or proof[3].size - counts[TURNED] < n + 8
         ):
+            full = True
+        if full:
+            numbers[WORK] += spent
+            numbers[TOTAL] += spent
             return ROOM
         if counts[DIVING] >= 0:
             node = counts[DIVING]

@@ -10,9 +10,10 @@ from sparseinv.support_proof import SupportProof
 
 Array = np.ndarray[Any, Any]
 
-_NODE = 16  # bytes of a node
+_NODE = 12  # bytes of a node
 _RECORD = 32  # of a record beside its entries
 _ENTRY = 12  # of an entry of a point
+_NEAR = 16  # with an n-th of the memory left, recording ends
 
 
 class BranchRecord:
@@ -23,7 +24,7 @@ class BranchRecord:
         self.log = np.zeros((256 if limit else 0, 4), dtype=np.int64)
         self.columns = np.zeros(1024 if limit else 0, dtype=np.int32)
         self.points = np.zeros(self.columns.size)
-        self.turned = np.zeros(self.columns.size, dtype=np.int64)
+        self.turned = np.zeros(self.columns.size, dtype=np.int32)
         self.curvatures: list[tuple[Array, Array]] = []
         self._curved = 0  # bytes of these
         self._end: tuple[int, int, int] | None = None  # nodes, records and entries when memory was used up
@@ -44,8 +45,9 @@ class BranchRecord:
         from sparseinv.kernels import branch
 
         logged, noted, turned = (int(counts[place]) for place in (branch.LOGGED, branch.NOTED, branch.TURNED))
-        used = _NODE * nodes + _RECORD * logged + _ENTRY * noted + 8 * turned + self._curved
-        if used > self.limit:
+        used = _NODE * nodes + _RECORD * logged + _ENTRY * noted + 4 * turned + self._curved
+        left = self.limit - used
+        if left <= self.limit // _NEAR:
             self._end = nodes, logged, turned
             return
         for name, needed in (
@@ -54,8 +56,9 @@ class BranchRecord:
         ):  # fmt: skip
             old = getattr(self, name)
             if old.shape[0] < needed + 8:
-                shape = (max(2 * old.shape[0], needed + 8), *old.shape[1:])
-                new = np.empty(shape, dtype=old.dtype)
+                # doubled, but with no more room than the limit leaves each of the four
+                more = min(old.shape[0], left // (4 * old[:1].nbytes))
+                new = np.empty((needed + 8 + more, *old.shape[1:]), dtype=old.dtype)
                 new[: old.shape[0]] = old
                 setattr(self, name, new)
 
@@ -80,17 +83,17 @@ class BranchRecord:
         many, logged, turned = now if self._end is None else self._end
         log = self.log[:logged]
         ends = int(counts[branch.NOTED])
-        decision = np.zeros(many, dtype=np.int64)
+        decision = np.zeros(many, dtype=np.int32)
         decision[1:] = fixes[nodes[1:many, branch.FIRST]]
-        outer = np.concatenate([[0], index + 1])
+        outer = np.concatenate([[0], index + 1]).astype(np.int32)
         return SupportProof(
             nodes[:many, branch.PARENT].copy(), _outer(decision, outer), log[:, 0].copy(), log[:, 3].copy(),
             np.append(log[:, 1], ends), index[self.columns[:ends]].astype(np.int32),
             self.points[:ends].copy(), np.append(log[:, 2], turned), _outer(self.turned[:turned], outer),
-            tuple((index[j], d) for j, d in self.curvatures), self._end is None,
+            tuple((index[j].astype(np.int32), d) for j, d in self.curvatures), self._end is None,
         )  # fmt: skip
 
 
 def _outer(signed: Array, outer: Array) -> Array:
     """Return decisions in the numbering of the problem."""
-    return np.sign(signed) * outer[np.abs(signed)]
+    return np.asarray(np.sign(signed) * outer[np.abs(signed)])
