@@ -57,7 +57,8 @@ class GreedyGram:
         self.columns, self.problem, self.matrix = columns, problem, problem.operator.inner
         gram = np.asarray(problem.operator.gram())
         self.gram = gram.T if gram.flags.c_contiguous else np.asfortranarray(gram)
-        self.squares = problem.column_norms**2
+        self.norms = problem.column_norms
+        self.squares = self.norms**2
         positive = self.squares > 0.0
         self.inverse = np.where(positive, 1.0 / np.where(positive, self.squares, 1.0), 0.0)
         self.most = min(problem.penalty.k, problem.m, problem.n)
@@ -86,7 +87,7 @@ class GreedyGram:
 
     def solve(self, part: range) -> list[int]:
         """Solve a few columns and keep their results; return those that are left to be solved singly."""
-        from sparseinv.kernels.greedy import BLOCK, pursue
+        from sparseinv.kernels.greedy import BLOCK, LANES, pursue
 
         columns, began = self.columns, time.perf_counter()
         m, n, count, most = self.problem.m, self.problem.n, len(part), self.most
@@ -100,13 +101,13 @@ class GreedyGram:
         counts, misfits, gains = np.zeros(count, dtype=np.int64), np.zeros(count), np.zeros(count)
         scratch = (
             np.empty(n), np.empty(n), np.empty((most, n)), np.empty(most), np.empty((most, most)),
-            np.empty(BLOCK), np.empty(math.ceil(n / BLOCK)), np.empty(m),
+            np.empty(BLOCK), np.empty(n), np.empty(LANES), np.empty(m),
         )  # fmt: skip
         done, inside = 0, np.zeros(n, dtype=np.bool_)
         while done < count and not columns.ended:
             done = pursue(
-                self.gram, self.squares, self.inverse, C, data, self.matrix.layout, most,
-                _EXACT * np.sqrt(squares), done, count, _WORK, scratch, inside, supports, values, counts,
+                self.gram, self.norms, self.squares, self.inverse, C, data, self.matrix.layout,
+                most, _EXACT * np.sqrt(squares), done, count, _WORK, scratch, inside, supports, values, counts,
                 misfits, gains,
             )  # fmt: skip
         a_exponent = self.problem.units.a_exponent
