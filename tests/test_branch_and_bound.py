@@ -337,7 +337,8 @@ def test_what_A_is_makes_no_difference(kind, monkeypatch):
         from sparseinv.solvers import branch_tree
 
         monkeypatch.setattr(branch_tree, "_WHOLE", 0)
-        monkeypatch.setattr(branch_tree, "_ROWS", 4)
+        monkeypatch.setattr(branch_tree, "_AT_ONCE", 0)
+        monkeypatch.setattr(branch_tree, "_FIRST", 3 * 8 * 80)
         monkeypatch.setattr(branch_tree, "_WIDTH", 12)
     result = si.solve(given, b, si.L0(lam, l2=0.1), solver=si.BranchAndBound(), tol=tol)
     assert result.success

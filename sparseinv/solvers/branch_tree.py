@@ -122,7 +122,7 @@ class BranchTree:
         self.whole, self._filled = False, 0
         norms = self.problem.column_norms[self.index] if self._basis is None else self._left
         self.squares = norms**2
-        self.rows = np.empty((min(max(_FIRST // (8 * max(n, 1)), _ASK + _TOGETHER), n), n))
+        self.rows = np.empty((min(_FIRST // (8 * max(n, 1)) + 1, n), n))
         if n <= _AT_ONCE:
             self._form_all()
 
