@@ -243,7 +243,7 @@ def table(records: list[dict[str, Any]], seconds: float) -> str:
                     shown += ", but a better x exists"
                 lines.append(
                     f"| {m}, {n}, {k}, {rho}, {ridge} | {lam:.5f} | {record['solver']} | "
-                    f"{row['seconds']:.2f} | {row['nodes']} | {row['objective']:.6f} | {shown} | "
+                    f"{row['seconds']:.3g} | {row['nodes']} | {row['objective']:.6f} | {shown} | "
                     f"{'yes' if row['proven'] else 'no'} |"
                 )
     for record in records:

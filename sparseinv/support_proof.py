@@ -138,7 +138,8 @@ def verify_proof(
     Notes
     -----
     Cost: a product with A^T per record, 256 at once, O(n) beside that, O(k^3) for k curvatures; the columns
-    are copied where coefficients are unpenalised.
+    are copied where coefficients are unpenalised. Whether unpenalised columns depend on each other is
+    decided numerically, at 1e-13 of their length, as in the solver; everything else errs on the safe side.
 
     Examples
     --------
@@ -167,6 +168,8 @@ class _Reduced:
         b, x = np.asarray(b, dtype=np.float64), np.asarray(x, dtype=np.float64)
         if A.ndim != 2 or b.shape != A.shape[:1] or x.shape != A.shape[1:]:
             raise ValueError(f"A, b and x have shapes {A.shape}, {b.shape} and {x.shape}: they do not fit")
+        if not all(np.isfinite(part).all() for part in (A.data if sparse else A, b, x)):
+            raise ValueError("A, b or x holds a value that is not finite")
         self.n = n = A.shape[1]
         bound: Any = penalty.bind(n)
         ball = isinstance(bound, Ball)
@@ -179,7 +182,10 @@ class _Reduced:
         self.upper = 0.5 * float(left @ left) + float(bound.value(x))
         if not self.upper < np.inf:
             raise ValueError("x breaks a constraint of the penalty, so its objective bounds nothing")
-        self.top = np.broadcast_to(np.asarray(np.inf if big_m is None else big_m, dtype=np.float64), (n,))
+        size = np.asarray(np.inf if big_m is None else validation.lambdas(big_m, "big_m"), dtype=np.float64)
+        if size.size not in (1, n):
+            raise ValueError(f"big_m has {size.size} values, but 1 or {n} are needed")
+        self.top = np.broadcast_to(size, (n,))
         free = np.asarray(bound.unpenalised) if ball else self.lam == 0.0
         free = free & ~bound.excluded
         self.whole = 0.5 * float(b @ b)
@@ -414,9 +420,8 @@ def _curve(problem: _Reduced, part: _Part, index: Array, d: Array) -> None:
     inverse = np.linalg.inv(upper)
     reach = np.sqrt(2.0 * np.maximum(left, 0.0) * (inverse**2).sum(axis=1))
     top = np.where(left > 0.0, (np.abs(t) + reach) * (1.0 + rounding / lowest), 0.0)
-    part.key = max(part.key, floor)
+    part.key, before = max(part.key, floor), part.top[K]
     part.d, part.top = np.zeros(problem.n), np.zeros(problem.n)
-    before = np.broadcast_to(problem.top, (problem.n,))[K]
     part.d[K], part.top[K] = share * size**2, np.minimum(top / size, before)
     part.cover = there
 

@@ -1,5 +1,6 @@
 """Branch and bound against enumeration, planted optima and stored objectives; its bounds and its limits."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -337,7 +338,8 @@ def test_what_A_is_makes_no_difference(kind, monkeypatch):
         from sparseinv.solvers import branch_tree
 
         monkeypatch.setattr(branch_tree, "_WHOLE", 0)
-        monkeypatch.setattr(branch_tree, "_ROWS", 4)
+        monkeypatch.setattr(branch_tree, "_AT_ONCE", 0)
+        monkeypatch.setattr(branch_tree, "_FIRST", 3 * 8 * 80)
         monkeypatch.setattr(branch_tree, "_WIDTH", 12)
     result = si.solve(given, b, si.L0(lam, l2=0.1), solver=si.BranchAndBound(), tol=tol)
     assert result.success
@@ -390,6 +392,8 @@ def test_what_it_cannot_treat_is_refused():
             si.BranchAndBound(**arguments)
     with pytest.raises(TypeError, match="incumbent is 3"):
         si.BranchAndBound(incumbent=3)
+    with pytest.raises(TypeError, match="first is 'a'"):
+        si.BranchAndBound(first="a")
 
 
 @pytest.mark.parametrize("apart", [1e-5, 3e-6, 2e-6, 1e-6, 1e-7])
@@ -450,6 +454,37 @@ def test_any_solver_that_fits_finds_the_first_point(incumbent):
     result = si.solve(A, b, si.L0(lam, l2=l2), solver=si.BranchAndBound(incumbent=incumbent))
     assert result.success
     assert result.objective <= enumerated(A, b, lam, l2) * (1 + 1e-5)
+
+
+def test_a_longer_search_follows_where_the_tree_stays_open(monkeypatch):
+    from sparseinv.solvers import branch_and_bound
+
+    A, b = wide(5, 50, 80)
+    started = []
+
+    class Noted(si.OMP):
+        def start(self, problem, x0):
+            started.append(type(self).__name__)
+            return super().start(problem, x0)
+
+    class Longer(si.LocalSearch):
+        def start(self, problem, x0):
+            started.append(type(self).__name__)
+            return super().start(problem, x0)
+
+    solver = si.BranchAndBound(first=Noted(), incumbent=Longer())
+    early = si.solve(A, b, si.L0(0.03, l2=0.1), solver=solver, tol=1e-7)
+    assert started == ["Noted"]
+    monkeypatch.setattr(branch_and_bound, "_EARLY", 1e4)
+    late = si.solve(A, b, si.L0(0.03, l2=0.1), solver=solver, tol=1e-7)
+    assert started == ["Noted", "Noted", "Longer"]
+    cut = si.solve(A, b, si.L0(0.03, l2=0.1), solver=dataclasses.replace(solver, max_nodes=1), tol=1e-7)
+    assert started[3:] == ["Noted", "Longer"]
+    assert early.success
+    assert late.success
+    assert not cut.success
+    assert early.objective == pytest.approx(late.objective, abs=1e-7)
+    assert cut.objective <= early.objective + 1e-7
 
 
 def test_a_first_solver_that_does_not_fit_is_refused():

@@ -246,6 +246,10 @@ def test_what_is_no_proof_of_the_problem_is_refused():
         si.verify_proof(A, b, si.L1(0.1), proof, x)
     with pytest.raises(ValueError, match="A, b or x is complex"):
         si.verify_proof(A * 1j, b, penalty, proof, x)
+    with pytest.raises(ValueError, match="A, b or x holds a value that is not finite"):
+        si.verify_proof(A, np.nan * b, penalty, proof, x)
+    with pytest.raises(ValueError, match="big_m has 2 values, but 1 or 9 are needed"):
+        si.verify_proof(A, b, penalty, proof, x, big_m=[1.0, 2.0])
     with pytest.raises(ValueError, match="x breaks a constraint of the penalty"):
         si.verify_proof(A, b, si.L0Ball(1), proof, np.ones(9))
     for name, value in (

@@ -85,8 +85,8 @@ class BranchAndBound(Solver):
     L0Ball) are eliminated before the tree, those that are excluded left out. Nodes are taken by lowest bound,
     every 16th begins a dive.
 
-    Cost of a node: the Gram rows of its support times n. Storage: n^2 numbers for n <= 3000, rows on demand
-    beyond; about 1 KB a node.
+    Cost of a node: the Gram rows of its support times n. Storage: Gram rows as they are asked for, all n^2
+    numbers for n <= 3000 when half of them were; about 1 KB a node.
 
     References
     ----------

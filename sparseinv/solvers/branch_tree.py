@@ -21,7 +21,7 @@ _WHOLE = 3000  # columns up to which it is formed as a whole
 _OFTEN = 2  # ... when more than an n-th of its rows was asked for
 _BYTES = 1 << 30  # of Gram rows that are kept
 _WIDTH = 128  # working set that scratch is laid out for at first
-_ROWS = 1024  # of them that memory is laid out for at first
+_FIRST = 1 << 27  # ... that memory is laid out for at first; what is not filled is not touched
 _TOGETHER = 24  # rows formed at once, at least: one costs a pass over A, and so do several
 _ASK = 64  # rows asked for at once
 _BLOCK = 256  # columns that unpenalised ones are taken out of at once
@@ -122,7 +122,7 @@ class BranchTree:
         self.whole, self._filled = False, 0
         norms = self.problem.column_norms[self.index] if self._basis is None else self._left
         self.squares = norms**2
-        self.rows = np.empty((min(_ROWS, n), n))
+        self.rows = np.empty((min(_FIRST // (8 * max(n, 1)) + 1, n), n))
         if n <= _AT_ONCE:
             self._form_all()
 
