@@ -254,7 +254,7 @@ BUILDERS: dict[str, tuple[int, int, int, _Builder]] = {
     "009": (32, 128, 0, lambda n, rng: _jumps(n, rng, normalised=False)),
     "010": (256, 1024, 0, lambda n, rng: _jumps(n, rng, normalised=True)),
     "011": (256, 1024, 8192, _normal),
-    "012": (2048, 8192, 65536, _range),
+    "012": (2048, 8192, 32768, _range),
 }  # fmt: skip
 
 
