@@ -88,7 +88,7 @@ METHODS: dict[str, Any] = {
     "fill": lambda: fill_traces(SECTION, LIVE, RealFFT(SECTION.shape, sizes=(48, 64)).H),
     "avo": lambda: invert_avo(GATHERS, WAVELET, DT, np.linspace(0.0, 40.0, 5), covariance=np.eye(3)),
     "avo, own rule": lambda: invert_avo(
-        GATHERS, WAVELET, DT, np.linspace(0.0, 40.0, 5), select=si.Discrepancy(sigma=0.01)
+        GATHERS, WAVELET, DT, np.linspace(0.0, 40.0, 5), select=si.Pivotal(alpha=0.1)
     ),
     "bursts": lambda: time_frequency(BURST, DT, np.arange(10.0, 40.0, 5.0), lam=0.05),
 }
