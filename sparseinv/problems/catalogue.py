@@ -49,6 +49,7 @@ class Entry:
 _DETERMINED = "every sample is known, so that a larger one is no harder"
 _PUBLISHED = "published at one size, which is the point of it"
 _FIELD = "real data of one size"
+_LONG = "none is known to end in two minutes"
 _MEAN = "a mean over many short traces"
 
 #: every numbered problem, in the order in which they are listed
@@ -57,14 +58,14 @@ CATALOGUE: dict[str, Entry] = {
     "002": Entry("blocks in the Haar basis", "sparco", largest=_DETERMINED),
     "003": Entry("cosines plus spikes", "sparco", largest=_DETERMINED),
     "004": Entry("cosines plus spikes, in complex waves", "sparco", largest=_DETERMINED),
-    "005": Entry("cosines plus spikes from mixtures", "sparco", sizes="sml"),
-    "006": Entry("cubic pieces from mixtures, in Daubechies wavelets", "sparco", sizes="sml"),
+    "005": Entry("cosines plus spikes from mixtures", "sparco", largest=_LONG),
+    "006": Entry("cubic pieces from mixtures, in Daubechies wavelets", "sparco", largest=_LONG),
     "007": Entry("signs from orthonormal mixtures", "sparco", sizes="sml"),
-    "008": Entry("complex phases from orthonormal mixtures", "sparco", sizes="sml"),
+    "008": Entry("complex phases from orthonormal mixtures", "sparco", largest=_LONG),
     "009": Entry("jumps of a blocky signal in steps", "sparco", largest=_DETERMINED),
     "010": Entry("jumps of a blocky signal in normalised steps", "sparco", largest=_DETERMINED),
     "011": Entry("normal spikes from Gaussian mixtures", "sparco", sizes="sml"),
-    "012": Entry("spikes of high dynamic range from cosine coefficients", "sparco", sizes="sml"),
+    "012": Entry("spikes of high dynamic range from cosine coefficients", "sparco", largest=_LONG),
     "902": Entry(
         "three cosines from every fifth sample, jittered, random or regular", "jitter", largest=_PUBLISHED
     ),
@@ -88,9 +89,9 @@ CATALOGUE: dict[str, Entry] = {
     "D6": Entry(
         "reflectivity and wavelet from the traces alone, and when not to believe them",
         "unknown_wavelet",
-        sizes="sml",
+        largest=_LONG,
     ),
-    "W1": Entry("wedges thinner than the wavelet resolves, in layers and in spikes", "wedge", sizes="sml"),
+    "W1": Entry("wedges thinner than the wavelet resolves, in layers and in spikes", "wedge", largest=_LONG),
     "Q1": Entry("reflectivity through a lossy medium, one lambda per coefficient", "depth", sizes="sml"),
     "I1": Entry(
         "three linear events from 60 % of the traces, in plane waves", "plane_waves", largest=_PUBLISHED
@@ -105,7 +106,7 @@ CATALOGUE: dict[str, Entry] = {
     "I5": Entry(
         "dead traces of a cube filled by three methods on plane waves", "trace_interpolation", sizes="sml"
     ),
-    "I6": Entry("half of the traces of a shot with curved events", "curved_events", sizes="sml"),
+    "I6": Entry("half of the traces of a shot with curved events", "curved_events", largest=_LONG),
     "I7": Entry(
         "aliased linear events, every other trace missing, one lambda per coefficient", "aliased", sizes="sml"
     ),
@@ -113,7 +114,7 @@ CATALOGUE: dict[str, Entry] = {
     "R2": Entry(
         "reflections focused on their velocities by a hyperbolic Radon transform",
         "hyperbolic_radon",
-        sizes="sml",
+        largest=_LONG,
     ),
     "R3": Entry(
         "multiples removed from a modelled gather",
@@ -133,7 +134,7 @@ CATALOGUE: dict[str, Entry] = {
     "A1": Entry(
         "P, S and density reflectivity from an angle gather, sparse at the same times",
         "prestack",
-        sizes="sml",
+        largest=_LONG,
     ),
 }
 

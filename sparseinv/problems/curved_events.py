@@ -84,8 +84,8 @@ def shot(size: str, seed: int, data: Path | None) -> Shot:
     """Return the shot: that of the test data where it is found, else reflections and noise."""
     found = _simulated(data) if size == "m" else None
     if found is None:
-        traces, samples = {"s": (41, 160), "m": (101, 400), "l": (241, 1000)}[size]
-        dt, dx = 0.004, 25.0 if size == "s" else 15.0
+        traces, samples = (101, 400) if size == "m" else (41, 160)
+        dt, dx = 0.004, 15.0 if size == "m" else 25.0
         scale = samples / 400
         h = (np.arange(traces) - traces // 2) * dx
         truth = hyperbolic_events(

@@ -31,7 +31,6 @@ _NEAR = 3  # samples around the time of an event that count as its neighbourhood
 _SIZES: dict[str, tuple[int, int, int, tuple[float, ...], tuple[float, ...]]] = {
     "s": (20, 100, 20, (0.1, 0.2), (1800.0, 2500.0)),
     "m": (50, 300, 60, (0.3, 0.5, 0.8), (2000.0, 2500.0, 3000.0)),
-    "l": (100, 600, 90, (0.3, 0.5, 0.8, 1.2, 1.6), (1800.0, 2100.0, 2500.0, 2900.0, 3300.0)),
 }
 _SCORES = ("data [dB]", "focus [cells]", "peak [cells]", "Gini")
 

@@ -25,7 +25,7 @@ from sparseinv.selection.thresholds import Pivotal
 Array = np.ndarray[Any, Any]
 
 _DT, _F0, _SNR = 0.004, 30.0, 10.0
-_SIZES = {"s": (8, 10, 60), "m": (3, 20, 300), "l": (20, 20, 300)}  # gathers, angles, samples
+_SIZES = {"s": (8, 10, 60), "m": (3, 20, 300)}  # gathers, angles, samples
 _DENSITY = 0.06
 _VS_VP = 0.5
 # standard deviations and correlations of Rp, Rs, Rrho; 0.8 between Rp and Rrho is what Gardner's rule leaves

@@ -39,7 +39,7 @@ def compare_blocks(
         cosines_and_spikes, n, m=round(300 * n / 1024) if mixed else None,
         waves="waves" if id == "004" else "cosines",
     )  # fmt: skip
-    shares = _SHARES[id]["s" if size == "s" else "m"]
+    shares = _SHARES[id][size]
     rates, table = _success(id, make, shares, trials, seed, echo)
     noisy = _noise(id, make, size, seed, echo)
     goals = []

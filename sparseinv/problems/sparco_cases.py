@@ -246,15 +246,15 @@ BUILDERS: dict[str, tuple[int, int, int, _Builder]] = {
     "003": (256, 1024, 0, lambda n, rng: cosines_and_spikes(n, round(120 * n / 1024), rng)),
     "004": (256, 1024, 0, lambda n, rng: cosines_and_spikes(n, round(120 * n / 1024), rng, waves="waves")),
     "005": (
-        256, 1024, 4096, lambda n, rng: cosines_and_spikes(n, _few_spikes(n), rng, m=_rows(300, n, 1024)),
+        256, 1024, 0, lambda n, rng: cosines_and_spikes(n, _few_spikes(n), rng, m=_rows(300, n, 1024)),
     ),
-    "006": (512, 2048, 8192, _cubic),
+    "006": (512, 2048, 0, _cubic),
     "007": (640, 2560, 10240, _signs),
-    "008": (640, 2560, 10240, _phases),
+    "008": (640, 2560, 0, _phases),
     "009": (32, 128, 0, lambda n, rng: _jumps(n, rng, normalised=False)),
     "010": (256, 1024, 0, lambda n, rng: _jumps(n, rng, normalised=True)),
     "011": (256, 1024, 8192, _normal),
-    "012": (2048, 8192, 32768, _range),
+    "012": (2048, 8192, 0, _range),
 }  # fmt: skip
 
 

@@ -25,7 +25,7 @@ Array = np.ndarray[Any, Any]
 
 _DT, _F0, _PHASE = 0.004, 30.0, 60.0
 _DURATION = 0.16  # [s] of the wavelet that is looked for; the true one lasts 0.14 s
-_SIZES = {"s": (5, 64), "m": (20, 300), "l": (60, 600)}
+_SIZES = {"s": (5, 64), "m": (20, 300)}
 _DENSITY = 0.04
 _HIGH, _LOW = 20.0, 2.0  # [dB]
 _BETWEEN = 8.0

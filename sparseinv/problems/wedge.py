@@ -26,7 +26,7 @@ Array = np.ndarray[Any, Any]
 _DT, _F0, _SNR = 0.002, 30.0, 25.0
 _TUNING = math.sqrt(6.0) / (2.0 * math.pi * _F0)  # [s] two-way time of the largest amplitude of a bed
 # samples of a trace, thickest bed (also the number of traces), top of the first wedge, step to the next
-_SIZES = {"s": (116, 8, 26, 32), "m": (200, 20, 32, 58), "l": (320, 40, 40, 96)}
+_SIZES = {"s": (116, 8, 26, 32), "m": (200, 20, 32, 58)}
 _WEDGES = {"odd": (1.0, -1.0), "even": (1.0, 1.0), "unequal": (1.0, -0.6)}  # top and base
 _SCORES = (*(f"{name} [dB]" for name in _WEDGES), "thin [dB]")
 
