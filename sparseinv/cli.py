@@ -358,6 +358,9 @@ def _problems(options: argparse.Namespace) -> int:
         for id, entry in CATALOGUE.items():
             needs = f" ({entry.needs})" if entry.needs else ""
             print(f"{id:<5} {' '.join(entry.sizes.upper()):<6} {entry.title}{needs}")
+        for reason in sorted({entry.largest for entry in CATALOGUE.values() if entry.largest}):
+            these = ", ".join(id for id, entry in CATALOGUE.items() if entry.largest == reason)
+            print(f"no size L: {these} ({reason})")
         return CERTIFIED
     if not options.ids:
         raise BadInput("run needs the ID of one or more problems, or all; `sparseinv problems` lists them")

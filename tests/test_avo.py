@@ -136,8 +136,8 @@ def test_a_wavelet_for_each_angle_and_no_matrix(monkeypatch):
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"gather": np.ones(9)}, ValueError, "gather has shape"),
-        ({"gather": np.ones((2, 9)) * 1j}, TypeError, "gather is complex"),
+        ({"traces": np.ones(9)}, ValueError, "traces has shape"),
+        ({"traces": np.ones((2, 9)) * 1j}, TypeError, "traces is complex"),
         ({"angles": [0.0]}, ValueError, "angles has 1 entries"),
         ({"angles": [0.0, 95.0]}, ValueError, "outside 0 <= theta < 90"),
         ({"vs_vp": 1.5}, ValueError, "vs_vp must lie"),
@@ -153,7 +153,7 @@ def test_a_wavelet_for_each_angle_and_no_matrix(monkeypatch):
     ],
 )
 def test_refusals(change, error, words):
-    good = {"gather": np.ones((2, 9)), "wavelet": np.ones(3), "dt": DT, "angles": [0.0, 20.0]}
+    good = {"traces": np.ones((2, 9)), "wavelet": np.ones(3), "dt": DT, "angles": [0.0, 20.0]}
     with pytest.raises(error, match=words):
         invert_avo(**(good | change))
 

@@ -233,12 +233,12 @@ def test_low_frequencies_name_the_slownesses_of_aliased_events() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "sentence"),
     [
-        ({"section": np.zeros(5)}, ValueError, "section has shape"),
-        ({"section": np.ones((16, 24), complex)}, TypeError, "section is complex"),
-        ({"section": np.zeros(SHAPE)}, ValueError, "section has 0 recorded traces"),
+        ({"traces": np.zeros(5)}, ValueError, "traces has shape"),
+        ({"traces": np.ones((16, 24), complex)}, TypeError, "traces is complex"),
+        ({"traces": np.zeros(SHAPE)}, ValueError, "traces has 0 recorded ones"),
         ({"mask": np.ones(3, bool)}, ValueError, r"mask has shape \(3,\)"),
         ({"dictionary": "seislet"}, ValueError, "dictionary is 'seislet'"),
-        ({"dictionary": FFT((4, 4)).H}, ValueError, "dictionary has 16 rows, but section has 384"),
+        ({"dictionary": FFT((4, 4)).H}, ValueError, "dictionary has 16 rows, but traces has 384"),
         ({"penalty": "l1"}, TypeError, "penalty is 'l1', but L1 or L0 is needed"),
         ({"penalty": si.L2()}, TypeError, "L1 or L0 is needed"),
         ({"penalty": si.L1}, TypeError, "penalty is the class L1"),
@@ -253,9 +253,9 @@ def test_low_frequencies_name_the_slownesses_of_aliased_events() -> None:
     ],
 )
 def test_bad_input_is_refused(arguments: dict[str, Any], error: type[Exception], sentence: str) -> None:
-    call = {"section": section()[0], "dictionary": "fk"} | arguments
+    call = {"traces": section()[0], "dictionary": "fk"} | arguments
     with pytest.raises(error, match=sentence):
-        interpolate_traces(call.pop("section"), call.pop("mask", None), **call)
+        interpolate_traces(call.pop("traces"), call.pop("mask", None), **call)
 
 
 @pytest.mark.parametrize(
@@ -264,16 +264,14 @@ def test_bad_input_is_refused(arguments: dict[str, Any], error: type[Exception],
         ({"f_low": 1.0}, "f_low is 1.0 Hz, but"),
         ({"spacing": 0}, "spacing is 0"),
         ({"n_wavenumbers": 3}, "n_wavenumbers is 3"),
-        ({"section": np.zeros(4)}, "section has shape"),
+        ({"traces": np.zeros(4)}, "traces has shape"),
     ],
 )
 def test_bad_low_bands_are_refused(arguments: dict[str, Any], sentence: str) -> None:
     truth, mask = section()
-    call = {"section": truth, "mask": mask, "dt": 0.004, "f_low": 60.0} | arguments
+    call = {"traces": truth, "mask": mask, "dt": 0.004, "f_low": 60.0} | arguments
     with pytest.raises(ValueError, match=sentence):
-        low_frequency_weights(
-            call.pop("section"), call.pop("mask"), call.pop("dt"), call.pop("f_low"), **call
-        )
+        low_frequency_weights(call.pop("traces"), call.pop("mask"), call.pop("dt"), call.pop("f_low"), **call)
 
 
 @pytest.mark.parametrize("id", ["I1", "I2", "I7"])

@@ -25,6 +25,7 @@ from sparseinv.seismic import (
     fill_traces,
     in_windows,
     interpolate_traces,
+    invert_avo,
     linear_events,
     mwni,
     off_grid_tones,
@@ -57,6 +58,7 @@ PLACES = np.sort(np.random.default_rng(0).uniform(0.0, 230.0, 18))
 SCATTERED = linear_events(64, DT, PLACES, times=[0.08], slopes=[3e-4], amplitudes=[1], f0=25)
 T = DT * np.arange(100)
 BURST = np.exp(-0.5 * ((T - 0.2) / 0.04) ** 2) * np.cos(2 * np.pi * 20.0 * T) + 0.3 * np.sin(90.0 * T)
+GATHERS = np.stack([TRACES, TRACES[::-1]])
 TIMES = np.random.default_rng(0).random(30)
 TONES = 2.0 * np.cos(2 * np.pi * 31.27 * TIMES) - np.sin(2 * np.pi * 90.64 * TIMES)
 TONES += 0.05 * np.random.default_rng(1).standard_normal(30)
@@ -84,6 +86,10 @@ METHODS: dict[str, Any] = {
         SCATTERED, PLACES, DT, np.arange(5.0, 225.0, 10.0), max_wavenumber=0.02, band=(5, 60)
     ),
     "fill": lambda: fill_traces(SECTION, LIVE, RealFFT(SECTION.shape, sizes=(48, 64)).H),
+    "avo": lambda: invert_avo(GATHERS, WAVELET, DT, np.linspace(0.0, 40.0, 5), covariance=np.eye(3)),
+    "avo, own rule": lambda: invert_avo(
+        GATHERS, WAVELET, DT, np.linspace(0.0, 40.0, 5), select=si.Pivotal(alpha=0.1)
+    ),
     "bursts": lambda: time_frequency(BURST, DT, np.arange(10.0, 40.0, 5.0), lam=0.05),
 }
 
@@ -103,6 +109,7 @@ def ctrl_c(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setattr(CountedOperator, "matvec", matvec)
     monkeypatch.setattr(deconvolution, "_LARGEST", 10)  # traces one by one, by products
     monkeypatch.setattr("sparseinv.seismic.thin_beds._LARGEST", 10)
+    monkeypatch.setattr("sparseinv.seismic.avo._LARGEST", 10)
     monkeypatch.setattr("sparseinv.seismic.robust_deconvolution._IN_MEMORY", 10)
     monkeypatch.setattr("sparseinv.seismic.anti_leakage._DENSE", 10)
     return found
@@ -117,7 +124,7 @@ def results_of(answer: Any) -> list[Any]:
 
 
 def estimate_of(answer: Any) -> Array:
-    names = ("reflectivity", "estimate", "multiples", "panel", "fit")
+    names = ("reflectivity", "rp", "estimate", "multiples", "panel", "fit")
     return np.asarray(next(getattr(answer, name) for name in names if hasattr(answer, name)))
 
 

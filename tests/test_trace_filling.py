@@ -87,12 +87,12 @@ def test_given_levels_and_other_penalties() -> None:
 def test_bad_sections_are_refused() -> None:
     d, live, S = gather()
     for arguments, message in (
-        ((d[0], live, S), "section has shape"),
-        ((d * 1j, live, S), "section has shape .* complex128"),
+        ((d[0], live, S), "traces has shape"),
+        ((d * 1j, live, S), "traces has shape .* complex128"),
         ((d, live[1:], S), "mask has shape"),
         ((d, live.astype(int), S), "mask has shape .* int"),
         ((d, live, RealFFT((3, 4)).H), "synthesis makes 12 samples"),
-        ((np.where(live[:, None], np.nan, d), live, S), "section"),
+        ((np.where(live[:, None], np.nan, d), live, S), "traces"),
         ((d, np.zeros(24, dtype=bool), S), "mask is False for every trace"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -170,12 +170,12 @@ def test_windows_blend_to_what_they_agree_on() -> None:
     [
         (lambda: mwni(np.ones((4, 8)), np.ones(3, bool), DT), r"mask has shape \(3,\)"),
         (lambda: mwni(np.ones((4, 8)), np.zeros(4, bool), DT), "mask is False everywhere"),
-        (lambda: mwni(np.full((4, 8), np.nan), np.ones(4, bool), DT), r"data\[mask\] contains nan"),
+        (lambda: mwni(np.full((4, 8), np.nan), np.ones(4, bool), DT), r"traces\[mask\] contains nan"),
         (lambda: mwni(np.ones((4, 8)), np.ones(4, bool), DT, band=(200, 300)), "band is"),
         (lambda: mwni(np.ones((4, 8)), np.ones(4, bool), DT, noise=0.0), "noise is 0"),
         (lambda: mwni(np.ones((4, 8)), np.ones(4, bool), DT, padding=0.5), "padding is 0.5"),
         (lambda: mwni(np.ones((4, 8)), np.ones(4, bool), DT, memory=1.0), "memory is 1"),
-        (lambda: mwni(np.ones(8), np.ones((), bool), DT), "data has shape"),
+        (lambda: mwni(np.ones(8), np.ones((), bool), DT), "traces has shape"),
         (
             lambda: antileakage(np.ones((2, 8)), [0.0], DT, [0.5], max_wavenumber=1),
             "there are 2 traces, 1 pos",

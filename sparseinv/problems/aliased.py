@@ -21,7 +21,7 @@ Array = np.ndarray[Any, Any]
 
 _DT, _F0 = 0.004, 30.0
 _F_LOW = 30.0  # [Hz]: at the steepest slope, 6 ms per trace, up to here k stays below 1/4 per trace
-_TRACES = {"s": 48, "m": 96}
+_TRACES = {"s": 48, "m": 96, "l": 384}
 _ASKED = 9.0  # [dB] over plane waves with one lambda
 
 

@@ -88,7 +88,7 @@ def survey(id: str, size: str, seed: int, data: Path | None) -> Survey:
         times[0] = 0.0
         records = None
     else:
-        shots, window = _two_sources(size), (16, 40) if size == "m" else (12, 40)
+        shots, window = _two_sources(size), (12, 40) if size == "s" else (16, 40)
         count = shots.shape[1]
         wait = np.random.default_rng(seed).uniform(0.0, 0.4, count)
         times = np.stack([np.zeros(count), wait])
@@ -117,7 +117,7 @@ def _field_shots(data: Path | None) -> Array:
 
 def _two_sources(size: str) -> Array:
     """Return a gather of each of two sources, reflections and a direct wave, shape (2, shots, samples)."""
-    count, samples = (48, 400) if size == "m" else (16, 200)
+    count, samples = {"s": (16, 200), "m": (48, 400), "l": (160, 1000)}[size]
     h = 25.0 * np.arange(count)
     scale = samples / 400
     near: dict[str, Any] = {

@@ -32,6 +32,8 @@ class Entry:
         and ``run(id, *, size, seed, data, echo)``, which returns a `Demo`.
     sizes : str
         Sizes it comes in, of "s" (a second), "m" (at most fifteen seconds) and "l" (for benchmarks).
+    largest : str
+        Why there is no size l; empty if there is.
     needs : str
         Field data or optional package without which it is skipped; empty if none.
     """
@@ -40,58 +42,100 @@ class Entry:
     module: str
     sizes: str = "sm"
     needs: str = ""
+    largest: str = ""
 
+
+# why a problem has no size l
+_DETERMINED = "every sample is known, so that a larger one is no harder"
+_PUBLISHED = "published at one size, which is the point of it"
+_FIELD = "real data of one size"
+_LONG = "none is known to end in two minutes"
+_MEAN = "a mean over many short traces"
 
 #: every numbered problem, in the order in which they are listed
 CATALOGUE: dict[str, Entry] = {
-    "001": Entry("a sine and two jumps in waves plus steps", "sparco"),
-    "002": Entry("blocks in the Haar basis", "sparco"),
-    "003": Entry("cosines plus spikes", "sparco"),
-    "004": Entry("cosines plus spikes, in complex waves", "sparco"),
-    "005": Entry("cosines plus spikes from mixtures", "sparco"),
-    "006": Entry("cubic pieces from mixtures, in Daubechies wavelets", "sparco"),
-    "007": Entry("signs from orthonormal mixtures", "sparco"),
-    "008": Entry("complex phases from orthonormal mixtures", "sparco"),
-    "009": Entry("jumps of a blocky signal in steps", "sparco"),
-    "010": Entry("jumps of a blocky signal in normalised steps", "sparco"),
-    "011": Entry("normal spikes from Gaussian mixtures", "sparco"),
-    "012": Entry("spikes of high dynamic range from cosine coefficients", "sparco"),
-    "902": Entry("three cosines from every fifth sample, jittered, random or regular", "jitter"),
+    "001": Entry("a sine and two jumps in waves plus steps", "sparco", largest=_DETERMINED),
+    "002": Entry("blocks in the Haar basis", "sparco", largest=_DETERMINED),
+    "003": Entry("cosines plus spikes", "sparco", largest=_DETERMINED),
+    "004": Entry("cosines plus spikes, in complex waves", "sparco", largest=_DETERMINED),
+    "005": Entry("cosines plus spikes from mixtures", "sparco", largest=_LONG),
+    "006": Entry("cubic pieces from mixtures, in Daubechies wavelets", "sparco", largest=_LONG),
+    "007": Entry("signs from orthonormal mixtures", "sparco", sizes="sml"),
+    "008": Entry("complex phases from orthonormal mixtures", "sparco", largest=_LONG),
+    "009": Entry("jumps of a blocky signal in steps", "sparco", largest=_DETERMINED),
+    "010": Entry("jumps of a blocky signal in normalised steps", "sparco", largest=_DETERMINED),
+    "011": Entry("normal spikes from Gaussian mixtures", "sparco", sizes="sml"),
+    "012": Entry("spikes of high dynamic range from cosine coefficients", "sparco", largest=_LONG),
+    "902": Entry(
+        "three cosines from every fifth sample, jittered, random or regular", "jitter", largest=_PUBLISHED
+    ),
     "903": Entry("spikes behind a long one-sided wavelet, a matrix of condition 1e18", "spike_train", "sml"),
-    "C1": Entry("weekly carbon dioxide with gaps, from a trend and a spectrum", "co2", needs="statsmodels"),
+    "C1": Entry(
+        "weekly carbon dioxide with gaps, from a trend and a spectrum",
+        "co2",
+        needs="statsmodels",
+        largest=_FIELD,
+    ),
     "D1": Entry("spikes from a blurred trace in white noise", "deconvolution", "sml"),
-    "D3": Entry("spikes from a real stacked section", "deconvolution", "s", "small_stack.su and its wavelet"),
-    "D4": Entry("spikes from a blurred trace in erratic noise", "deconvolution"),
+    "D3": Entry(
+        "spikes from a real stacked section",
+        "deconvolution",
+        "s",
+        "small_stack.su and its wavelet",
+        largest=_FIELD,
+    ),
+    "D4": Entry("spikes from a blurred trace in erratic noise", "deconvolution", largest=_MEAN),
     "D5": Entry("layers in strong noise, with the traces of a gather coupled", "multichannel", "sml"),
     "D6": Entry(
-        "reflectivity and wavelet from the traces alone, and when not to believe them", "unknown_wavelet"
+        "reflectivity and wavelet from the traces alone, and when not to believe them",
+        "unknown_wavelet",
+        largest=_LONG,
     ),
-    "W1": Entry("wedges thinner than the wavelet resolves, in layers and in spikes", "wedge"),
+    "W1": Entry("wedges thinner than the wavelet resolves, in layers and in spikes", "wedge", largest=_LONG),
     "Q1": Entry("reflectivity through a lossy medium, one lambda per coefficient", "depth", sizes="sml"),
-    "I1": Entry("three linear events from 60 % of the traces, in plane waves", "plane_waves"),
+    "I1": Entry(
+        "three linear events from 60 % of the traces, in plane waves", "plane_waves", largest=_PUBLISHED
+    ),
     "I2": Entry(
         "a section with curved beds from 70 and 50 % of its traces, in curvelets",
         "sigmoid",
         needs="sigmoid.npz for size m, the package curvelets",
+        largest=_FIELD,
     ),
-    "I4": Entry("tones of any frequency from samples at random times", "off_grid"),
-    "I5": Entry("dead traces of a cube filled by three methods on plane waves", "trace_interpolation"),
-    "I6": Entry("half of the traces of a shot with curved events", "curved_events"),
-    "I7": Entry("aliased linear events, every other trace missing, one lambda per coefficient", "aliased"),
+    "I4": Entry("tones of any frequency from samples at random times", "off_grid", sizes="sml"),
+    "I5": Entry(
+        "dead traces of a cube filled by three methods on plane waves", "trace_interpolation", sizes="sml"
+    ),
+    "I6": Entry("half of the traces of a shot with curved events", "curved_events", largest=_LONG),
+    "I7": Entry(
+        "aliased linear events, every other trace missing, one lambda per coefficient", "aliased", sizes="sml"
+    ),
     "R1": Entry("multiples removed by a sparse parabolic Radon transform", "parabolic_radon", "sml"),
     "R2": Entry(
-        "reflections focused on their velocities by a hyperbolic Radon transform", "hyperbolic_radon"
+        "reflections focused on their velocities by a hyperbolic Radon transform",
+        "hyperbolic_radon",
+        largest=_LONG,
     ),
     "R3": Entry(
-        "multiples removed from a modelled gather", "field_multiples", needs="syn_cmp_mult.su of SeismicLab"
+        "multiples removed from a modelled gather",
+        "field_multiples",
+        needs="syn_cmp_mult.su of SeismicLab",
+        largest=_FIELD,
     ),
     "R4": Entry(
-        "multiples removed from a marine gather", "field_multiples", needs="gom_cdp_nmo.su of SeismicLab"
+        "multiples removed from a marine gather",
+        "field_multiples",
+        needs="gom_cdp_nmo.su of SeismicLab",
+        largest=_FIELD,
     ),
-    "B1": Entry("deblending a marine gather", "blended_shots", needs="mobil.npy"),
-    "B2": Entry("deblending two sources", "blended_shots"),
-    "T1": Entry("two crossing chirps as the sum of few Morlet wavelets", "chirps"),
-    "A1": Entry("P, S and density reflectivity from an angle gather, sparse at the same times", "prestack"),
+    "B1": Entry("deblending a marine gather", "blended_shots", needs="mobil.npy", largest=_FIELD),
+    "B2": Entry("deblending two sources", "blended_shots", sizes="sml"),
+    "T1": Entry("two crossing chirps as the sum of few Morlet wavelets", "chirps", sizes="sml"),
+    "A1": Entry(
+        "P, S and density reflectivity from an angle gather, sparse at the same times",
+        "prestack",
+        largest=_LONG,
+    ),
 }
 
 

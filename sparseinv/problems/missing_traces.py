@@ -11,7 +11,7 @@ import numpy as np
 from sparseinv.operators.base import Operator
 from sparseinv.problems.report import Table
 from sparseinv.seismic.convex_projections import pocs
-from sparseinv.seismic.interpolation import Interpolation, interpolate_traces
+from sparseinv.seismic.interpolation import InterpolatedTraces, interpolate_traces
 from sparseinv.seismic.metrics import snr_db
 
 Array = np.ndarray[Any, Any]
@@ -64,7 +64,7 @@ class Comparison:
     def __init__(self, gaps: Gaps, title: str, echo: bool) -> None:
         self.gaps, self.table = gaps, Table(title, SCORES, echo)
         self.estimates: dict[str, Array] = {}
-        self.found: dict[str, Interpolation] = {}
+        self.found: dict[str, InterpolatedTraces] = {}
 
     def baselines(self) -> None:
         """Add the rows of zeros and of straight lines."""
@@ -80,7 +80,7 @@ class Comparison:
         """Add the row of a run of `pocs`, which certifies nothing."""
         self.add(method, pocs(self.gaps.recorded, self.gaps.mask[:, None], synthesis, **options).estimate)
 
-    def interpolate(self, method: str, dictionary: Any, **options: Any) -> Interpolation:
+    def interpolate(self, method: str, dictionary: Any, **options: Any) -> InterpolatedTraces:
         """Add the row of a run of `interpolate_traces`."""
         found = interpolate_traces(self.gaps.recorded, self.gaps.mask, dictionary=dictionary, **options)
         self.found[method], self.estimates[method] = found, found.estimate

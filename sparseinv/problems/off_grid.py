@@ -25,7 +25,7 @@ from sparseinv.solvers.greedy import OMP
 Array = np.ndarray[Any, Any]
 
 # samples, tones, cells of the band; the grid has two points a cell
-_SIZES = {"s": (60, 5, 256), "m": (200, 10, 2048)}
+_SIZES = {"s": (60, 5, 256), "m": (200, 10, 2048), "l": (400, 20, 8192)}
 _APART = 3.0  # least distance of two tones [cells of 1/T]
 _SNR = 20.0  # signal to noise in the samples [dB]
 _OVERSAMPLING = 2

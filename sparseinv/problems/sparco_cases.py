@@ -239,26 +239,26 @@ def _few_spikes(n: int) -> int:
     return 60 * n // 1024 if n >= 1024 else n // 32
 
 
-#: n at sizes s and m, and what builds the problem
-BUILDERS: dict[str, tuple[int, int, _Builder]] = {
-    "001": (256, 1024, _sine_and_steps),
-    "002": (256, 1024, _blocks),
-    "003": (256, 1024, lambda n, rng: cosines_and_spikes(n, round(120 * n / 1024), rng)),
-    "004": (256, 1024, lambda n, rng: cosines_and_spikes(n, round(120 * n / 1024), rng, waves="waves")),
+#: n at sizes s, m and l, and what builds the problem; 0 where there is no size l
+BUILDERS: dict[str, tuple[int, int, int, _Builder]] = {
+    "001": (256, 1024, 0, _sine_and_steps),
+    "002": (256, 1024, 0, _blocks),
+    "003": (256, 1024, 0, lambda n, rng: cosines_and_spikes(n, round(120 * n / 1024), rng)),
+    "004": (256, 1024, 0, lambda n, rng: cosines_and_spikes(n, round(120 * n / 1024), rng, waves="waves")),
     "005": (
-        256, 1024, lambda n, rng: cosines_and_spikes(n, _few_spikes(n), rng, m=_rows(300, n, 1024)),
+        256, 1024, 0, lambda n, rng: cosines_and_spikes(n, _few_spikes(n), rng, m=_rows(300, n, 1024)),
     ),
-    "006": (512, 2048, _cubic),
-    "007": (640, 2560, _signs),
-    "008": (640, 2560, _phases),
-    "009": (32, 128, lambda n, rng: _jumps(n, rng, normalised=False)),
-    "010": (256, 1024, lambda n, rng: _jumps(n, rng, normalised=True)),
-    "011": (256, 1024, _normal),
-    "012": (2048, 8192, _range),
+    "006": (512, 2048, 0, _cubic),
+    "007": (640, 2560, 10240, _signs),
+    "008": (640, 2560, 0, _phases),
+    "009": (32, 128, 0, lambda n, rng: _jumps(n, rng, normalised=False)),
+    "010": (256, 1024, 0, lambda n, rng: _jumps(n, rng, normalised=True)),
+    "011": (256, 1024, 8192, _normal),
+    "012": (2048, 8192, 0, _range),
 }  # fmt: skip
 
 
 def build(id: str, size: str, seed: int) -> Generic:
-    """Return a problem of `BUILDERS` at size "s" (a quarter) or "m" (as published)."""
-    small, full, builder = BUILDERS[id]
-    return builder(small if size == "s" else full, np.random.default_rng(seed))
+    """Return a problem of `BUILDERS` at size "s" (a quarter), "m" (as published) or "l" (larger)."""
+    small, full, large, builder = BUILDERS[id]
+    return builder({"s": small, "m": full, "l": large}[size], np.random.default_rng(seed))

@@ -26,15 +26,19 @@ from sparseinv.seismic.wavelets import ricker_at
 
 Array = np.ndarray[Any, Any]
 
-_SIZES = {"s": (64, 16, 16), "m": (140, 80, 60)}  # samples, and traces along both axes of the cube
+_SIZES = {
+    "s": (64, 16, 16),
+    "m": (140, 80, 60),
+    "l": (512, 64, 64),
+}  # samples, and traces along both axes of the cube
 _WINDOW = 24  # traces of a window along both axes
 _WAVES = 20  # that the greedy method may use in a slice of a window
-_GAINS = {"s": 4.0, "m": 10.0}  # asked for, over zero-fill [dB]
-_DEAD = {"s": 0.6, "m": 0.79}  # share of the cube; a fifth of 256 traces resolves no wavenumbers
+_GAINS = {"s": 4.0, "m": 10.0, "l": 10.0}  # asked for, over zero-fill [dB]
+_DEAD = {"s": 0.6, "m": 0.79, "l": 0.79}  # share of the cube; a fifth of 256 traces resolves no wavenumbers
 _DT, _F0, _DX = 0.004, 25.0, 10.0  # [s], [Hz], [m]
 _BAND = (2.0, 62.0)  # where a Ricker wavelet of 25 Hz has energy [Hz]
 _NOISE = 0.05  # residual that the slice methods leave, of the data
-_LINE = {"s": (32, 96), "m": (60, 128)}  # traces at irregular positions, samples
+_LINE = {"s": (32, 96), "m": (60, 128), "l": (120, 256)}  # traces at irregular positions, samples
 _SCORES = ("SNR [dB]", "dead [dB]")
 _POCS, _MWNI, _ALFT = "POCS", "MWNI", "ALFT"
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sparseinv.seismic.field_data import mobil_gather
     from sparseinv.seismic.frequency_slices import SliceInterpolation
     from sparseinv.seismic.gather import Gather
-    from sparseinv.seismic.interpolation import Interpolation, interpolate_traces
+    from sparseinv.seismic.interpolation import InterpolatedTraces, interpolate_traces
     from sparseinv.seismic.io import load_gather, save_gather
     from sparseinv.seismic.metrics import SpikeScore, gini, score_spikes, snr_db
     from sparseinv.seismic.minimum_weighted_norm import mwni
@@ -51,7 +51,7 @@ __all__ = [
     "Demultiple",
     "FilledTraces",
     "Gather",
-    "Interpolation",
+    "InterpolatedTraces",
     "LayerDeconvolution",
     "LayerPairs",
     "POCSResult",
@@ -118,7 +118,7 @@ _HOME = {
     "Demultiple": "radon_filter",
     "FilledTraces": "trace_filling",
     "Gather": "gather",
-    "Interpolation": "interpolation",
+    "InterpolatedTraces": "interpolation",
     "LayerDeconvolution": "thin_beds",
     "LayerPairs": "thin_beds",
     "POCSResult": "convex_projections",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +17,8 @@ from sparseinv.penalties import L1, L2, GroupL1, Penalty
 from sparseinv.penalties.base import Leveled
 from sparseinv.result import Result
 from sparseinv.seismic.deconvolution import rule_in_words, strongest
+from sparseinv.seismic.interruption import answered, as_interrupted
+from sparseinv.seismic.time_limit import TimeLimit
 from sparseinv.selection.selector import Selector, check_selector
 
 Array = np.ndarray[Any, Any]
@@ -129,7 +130,7 @@ def avo_coefficients(angles: Any, vs_vp: Any = 0.5) -> Array:
 
 
 def invert_avo(
-    gather: Any,
+    traces: Any,
     wavelet: Any,
     dt: float,
     angles: Any,
@@ -152,7 +153,7 @@ def invert_avo(
 
     Parameters
     ----------
-    gather : array_like, shape (n_angles, n_samples) or (n_gathers, n_angles, n_samples)
+    traces : array_like, shape (n_angles, n_samples) or (n_gathers, n_angles, n_samples)
         Real amplitudes after normal-moveout correction, an angle a trace.
     wavelet : array_like, shape (nw,) or (n_angles, nw)
         Real samples at the interval dt, the same for all angles or one for each.
@@ -183,13 +184,15 @@ def invert_avo(
     Returns
     -------
     AVOInversion
-        Reflectivities, refit, predicted gather (all in single precision where the gather is), levels with
+        Reflectivities, refit, predicted gather (all in single precision where the traces are), levels with
         their rule, one certified `Result` per gather.
 
     Raises
     ------
     ValueError, TypeError
         Bad input, before any work.
+    Interrupted
+        On Ctrl-C; ``.result`` holds the answer as far as it came, every certificate included.
 
     Notes
     -----
@@ -214,12 +217,12 @@ def invert_avo(
     >>> truth = np.zeros((3, 60)); truth[:, 25] = 0.1, 0.15, 0.04
     >>> angles = np.linspace(0, 40, 8)
     >>> r = avo_coefficients(angles) @ truth
-    >>> gather = np.array([np.convolve(trace, wavelet)[center:center + 60] for trace in r])
-    >>> answer = invert_avo(gather, wavelet, 0.004, angles)
+    >>> traces = np.array([np.convolve(trace, wavelet)[center:center + 60] for trace in r])
+    >>> answer = invert_avo(traces, wavelet, 0.004, angles)
     >>> answer.success, int(np.abs(answer.rp).argmax())
     (True, 25)
     """
-    data, coefficients, wavelets = _checked(gather, wavelet, dt, angles, vs_vp)
+    data, coefficients, wavelets = _checked(traces, wavelet, dt, angles, vs_vp)
     root = _root(covariance)
     samples = data.shape[2]
     chosen = _penalty(penalty, coupled, samples)
@@ -228,50 +231,53 @@ def invert_avo(
     mixing = np.einsum("ak...,kl->al...", coefficients, root)
     A = _forward(mixing, wavelets, offset, samples)
     B = data.reshape(data.shape[0], -1).T
-    results = _solved(A, B, chosen, select, tol, max_time, n_threads)
+    limit = TimeLimit(max_time)
+    results = _solved(A, B, chosen, select, tol, limit, n_threads)
     whitened = np.stack([result.x.reshape(3, samples) for result in results])
     sigma = np.array([
         _implied_sigma(A, b, x.ravel()) for b, x in zip(B.T, whitened, strict=True)
     ])  # fmt: skip
     again = whitened
-    if refit and covariance is not None:
-        pairs = [_conditional_mean(A, b, x, s, tol) for b, x, s in zip(B.T, whitened, sigma, strict=True)]
-        again, sigma = np.stack([x for x, _ in pairs]), np.array([s for _, s in pairs])
+    if refit and covariance is not None and not limit.stopped:
+        try:
+            pairs = [_conditional_mean(A, b, x, s, tol) for b, x, s in zip(B.T, whitened, sigma, strict=True)]
+            again, sigma = np.stack([x for x, _ in pairs]), np.array([s for _, s in pairs])
+        except KeyboardInterrupt:
+            limit.stop()
     fit = np.stack([A @ x.ravel() for x in again])
-    single = np.ndim(gather) == 2
+    single = np.ndim(traces) == 2
     answer, refitted = (np.einsum("kl,gli->gki", root, x) for x in (whitened, again))
-    kind = np.float32 if validation.is_single(gather) else np.float64
+    kind = np.float32 if validation.is_single(traces) else np.float64
     answer, refitted, fit = (
         each.astype(kind, copy=False) for each in (answer, refitted, fit.reshape(data.shape))
     )
     levels = np.array([_level(result) for result in results])
     loudest = strongest(data.reshape(data.shape[0], -1))
     rule = rule_in_words(results[loudest], chosen, select, None, data.shape[0], "gather by gather")
-    return AVOInversion(
+    found = AVOInversion(
         answer[0] if single else answer, refitted[0] if single else refitted, fit[0] if single else fit,
         float(dt), levels, rule, results, sigma,
     )  # fmt: skip
+    return answered(found, limit.stopped)
 
 
-def _checked(gather: Any, wavelet: Any, dt: float, angles: Any, vs_vp: Any) -> tuple[Array, Array, Array]:
+def _checked(traces: Any, wavelet: Any, dt: float, angles: Any, vs_vp: Any) -> tuple[Array, Array, Array]:
     """Return gathers (n_gathers, n_angles, n_samples), coefficients, and one wavelet per angle."""
-    data, w = validation.numeric(gather, "gather"), validation.numeric(wavelet, "wavelet")
-    for array, name in ((data, "gather"), (w, "wavelet")):
+    data, w = validation.numeric(traces, "traces"), validation.numeric(wavelet, "wavelet")
+    for array, name in ((data, "traces"), (w, "wavelet")):
         if array.dtype.kind == "c":
             raise TypeError(f"{name} is complex, but real samples are needed; pass {name}.real")
         validation.finite(array, name)
     if data.ndim not in (2, 3) or data.size == 0:
         raise ValueError(
-            f"gather has shape {data.shape}, but (n_angles, n_samples) or (n_gathers, n_angles, n_samples) "
+            f"traces has shape {data.shape}, but (n_angles, n_samples) or (n_gathers, n_angles, n_samples) "
             "is needed"
         )
     data = data.reshape(-1, *data.shape[-2:])
     validation.positive(dt, "dt")
     coefficients = avo_coefficients(angles, vs_vp)
     if coefficients.shape[0] != data.shape[1]:
-        raise ValueError(
-            f"angles has {coefficients.shape[0]} entries, but the gather has {data.shape[1]} traces"
-        )
+        raise ValueError(f"angles has {coefficients.shape[0]} entries, but there are {data.shape[1]} traces")
     if coefficients.ndim == 3 and coefficients.shape[2] != data.shape[2]:
         raise ValueError(
             f"vs_vp has {coefficients.shape[2]} entries, but a trace has {data.shape[2]} samples"
@@ -330,19 +336,15 @@ def _forward(mixing: Array, wavelets: Array, offset: int | None, samples: int) -
 
 
 def _solved(
-    A: Any, B: Array, penalty: Leveled, select: Selector | None, tol: float, max_time: float | None,
+    A: Any, B: Array, penalty: Leveled, select: Selector | None, tol: float, limit: TimeLimit,
     n_threads: int | None,
 ) -> tuple[Result, ...]:  # fmt: skip
+    options: dict[str, Any] = {"tol": tol, "check_operator": False}
     if select is None:
-        return solve_many(
-            A, B, penalty, tol=tol, max_time=max_time, n_threads=n_threads, check_operator=False
-        ).results
-    end = math.inf if max_time is None else time.perf_counter() + validation.positive(max_time, "max_time")
-    results = []
-    for b in B.T:
-        left = None if max_time is None else max(end - time.perf_counter(), 1e-3)
-        results.append(solve(A, b, penalty, select=select, tol=tol, max_time=left, check_operator=False))
-    return tuple(results)
+        results = limit.run(solve_many, A, B, penalty, n_threads=n_threads, **options).results
+    else:
+        results = [limit.run(solve, A, b, penalty, select=select, **options) for b in B.T]
+    return tuple(map(as_interrupted, results) if limit.stopped else results)
 
 
 def _implied_sigma(A: Any, b: Array, x: Array) -> float:

@@ -23,7 +23,7 @@ Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Interpolation:
+class InterpolatedTraces:
     """Hold what `interpolate_traces` found.
 
     Attributes
@@ -79,7 +79,7 @@ class Interpolation:
 
 
 def interpolate_traces(
-    section: Any,
+    traces: Any,
     mask: Any = None,
     *,
     dictionary: Any = "curvelet",
@@ -92,7 +92,7 @@ def interpolate_traces(
     tol: float = 0.1,
     max_time: float | None = None,
     callback: Callable[[float, Array], Any] | None = None,
-) -> Interpolation:
+) -> InterpolatedTraces:
     """Fill the missing traces of a section by sparse coefficients of plane waves or curvelets.
 
     Minimises ``1/2 ||M S x - d||^2 + kappa^2/2 ||(I - S^H S) x||^2 + R(x)`` through falling levels, each from
@@ -100,8 +100,8 @@ def interpolate_traces(
 
     Parameters
     ----------
-    section : array_like, shape (n_traces, n_samples)
-        Real.
+    traces : array_like, shape (n_traces, n_samples)
+        Real; side by side they are the section.
     mask : array_like of bool, shape (n_traces,), optional
         True for traces to use. By default those that hold no NaN and are not zero throughout.
     dictionary : {"curvelet", "fk"} or operator
@@ -133,7 +133,7 @@ def interpolate_traces(
 
     Returns
     -------
-    Interpolation
+    InterpolatedTraces
         Estimate, coefficients, `Result` with its certificate, lam and the rule.
 
     Raises
@@ -155,10 +155,8 @@ def interpolate_traces(
     round, first-order stationarity for L0.
     Data that are regularly decimated and aliased need ``L1(weights=...)``: see `low_frequency_weights`.
 
-    This is the function for tight frames (S S^H = I) on a whole section, where the balanced objective and
-    reweighting give the best sections. `fill_traces` solves the plain synthesis problem and takes any
-    dictionary, norm or not (local Radon panels of curved events), any penalty with a level, any
-    selector and any solver.
+    Take this function for tight frames (S S^H = I) of a whole section, curvelets or plane waves, where it
+    gives the best sections, and `fill_traces` for any other dictionary, penalty, selector or solver.
 
     References
     ----------
@@ -178,7 +176,7 @@ def interpolate_traces(
     (True, True)
     """
     began = time.perf_counter()
-    traces, live = _section(section, mask)
+    recorded, live = _recorded(traces, mask)
     kind, rounds = _checked_penalty(penalty, reweight)
     if keep not in ("recorded", "denoised"):
         raise ValueError(f'keep is {keep!r}, but "recorded" or "denoised" is needed')
@@ -187,7 +185,7 @@ def interpolate_traces(
     if not 0.0 <= kappa <= 1.0:
         raise ValueError(f"kappa is {kappa}, but it must lie between 0 and 1")
     limit = math.inf if max_time is None else validation.positive(max_time, "max_time")
-    S = _dictionary(dictionary, traces.shape)
+    S = _dictionary(dictionary, recorded.shape)
     level, relative = _level(kind, S.shape[1])
     hard = isinstance(kind, L0)
     deadline = began + limit
@@ -195,52 +193,52 @@ def interpolate_traces(
     if level is None:
         half = began + 0.5 * limit  # the rest is for the answer
         descents = [
-            Descent(traces, part, S, kappa, relative, hard, rounds, tol, half)
+            Descent(recorded, part, S, kappa, relative, hard, rounds, tol, half)
             for part in training_masks(live, share, seed)
         ]
         (level, lams, errors, rule), stopped = kept(chosen_level, descents, live)
         spent, start = sum(descent.n_products for descent in descents), descents[0].x
     else:
         lams, errors, rule, spent = np.zeros(0), np.zeros(0), "given", 0
-    descent = Descent(traces, live, S, kappa, relative, hard, rounds, tol, deadline)
+    descent = Descent(recorded, live, S, kappa, relative, hard, rounds, tol, deadline)
     if stopped:
         result = descent.judged(level, start)
     else:
         result, stopped = kept(descent.to, level, callback)
     estimate = descent.predicted(result.x)
     if keep == "recorded":
-        estimate = np.where(live[:, None], traces, estimate)
-    if validation.is_single(section):
+        estimate = np.where(live[:, None], recorded, estimate)
+    if validation.is_single(traces):
         estimate = estimate.astype(np.float32)
     if hard:
         level, lams = 0.5 * level**2, 0.5 * lams**2
-    answer = Interpolation(
+    answer = InterpolatedTraces(
         estimate, result.x, result, level, rule, live, S, lams, errors, spent + descent.n_products,
         time.perf_counter() - began,
     )  # fmt: skip
     return answered(answer, stopped)
 
 
-def _section(section: Any, mask: Any) -> tuple[Array, Array]:
+def _recorded(traces: Any, mask: Any) -> tuple[Array, Array]:
     """Return the traces, zeros where missing, and which were recorded."""
-    traces = validation.numeric(section, "section")
-    if traces.ndim != 2 or min(traces.shape) == 0:
-        raise ValueError(f"section has shape {traces.shape}, but (n_traces, n_samples) is needed")
-    if traces.dtype.kind == "c":
-        raise TypeError("section is complex, but real traces are needed")
+    data = validation.numeric(traces, "traces")
+    if data.ndim != 2 or min(data.shape) == 0:
+        raise ValueError(f"traces has shape {data.shape}, but (n_traces, n_samples) is needed")
+    if data.dtype.kind == "c":
+        raise TypeError("traces is complex, but real traces are needed")
     if mask is None:
-        live: Array = np.asarray(~np.isnan(traces).any(axis=1) & traces.any(axis=1))
+        live: Array = np.asarray(~np.isnan(data).any(axis=1) & data.any(axis=1))
     else:
         live = np.asarray(mask)
-        if live.dtype != bool or live.shape != traces.shape[:1]:
+        if live.dtype != bool or live.shape != data.shape[:1]:
             raise ValueError(
                 f"mask has shape {live.shape} and dtype {live.dtype}, but one bool per trace is needed, "
-                f"shape ({traces.shape[0]},)"
+                f"shape ({data.shape[0]},)"
             )
     if live.sum() < 5:
-        raise ValueError(f"section has {int(live.sum())} recorded traces, but at least 5 are needed")
-    validation.finite(traces[live], "section[mask]")
-    return np.where(live[:, None], traces, 0.0), live
+        raise ValueError(f"traces has {int(live.sum())} recorded ones, but at least 5 are needed")
+    validation.finite(data[live], "traces[mask]")
+    return np.where(live[:, None], data, 0.0), live
 
 
 def _dictionary(dictionary: Any, shape: tuple[int, ...]) -> Operator:
@@ -255,8 +253,8 @@ def _dictionary(dictionary: Any, shape: tuple[int, ...]) -> Operator:
     S = as_operator(dictionary)
     if S.shape[0] != math.prod(shape):
         raise ValueError(
-            f"dictionary has {S.shape[0]} rows, but section has {math.prod(shape)} samples; the map from "
-            "coefficients to the section is needed, for example FFT(section.shape).H"
+            f"dictionary has {S.shape[0]} rows, but traces has {math.prod(shape)} samples; the map from "
+            "coefficients to the section is needed, for example FFT(traces.shape).H"
         )
     return S
 

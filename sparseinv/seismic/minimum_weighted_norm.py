@@ -26,7 +26,7 @@ _FLOOR = 1e-5  # smallest variance of a coefficient, relative to the largest
 
 
 def mwni(
-    data: Any,
+    traces: Any,
     mask: Any,
     dt: float,
     *,
@@ -48,7 +48,7 @@ def mwni(
 
     Parameters
     ----------
-    data : array_like, shape (*grid, n_samples)
+    traces : array_like, shape (*grid, n_samples)
         Real traces on a regular grid of one or more axes, time last; dead ones are not read.
     mask : array_like of bool, shape grid
         True where a trace was recorded.
@@ -75,7 +75,7 @@ def mwni(
     Returns
     -------
     SliceInterpolation
-        ``estimate`` holds recorded traces as they are, in single precision if ``data`` has it.
+        ``estimate`` holds recorded traces as they are, in single precision if ``traces`` have it.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def mwni(
     (True, True)
     """
     limit = TimeLimit(max_time)
-    traces, live = _live_traces(data, mask)
+    recorded, live = _live_traces(traces, mask)
     level, factor = validation.positive(noise, "noise"), validation.real_number(padding, "padding")
     if not 1.0 <= factor < math.inf:
         raise ValueError(f"padding is {factor}, but at least one wavenumber a trace is needed")
@@ -119,7 +119,7 @@ def mwni(
     kept = validation.real_number(memory, "memory")
     if not 0.0 <= kept < 1.0:
         raise ValueError(f"memory is {kept}, but a share in [0, 1) is needed")
-    spectra, frequencies, inside = forward(np.where(live[..., None], traces, 0.0), dt, band)
+    spectra, frequencies, inside = forward(np.where(live[..., None], recorded, 0.0), dt, band)
     grid = live.shape
     synthesis = FFT(grid, sizes=[math.ceil(factor * n) for n in grid]).H
     A = Restriction(grid, live, axis=None) @ synthesis
@@ -144,9 +144,9 @@ def mwni(
         coefficients[place] = x.reshape(synthesis.dims)
         slices[place] = (synthesis @ x).reshape(grid)
         results.append(tuple(map(as_interrupted, solved)) if limit.stopped else solved)
-    estimate = inverse(slices, inside, traces.shape[-1])
-    estimate = estimate.astype(np.float32) if validation.is_single(data) else estimate
-    estimate[live] = traces[live]
+    estimate = inverse(slices, inside, recorded.shape[-1])
+    estimate = estimate.astype(np.float32) if validation.is_single(traces) else estimate
+    estimate[live] = recorded[live]
     rule = f"lam = (noise/signal)^2 ||d||^2 / m in each slice, noise/signal = {level:g}"
     used = np.array([bool(each) for each in results])
     answer = SliceInterpolation(
@@ -181,16 +181,16 @@ def _slice(
     return x, tuple(results)
 
 
-def _live_traces(data: Any, mask: Any) -> tuple[Array, Array]:
+def _live_traces(traces: Any, mask: Any) -> tuple[Array, Array]:
     """Return the traces and the mask, checked; recorded traces are finite."""
-    traces = real_traces(data, "data")
+    data = real_traces(traces, "traces")
     live = np.asarray(mask)
-    if live.dtype != bool or live.shape != traces.shape[:-1]:
+    if live.dtype != bool or live.shape != data.shape[:-1]:
         raise ValueError(
             f"mask has shape {live.shape} and dtype {live.dtype}, but one boolean for each trace, shape "
-            f"{traces.shape[:-1]}, is needed"
+            f"{data.shape[:-1]}, is needed"
         )
     if not live.any():
         raise ValueError("mask is False everywhere, so there is nothing to interpolate from")
-    validation.finite(traces[live], "data[mask]")
-    return traces, live
+    validation.finite(data[live], "traces[mask]")
+    return data, live

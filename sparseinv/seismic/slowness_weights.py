@@ -9,7 +9,7 @@ import numpy as np
 from sparseinv import validation
 from sparseinv.operators.fourier import FFT
 from sparseinv.penalties import L1
-from sparseinv.seismic.interpolation import Interpolation, interpolate_traces
+from sparseinv.seismic.interpolation import InterpolatedTraces, interpolate_traces
 
 Array = np.ndarray[Any, Any]
 
@@ -18,7 +18,7 @@ _LOWEST = 0.25  # of the low band: below, wavenumbers hardly tell slownesses apa
 
 
 def low_frequency_weights(
-    section: Any,
+    traces: Any,
     mask: Any,
     dt: float,
     f_low: float,
@@ -26,7 +26,7 @@ def low_frequency_weights(
     n_wavenumbers: int | None = None,
     spacing: int = 2,
     floor: float = 1e-2,
-) -> tuple[Array, FFT, Interpolation]:
+) -> tuple[Array, FFT, InterpolatedTraces]:
     """Return a weight for every plane wave: small where low frequencies hold energy at its slowness.
 
     Below ``f_low`` the kept traces are not aliased, so that wavenumbers abs(k) < 1 / (2 spacing) suffice and
@@ -36,7 +36,7 @@ def low_frequency_weights(
 
     Parameters
     ----------
-    section : array_like, shape (n_traces, n_samples)
+    traces : array_like, shape (n_traces, n_samples)
         Real, on the grid of all traces.
     mask : array_like of bool, shape (n_traces,)
         True for the traces that were recorded.
@@ -57,7 +57,7 @@ def low_frequency_weights(
         For `interpolate_traces` or ``L1(lam, weights=weights)``; at least 1, 1 for the strongest slowness.
     plane_waves : FFT
         The analysis they belong to; ``plane_waves.H`` is the synthesis.
-    low : Interpolation
+    low : InterpolatedTraces
         The interpolation of the low band.
 
     Raises
@@ -92,13 +92,13 @@ def low_frequency_weights(
     >>> bool(np.linalg.norm(found.estimate - section) < 0.5 * np.linalg.norm(plain.estimate - section))
     True
     """
-    traces = validation.numeric(section, "section")
-    if traces.ndim != 2:
-        raise ValueError(f"section has shape {traces.shape}, but (n_traces, n_samples) is needed")
+    data = validation.numeric(traces, "traces")
+    if data.ndim != 2:
+        raise ValueError(f"traces has shape {data.shape}, but (n_traces, n_samples) is needed")
     dt, f_low = validation.positive(dt, "dt"), validation.positive(f_low, "f_low")
     spacing = validation.count(spacing, "spacing", least=1)
     floor = validation.fraction(floor, "floor")
-    count, samples = traces.shape
+    count, samples = data.shape
     waves = 2 * count if n_wavenumbers is None else validation.count(n_wavenumbers, "n_wavenumbers", count)
     F = FFT((count, samples), sizes=(waves, samples))
     k = np.fft.fftfreq(waves)[:, None]

@@ -47,7 +47,7 @@ class WindowedInterpolation:
 
 def in_windows(
     fill: Callable[[Array, Array], Any],
-    data: Any,
+    traces: Any,
     mask: Any,
     *,
     window: int | Sequence[int],
@@ -60,7 +60,7 @@ def in_windows(
     fill : callable
         Called with the traces of a window, shape (*window, n_samples), zero where dead, and its mask, shape
         window; returns an array of the same shape, or an object with it as ``estimate``.
-    data : array_like, shape (*grid, n_samples)
+    traces : array_like, shape (*grid, n_samples)
         Real traces, time last; dead ones are not read.
     mask : array_like of bool, shape grid
         True where a trace was recorded.
@@ -97,9 +97,9 @@ def in_windows(
     >>> bool(np.allclose(filled.estimate, 1.0)), filled.corners
     (True, ((0,), (7,), (13,), (20,)))
     """
-    traces = real_traces(data, "data")
+    data = real_traces(traces, "traces")
     live = np.asarray(mask)
-    grid = traces.shape[:-1]
+    grid = data.shape[:-1]
     if live.dtype != bool or live.shape != grid:
         raise ValueError(
             f"mask has shape {live.shape} and dtype {live.dtype}, but one boolean for each trace, shape "
@@ -109,15 +109,15 @@ def in_windows(
     sizes = whole_numbers(window, "window", least=2)
     sizes = sizes * len(grid) if len(sizes) == 1 else sizes
     if len(sizes) != len(grid):
-        raise ValueError(f"window has {len(sizes)} entries, but data have {len(grid)} axes of traces")
+        raise ValueError(f"window has {len(sizes)} entries, but traces have {len(grid)} axes of traces")
     sizes = tuple(min(size, n) for size, n in zip(sizes, grid, strict=True))
     taper = np.ones(())
     for size in sizes:
         sine = np.sin(math.pi * (np.arange(size) + 0.5) / size) ** 2
         taper = taper[..., None] * sine
-    recorded = np.where(live[..., None], traces, 0.0)
-    validation.finite(recorded, "data[mask]")
-    total, weight = np.zeros(traces.shape), np.zeros(grid)
+    recorded = np.where(live[..., None], data, 0.0)
+    validation.finite(recorded, "traces[mask]")
+    total, weight = np.zeros(data.shape), np.zeros(grid)
     pieces: list[Any] = []
     corners: list[tuple[int, ...]] = []
     stopped = False
@@ -142,7 +142,7 @@ def in_windows(
         if stopped:
             break
     estimate = total / np.where(weight > 0.0, weight, 1.0)[..., None]
-    estimate[live] = traces[live]
+    estimate[live] = data[live]
     answer = WindowedInterpolation(estimate, tuple(pieces), tuple(corners), not stopped)
     return answered(answer, stopped)
 

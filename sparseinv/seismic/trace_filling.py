@@ -67,7 +67,7 @@ class FilledTraces:
 
 
 def fill_traces(
-    section: Any,
+    traces: Any,
     mask: Any,
     synthesis: Any,
     penalty: Leveled | None = None,
@@ -86,7 +86,7 @@ def fill_traces(
 
     Parameters
     ----------
-    section : array_like, shape (n_traces, n_samples)
+    traces : array_like, shape (n_traces, n_samples)
         Real samples; those of dead traces are not looked at.
     mask : array_like of bool, shape (n_traces,)
         True for the traces that are data.
@@ -121,8 +121,9 @@ def fill_traces(
 
     Notes
     -----
-    Curved events take a dictionary of local slopes or waves here, which need be no tight frame. For tight
-    frames of the whole section (curvelets, plane waves) and reweighted L1 take `interpolate_traces`.
+    Take this function for dictionaries that are no tight frames, such as local slopes of curved events, or
+    for another penalty, selector or solver, and `interpolate_traces` for curvelets or plane waves of a whole
+    section.
 
     The levels are tried with at most 60 iterations each, from the largest down. Cost: two products with
     M S an iteration.
@@ -141,9 +142,9 @@ def fill_traces(
     >>> snr_db(d, fill_traces(d, live, S).estimate) > 15
     True
     """
-    data = validation.numeric(section, "section")
+    data = validation.numeric(traces, "traces")
     if data.ndim != 2 or data.dtype.kind == "c":
-        raise ValueError(f"section has shape {data.shape} and dtype {data.dtype}, but real traces are needed")
+        raise ValueError(f"traces has shape {data.shape} and dtype {data.dtype}, but real traces are needed")
     live = np.asarray(mask)
     if live.dtype != bool or live.shape != data.shape[:1]:
         raise ValueError(
@@ -155,10 +156,10 @@ def fill_traces(
     penalty = checked_penalty(penalty, select, lams)
     S = as_operator(synthesis)
     if S.shape[0] != data.size:
-        raise ValueError(f"synthesis makes {S.shape[0]} samples, but section has {data.size}")
+        raise ValueError(f"synthesis makes {S.shape[0]} samples, but traces has {data.size}")
     A = Restriction(data.shape, live, axis=0) @ S
     b = data[live].astype(np.float64).ravel()
-    validation.finite(b, "section")
+    validation.finite(b, "traces[mask]")
     selection = start = None
     limit = TimeLimit(max_time)
     if penalty.lam is None:
@@ -182,7 +183,7 @@ def fill_traces(
     result = limit.run(solve, A, b, penalty, x0=start, solver=solver, tol=tol, max_iter=max_iter)
     result = as_interrupted(result) if limit.stopped else result
     predicted = (S @ result.x).real.reshape(data.shape)
-    single = np.float32 if validation.is_single(section) else np.float64
+    single = np.float32 if validation.is_single(traces) else np.float64
     predicted, data = predicted.astype(single), data.astype(single)
     level = result.lam if selection is None else selection.lam
     answer = FilledTraces(
