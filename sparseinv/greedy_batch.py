@@ -66,23 +66,26 @@ class GreedyGram:
 
     def _twins(self) -> Array:
         """Return the mask of the columns that are almost another one, which the Gram matrix takes for one."""
+        from sparseinv.kernels.greedy import near_pairs
+
         n, twins = self.squares.size, np.zeros(self.squares.size, dtype=bool)
-        size = np.sqrt(self.squares)
+        share, pairs = 1.0 - DEPENDENT, np.empty((_PAIRS, 2), dtype=np.int64)
         for low in range(0, n, _BLOCK):
-            at = np.arange(low, min(low + _BLOCK, n))
-            both = size[at, None] * size
-            near = np.abs(self.gram[at]) >= (1.0 - DEPENDENT) * both
-            near &= (both > 0.0) & (at[:, None] < np.arange(n))
-            if np.count_nonzero(near) > _PAIRS:  # too many to look at: all of them are taken for twins
+            high = min(low + _BLOCK, n)
+            found = near_pairs(self.gram, self.norms, low, high, share, pairs)
+            if found > _PAIRS:  # too many to look at: all of them are taken for twins
+                at = np.arange(low, high)
+                both = self.norms[at, None] * self.norms
+                near = (np.abs(self.gram[at]) >= share * both) & (both > 0.0) & (at[:, None] < np.arange(n))
                 twins[at] |= near.any(axis=1)
                 twins |= near.any(axis=0)
                 continue
-            for i, j in zip(*np.nonzero(near), strict=True):
-                if not (twins[at[i]] and twins[j]):
-                    first, second = self.matrix.columns(np.array([at[i], j])).T
+            for i, j in pairs[:found]:
+                if not (twins[i] and twins[j]):
+                    first, second = self.matrix.columns(np.array([i, j])).T
                     left = second - (first @ second) / (first @ first) * first
                     if np.linalg.norm(left) > SAME * np.linalg.norm(second):
-                        twins[[at[i], j]] = True
+                        twins[[i, j]] = True
         return twins
 
     def solve(self, part: range) -> list[int]:

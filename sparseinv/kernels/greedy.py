@@ -18,6 +18,27 @@ BLOCK = 512  # columns looked at together
 LANES = 64  # running maxima side by side
 
 
+@kernel()
+def near_pairs(gram, size, low, high, share, pairs):
+    """Count the pairs low <= i < high, i < j with |a_i^T a_j| >= share ||a_i|| ||a_j|| > 0; note the first."""
+    found = 0
+    for i in range(low, high):
+        row, bar = gram[i + 1 :, i], share * size[i]
+        if not bar > 0.0:
+            continue
+        near = 0
+        for j in range(row.size):
+            near += abs(row[j]) >= bar * size[i + 1 + j]
+        if near == 0:
+            continue
+        for j in range(row.size):
+            if abs(row[j]) >= bar * size[i + 1 + j] and size[i + 1 + j] > 0.0:
+                if found < pairs.shape[0]:
+                    pairs[found, 0], pairs[found, 1] = i, i + 1 + j
+                found += 1
+    return found
+
+
 @kernel(fastmath=FINITE)
 def score(c, inverse, scores):
     """Write c_j^2 inverse_j into scores."""
