@@ -334,9 +334,10 @@ def _solved(
     n_threads: int | None,
 ) -> tuple[Result, ...]:  # fmt: skip
     if select is None:
-        return solve_many(
+        batch = solve_many(
             A, B, penalty, tol=tol, max_time=max_time, n_threads=n_threads, check_operator=False
-        ).results
+        )
+        return tuple(batch)
     end = math.inf if max_time is None else time.perf_counter() + validation.positive(max_time, "max_time")
     results = []
     for b in B.T:
