@@ -74,6 +74,9 @@ class GroupMoves:
 
     price: ClassVar[float] = 30.0
 
+    swift: ClassVar[bool] = False
+    made: ClassVar[int] = 0
+
     def __init__(self, problem: Problem) -> None:
         penalty: CountedGroups = problem.penalty
         self.problem = problem

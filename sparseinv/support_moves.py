@@ -21,6 +21,8 @@ _TOGETHER = 8  # columns whose products are formed at once where one alone costs
 _LARGE = 1 << 20  # entries of A from which that is so
 _BLOCK = 64  # columns formed at once, at most
 _SMALL = 2_000_000  # entries of A up to which what free columns leave of it is kept
+_SQUARE = 1e8  # multiplications that A^H A may take for moves to be made without Python
+_SIDE = 1000  # its largest size
 DEPENDENT = 1e-10  # share of its squared norm below which a column counts as explained by the support
 
 
@@ -45,6 +47,7 @@ class KeptColumns:
         self._rows: OrderedDict[int, Array] = OrderedDict()
         self._most = max(2 * _TOGETHER, _CACHE // (problem.dtype.itemsize * max(problem.n, 1)))
         self._projected: dict[bytes, KeptColumns] = {}
+        self._square: Array | None = None
 
     @classmethod
     def of(cls, problem: Problem) -> KeptColumns:
@@ -57,6 +60,12 @@ class KeptColumns:
         """Let all problems that come from this one by other data share their columns, in any thread."""
         problem.__dict__["columns_kept"] = cls(problem, alone=False)
         _ = problem.column_norms  # kept by the problem once asked for, and so by those that come from it
+
+    def square(self, problem: Problem) -> Array:
+        """Return all products, row j being A^H a_j; kept."""
+        if self._square is None:
+            self._square = np.array(self.take(problem, np.arange(problem.n)))
+        return self._square
 
     def beside(self, problem: Problem, free: Array) -> KeptColumns:
         """Return those of what the free columns leave of A: their products, too, are shared."""
@@ -176,6 +185,11 @@ class SupportMoves:
         self._support, self._T = np.zeros(0, dtype=np.int64), np.zeros((0, n), dtype=problem.dtype)
         self._H, self._beta = np.zeros((0, 0), dtype=problem.dtype), np.zeros(0, dtype=problem.dtype)
         self._shift = np.zeros(0)  # l1_j times the sign of the coefficient
+        small = n <= _SIDE and float(problem.m) * n * n <= _SQUARE
+        #: whether moves are made by a kernel, on all products A^H a_j
+        self.swift = small and problem.explicit and self._all_count and type(self) is SupportMoves
+        self.made = 0  # moves made by `descend`
+        self._saved: tuple[Array, ...] = ()
         self.clear()
 
     def clear(self) -> None:
@@ -279,9 +293,7 @@ class SupportMoves:
             self._delete(move.leaves)
         if move.enters >= 0:
             self._insert(move.enters)
-        self._age += 1
-        if self._age >= REFRESH:
-            self.restart(self.support.copy())
+        self._grow_old(1)
 
     def restart(self, support: Array) -> None:
         """Go over to another support, forming everything anew; columns that others explain are left out.
@@ -295,7 +307,11 @@ class SupportMoves:
 
     def _fill(self, support: Array, shift: Array) -> None:
         """Bring columns into the empty support, all at once unless they are nearly dependent."""
-        rows = self.columns.take(self.problem, support)
+        rows: Any
+        if self.swift and support.size:
+            rows = self.columns.square(self.problem)[support]
+        else:
+            rows = self.columns.take(self.problem, support)
         if 2 <= support.size <= self.largest and self._load(support, shift[: support.size], rows):
             return
         for j, own in zip(support, shift, strict=False):
@@ -346,12 +362,66 @@ class SupportMoves:
 
     def descend(self, rounds: int = 1 << 30) -> bool:
         """Make best moves while they improve; return whether none is left."""
+        if self.swift and self.room >= 0:
+            return self._walk(rounds)
         for _ in range(rounds):
             move = self.best()
             if not move.gain > ROUNDING * self.scale:
                 return True
             self.make(move)
+            self.made += 1
         return False
+
+    def _walk(self, rounds: int) -> bool:
+        """Descend on all products A^H a_j."""
+        from sparseinv.kernels.support_walk import descend
+
+        while rounds > 0:
+            some = min(rounds, REFRESH - self._age)
+            self._reserve(self.k + some + 1)
+            fit, fixed, scratch = self._parts()
+            self.k, made, ended = descend(
+                fit, fixed, scratch, self.k, self.limit, self.largest, ROUNDING * self.scale, some
+            )
+            self.made += made
+            rounds -= some
+            self._grow_old(made)
+            if ended:
+                return True
+        return False
+
+    def _grow_old(self, moves: int) -> None:
+        self._age += moves
+        if self._age >= REFRESH:
+            self.restart(self.support.copy())
+
+    def _parts(self) -> tuple[tuple[Array, ...], tuple[Array, ...], tuple[Array, ...]]:
+        """Return what kernels that walk change, what they read, and scratch."""
+        fit = (self._T, self._H, self._beta, self.g, self.d, self._support, self.inside)
+        square = self.columns.square(self.problem)
+        fixed = (square, self.squares, self.ridge, self.cost, self.correlations, self._stays)
+        column, at = np.empty_like(self.correlations), np.empty_like(self._beta)
+        return fit, fixed, (column, at, self._gains, self._which)
+
+    def chain(self, count: int, rounds: int) -> bool:
+        """Try exchanges that do not improve, followed by a few moves, where moves are swift."""
+        from sparseinv.kernels.support_walk import best_exchanges, chain
+
+        k = self.k
+        self._reserve(k + rounds + 2)
+        fit, fixed, scratch = self._parts()
+        gains, enters = np.empty(k), np.empty(k, dtype=np.int64)
+        best_exchanges(fit, fixed, k, gains, enters)
+        order = np.argsort(-gains, kind="stable")
+        order = order[enters[order] >= 0][:count]
+        if not self._saved or self._saved[0].shape != self._T.shape:
+            self._saved = tuple(np.empty_like(part) for part in fit)
+        self.k, made = chain(
+            fit, self._saved, fixed, scratch, k, order, enters, self.limit, self.largest,
+            ROUNDING * self.scale, rounds,
+        )  # fmt: skip
+        self._grow_old(made)
+        return bool(made > 0)
 
     def _insert(self, j: int, shift: float = 0.0) -> None:
         from sparseinv.kernels.support import insert
