@@ -354,6 +354,12 @@ class SupportMoves:
 
     def trim(self) -> None:
         """Remove what costs least until no more are inside than may be."""
+        if self.swift and self.room < 0:
+            from sparseinv.kernels.support_walk import trim
+
+            fit, fixed, scratch = self._parts()
+            self.k = trim(fit, fixed, scratch, self.k, self.limit)
+            return
         while self.room < 0:
             move = self._cheapest_removal()
             if not np.isfinite(move.gain):

@@ -54,6 +54,23 @@ def descend(fit, fixed, scratch, k, limit, largest, least, rounds):
 
 
 @kernel()
+def trim(fit, fixed, scratch, k, limit):
+    """Remove what costs least until no more than ``limit`` are inside; return how many are."""
+    T, H, beta, g, d, support, inside = fit
+    gram, squares, ridge, cost, correlations, stays = fixed
+    while k > limit:
+        best, place = -np.inf, -1
+        for i in range(k):
+            gain = cost[support[i]] - 0.5 * square(beta[i]) / H[i, i].real
+            if not stays[support[i]] and gain > best:
+                best, place = gain, i
+        if place < 0:
+            break
+        k = make(fit, fixed, scratch, k, place, -1)
+    return k
+
+
+@kernel()
 def level(fit, fixed, k):
     """Return the objective less 1/2 ||b||^2."""
     T, H, beta, g, d, support, inside = fit
