@@ -1,8 +1,8 @@
 """Walks over supports without Python, for problems whose Gram matrix is at hand: every coefficient counts.
 
-Notation as in `sparseinv.kernels.support`. ``fit`` = (T, H, beta, g, d, support, inside), which a walk changes;
-``fixed`` = (gram, squares, ridge, cost, correlations, stays), row j of gram being A^H a_j; ``scratch`` =
-(column, at, gains, which).
+Notation as in `sparseinv.kernels.support`. ``fit`` = (T, H, beta, g, d, support, inside), which a walk
+changes; ``fixed`` = (gram, squares, ridge, cost, correlations, stays), row j of gram being A^H a_j;
+``scratch`` = (column, at, gains, which).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from sparseinv.kernels.support import DEPENDENT, best_move, delete, insert, squa
 def make(fit, fixed, scratch, k, leaves, enters):
     """Change the support and return its size; -1 stands for no column."""
     T, H, beta, g, d, support, inside = fit
-    gram, squares, ridge, cost, correlations, stays = fixed
-    column, at, gains, which = scratch
+    gram, _squares, ridge, _cost, _correlations, _stays = fixed
+    column, at, _gains, _which = scratch
     if leaves >= 0:
         delete(T, H, beta, g, d, k, leaves)
         inside[support[leaves]] = False
@@ -38,10 +38,10 @@ def make(fit, fixed, scratch, k, leaves, enters):
 
 @kernel()
 def descend(fit, fixed, scratch, k, limit, largest, least, rounds):
-    """Make up to ``rounds`` best moves that gain more than ``least``; return (k, moves made, none is left)."""
+    """Make up to ``rounds`` best moves that gain over ``least``; return (k, moves made, none is left)."""
     T, H, beta, g, d, support, inside = fit
-    gram, squares, ridge, cost, correlations, stays = fixed
-    column, at, gains, which = scratch
+    _gram, squares, _ridge, cost, _correlations, stays = fixed
+    _column, _at, gains, which = scratch
     for made in range(rounds):
         gain, leaves, enters = best_move(
             T, H, beta, g, d, squares, cost, support, inside, stays, k, k < limit and k < largest, True,
@@ -56,8 +56,8 @@ def descend(fit, fixed, scratch, k, limit, largest, least, rounds):
 @kernel()
 def trim(fit, fixed, scratch, k, limit):
     """Remove what costs least until no more than ``limit`` are inside; return how many are."""
-    T, H, beta, g, d, support, inside = fit
-    gram, squares, ridge, cost, correlations, stays = fixed
+    _T, H, beta, _g, _d, support, _inside = fit
+    _gram, _squares, _ridge, cost, _correlations, stays = fixed
     while k > limit:
         best, place = -np.inf, -1
         for i in range(k):
@@ -73,8 +73,8 @@ def trim(fit, fixed, scratch, k, limit):
 @kernel()
 def level(fit, fixed, k):
     """Return the objective less 1/2 ||b||^2."""
-    T, H, beta, g, d, support, inside = fit
-    gram, squares, ridge, cost, correlations, stays = fixed
+    _T, _H, beta, _g, _d, support, _inside = fit
+    _gram, _squares, _ridge, cost, correlations, _stays = fixed
     total = 0.0
     for i in range(k):
         j = support[i]
@@ -84,9 +84,9 @@ def level(fit, fixed, k):
 
 @kernel()
 def best_exchanges(fit, fixed, k, gains, enters):
-    """Write for every place that may leave the best exchange: what it gains, -inf for none, and its column."""
+    """Write the best exchange for every place: what it gains, -inf for none, and the column that enters."""
     T, H, beta, g, d, support, inside = fit
-    gram, squares, ridge, cost, correlations, stays = fixed
+    _gram, squares, _ridge, cost, _correlations, stays = fixed
     for i in range(k):
         gains[i], enters[i] = -np.inf, -1
         if stays[support[i]]:
@@ -115,9 +115,9 @@ def copied(k, source, target):
 
 @kernel()
 def chain(fit, saved, fixed, scratch, k, order, enters, limit, largest, least, rounds):
-    """Try exchanges in turn, each followed by a few moves; return (k, moves made), 0 moves where none led lower.
+    """Try exchanges in turn, each followed by a few moves; return (k, moves made).
 
-    ``order`` holds the places that leave. The fit is as before where none led lower.
+    ``order`` holds the places that leave. Where none led lower the fit is as before, and no move was made.
     """
     before = level(fit, fixed, k)
     copied(k, fit, saved)
