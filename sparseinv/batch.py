@@ -17,6 +17,7 @@ from sparseinv.columns import leveled
 from sparseinv.counted_operator import OperatorFailure, OutOfTime, Products
 from sparseinv.driver import Run, run, unknown
 from sparseinv.gram_batch import WIDTH, Found, GramNewton, Levels, fits
+from sparseinv.kept_columns import KeptColumns
 from sparseinv.number_range import in_single_precision
 from sparseinv.penalties.base import Leveled, Penalty
 from sparseinv.penalties.group import Grouped
@@ -30,7 +31,6 @@ from sparseinv.solvers.least_squares import DirectSystem, is_direct
 from sparseinv.solvers.local_search import LocalSearch
 from sparseinv.solvers.ridge import Ridge
 from sparseinv.stopping import ColumnBar, History, Progress, Stopping
-from sparseinv.support_moves import KeptColumns
 
 Array = np.ndarray[Any, Any]
 

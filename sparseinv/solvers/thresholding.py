@@ -57,8 +57,8 @@ class _Thresholding(Solver):
         if problem.unpenalised.size or problem.penalty.excluded.any():
             raise refuse(
                 self,
-                "lets all coefficients count: it treats neither intercept=True, which adds a free column, nor "
-                "weights of 0 or inf",
+                "lets all coefficients count: it treats neither intercept=True (a free column) nor weights "
+                "of 0 or inf",
                 "OMP, OLS, LocalSearch",
             )
 
