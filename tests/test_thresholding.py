@@ -208,3 +208,9 @@ def test_thresholding_refuses_what_it_cannot_treat():
                 si.solve(A, b, penalty, solver=solver)
     with pytest.raises(TypeError, match="conjugate is 1"):
         si.IterativeHardThresholding(conjugate=1)
+
+
+def test_an_intercept_is_refused_in_plain_words():
+    A = np.random.default_rng(0).standard_normal((20, 30))
+    with pytest.raises(ValueError, match="intercept=True"):
+        si.solve(A, A[:, 0] + 1.0, si.L0Ball(2), solver=si.HTP(), intercept=True)
