@@ -17,12 +17,13 @@ from sparseinv.columns import leveled
 from sparseinv.counted_operator import OperatorFailure, OutOfTime, Products
 from sparseinv.driver import Run, run, unknown
 from sparseinv.gram_batch import WIDTH, Found, GramNewton, Levels, fits
+from sparseinv.kept_columns import KeptColumns
 from sparseinv.number_range import in_single_precision
 from sparseinv.penalties.base import Leveled, Penalty
 from sparseinv.penalties.group import Grouped
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
-from sparseinv.result import Batch, Interrupted, Result, Selection, Status
+from sparseinv.result import Batch, Interrupted, Result, Results, Selection, Status
 from sparseinv.selection.defaults import at_level, choose_lam
 from sparseinv.solvers.auto import choose, complete
 from sparseinv.solvers.base import Solver, start_point
@@ -30,7 +31,6 @@ from sparseinv.solvers.least_squares import DirectSystem, is_direct
 from sparseinv.solvers.local_search import LocalSearch
 from sparseinv.solvers.ridge import Ridge
 from sparseinv.stopping import ColumnBar, History, Progress, Stopping
-from sparseinv.support_moves import KeptColumns
 
 Array = np.ndarray[Any, Any]
 
@@ -369,11 +369,11 @@ def unsolved(columns: Columns, j: int, status: Status) -> Result:
 
 
 def _collected(columns: Columns) -> Batch:
-    results = [result for result in columns.results if result is not None]
+    results = Results([result for result in columns.results if result is not None])
     X = columns.X
     if columns.single and not columns.wide:
         X = X.astype(np.complex64 if X.dtype.kind == "c" else np.float32)
-        results = [dataclasses.replace(result, x=X[:, j]) for j, result in enumerate(results)]
+        results = Results([dataclasses.replace(result, x=X[:, j]) for j, result in enumerate(results)])
     lam = getattr(columns.penalty, "lam", None)
     if columns.chooses:
         lams = np.array([np.nan if r.selection is None else r.selection.lam for r in results])
@@ -382,4 +382,4 @@ def _collected(columns: Columns) -> Batch:
         if isinstance(lam, float):
             lams = lam * lams
     seconds = time.perf_counter() - columns.began
-    return Batch(X, tuple(results), lams, seconds, columns.stopping.tol)
+    return Batch(X, results, lams, seconds, columns.stopping.tol)

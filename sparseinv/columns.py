@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Event, Lock
 from typing import Any
@@ -47,7 +48,7 @@ class Columns:
     X : ndarray, shape (n, k)
         The answers, user's units, column-major.
     results : list
-        The result of every column, None until there is one.
+        The result of every column or what makes it when it is asked for, None until there is one.
     """
 
     problem: Problem
@@ -61,7 +62,7 @@ class Columns:
     max_iter: int | None  # None: the solver's own default
     began: float
     X: Array = field(init=False)
-    results: list[Result | None] = field(init=False)
+    results: list[Result | Callable[[], Result] | None] = field(init=False)
     stop: Event = field(default_factory=Event)
     wide: bool = False  # whether a column came back in double precision
     _gram: SharedGram | None = None

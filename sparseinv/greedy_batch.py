@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -48,6 +50,29 @@ def fits(columns: Columns) -> bool:
     return real and problem.m > 0 and count >= _FEW and 0 < problem.n <= min(_LARGEST, _PAYS * count)
 
 
+@dataclass(eq=False)
+class _Found:
+    """What the kernel found for a few columns, in the working units of each."""
+
+    counts: Array  # columns chosen
+    exponents: Array  # powers of two between the data and B
+    misfits: Array  # 1/2 ||A x - b||^2
+    gains: Array  # what the best exchange gains
+    squares: Array  # ||b||^2
+    seconds: float  # per column
+
+    def certificate(self, c: int, a_exponent: int) -> Certificate:
+        """Return what the best exchange says of a column."""
+        units = Units(int(self.exponents[c]), a_exponent)
+        misfit, gain, square = float(self.misfits[c]), float(self.gains[c]), float(self.squares[c])
+        kind = Kind.SWAP_MINIMUM if misfit > 0.0 else Kind.DUALITY_GAP
+        gain = gain if misfit > 0.0 else 0.0
+        relative = 0.0 if gain == 0.0 else gain / (0.5 * square) if square > 0.0 else math.inf
+        total = units.objective(misfit)
+        bound = total if kind is Kind.DUALITY_GAP else -math.inf
+        return Certificate(kind, units.objective(gain), units.objective(0.5 * square), relative, total, bound)
+
+
 class GreedyGram:
     """Hold A^T A and what else all columns share."""
 
@@ -66,23 +91,26 @@ class GreedyGram:
 
     def _twins(self) -> Array:
         """Return the mask of the columns that are almost another one, which the Gram matrix takes for one."""
+        from sparseinv.kernels.greedy import near_pairs
+
         n, twins = self.squares.size, np.zeros(self.squares.size, dtype=bool)
-        size = np.sqrt(self.squares)
+        share, pairs = 1.0 - DEPENDENT, np.empty((_PAIRS, 2), dtype=np.int64)
         for low in range(0, n, _BLOCK):
-            at = np.arange(low, min(low + _BLOCK, n))
-            both = size[at, None] * size
-            near = np.abs(self.gram[at]) >= (1.0 - DEPENDENT) * both
-            near &= (both > 0.0) & (at[:, None] < np.arange(n))
-            if np.count_nonzero(near) > _PAIRS:  # too many to look at: all of them are taken for twins
+            high = min(low + _BLOCK, n)
+            found = near_pairs(self.gram, self.norms, low, high, share, pairs)
+            if found > _PAIRS:  # too many to look at: all of them are taken for twins
+                at = np.arange(low, high)
+                both = self.norms[at, None] * self.norms
+                near = (np.abs(self.gram[at]) >= share * both) & (both > 0.0) & (at[:, None] < np.arange(n))
                 twins[at] |= near.any(axis=1)
                 twins |= near.any(axis=0)
                 continue
-            for i, j in zip(*np.nonzero(near), strict=True):
-                if not (twins[at[i]] and twins[j]):
-                    first, second = self.matrix.columns(np.array([at[i], j])).T
+            for i, j in pairs[:found]:
+                if not (twins[i] and twins[j]):
+                    first, second = self.matrix.columns(np.array([i, j])).T
                     left = second - (first @ second) / (first @ first) * first
                     if np.linalg.norm(left) > SAME * np.linalg.norm(second):
-                        twins[[at[i], j]] = True
+                        twins[[i, j]] = True
         return twins
 
     def solve(self, part: range) -> list[int]:
@@ -106,51 +134,43 @@ class GreedyGram:
         done, inside = 0, np.zeros(n, dtype=np.bool_)
         while done < count and not columns.ended:
             done = pursue(
-                self.gram, self.norms, self.squares, self.inverse, C, data, self.matrix.layout,
-                most, _EXACT * np.sqrt(squares), done, count, _WORK, scratch, inside, supports, values, counts,
-                misfits, gains,
+                self.gram, self.norms, self.squares, self.inverse, C, data, self.matrix.layout, most,
+                _EXACT * np.sqrt(squares), done, count, _WORK, scratch, inside, supports, values,
+                counts, misfits, gains,
             )  # fmt: skip
         a_exponent = self.problem.units.a_exponent
         with np.errstate(under="ignore", over="ignore"):
             outer = np.ldexp(values, (exponents - a_exponent)[:, None])
-        inside_twins = self.twins[supports] & (np.arange(most) < counts[:, None])
+        used = np.arange(most) < counts[:, None]
         sane = (
             (counts >= 0)
-            & ~inside_twins.any(axis=1)
+            & ~(self.twins[supports] & used).any(axis=1)
             & np.isfinite(outer).all(axis=1)
             & np.isfinite(C).all(axis=1)
         )
-        seconds = (time.perf_counter() - began) / max(done, 1)
+        left = [part[c] for c in np.flatnonzero(~sane[:done])]
+        found = _Found(
+            counts, exponents, misfits, gains, squares, (time.perf_counter() - began) / max(done, 1)
+        )
         with columns._keeping:
-            for c in range(done):
-                j = part[c]
-                if sane[c] and columns.results[j] is None:
-                    k = int(counts[c])
-                    x = columns.X[:, j]
-                    x[supports[c, :k]] = outer[c, :k]
-                    units = Units(int(exponents[c]), a_exponent)
-                    certificate = _certificate(units, float(misfits[c]), float(gains[c]), float(squares[c]))
-                    columns.results[j] = self._result(x, certificate, k, seconds)
-        return [part[c] for c in range(done) if not sane[c]]
+            kept = [c for c in np.flatnonzero(sane[:done]).tolist() if columns.results[part[c]] is None]
+            at, places = np.array(kept, dtype=np.int64), np.nonzero(used[kept])
+            chosen = at[places[0]], places[1]
+            columns.X[supports[chosen], part.start + chosen[0]] = outer[chosen]
+            for c in kept:
+                columns.results[part[c]] = partial(self._result, found, c, part[c])
+        return left
 
-    def _result(self, x: Array, certificate: Certificate, k: int, seconds: float) -> Result:
+    def _result(self, found: _Found, c: int, j: int) -> Result:
         columns, tol = self.columns, self.columns.stopping.tol
-        proven = certificate.relative <= tol
-        solver: Any = columns.solver
+        certificate, k = found.certificate(c, self.problem.units.a_exponent), int(found.counts[c])
+        proven, solver = certificate.relative <= tol, columns.solver
+        assert isinstance(solver, OMP)
         return Result(
-            x=x, status=Status.CONVERGED if proven else Status.EXHAUSTED, certificate=certificate,
-            objective=certificate.objective, lam=None, n_iter=k, seconds=seconds, history=History(),
+            x=columns.X[:, j], status=Status.CONVERGED if proven else Status.EXHAUSTED,
+            certificate=certificate, objective=certificate.objective, lam=None, n_iter=k,
+            seconds=found.seconds, history=History(),
             products=Products(setup=1, certificate=1, forward=1, adjoint=1), solver=solver,
             reason="all columns share A^T A", tol=tol,
             detail="" if proven else left_undone(solver, k, certificate),
         )  # fmt: skip
-
-
-def _certificate(units: Units, misfit: float, gain: float, square: float) -> Certificate:
-    """Return what the best exchange, found by the kernel, says of a column."""
-    kind = Kind.SWAP_MINIMUM if misfit > 0.0 else Kind.DUALITY_GAP
-    gain = gain if misfit > 0.0 else 0.0
-    relative = 0.0 if gain == 0.0 else gain / (0.5 * square) if square > 0.0 else math.inf
-    total = units.objective(misfit)
-    bound = total if kind is Kind.DUALITY_GAP else -math.inf
-    return Certificate(kind, units.objective(gain), units.objective(0.5 * square), relative, total, bound)

@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from sparseinv.kept_columns import KeptColumns
 from sparseinv.penalties.group_l0 import CountedGroups
 from sparseinv.problem import Problem, squared
-from sparseinv.support_moves import DEPENDENT, ROUNDING, KeptColumns, Move
+from sparseinv.support_moves import DEPENDENT, ROUNDING, Move
 
 Array = np.ndarray[Any, Any]
 
@@ -73,6 +74,9 @@ class GroupMoves:
     """
 
     price: ClassVar[float] = 30.0
+
+    swift: ClassVar[bool] = False
+    made: ClassVar[int] = 0
 
     def __init__(self, problem: Problem) -> None:
         penalty: CountedGroups = problem.penalty

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -310,6 +310,28 @@ class Path:
         return "\n".join(lines)
 
 
+class Results(Sequence[Result]):
+    """Hold the results of many right-hand sides, some of which are made when they are first asked for."""
+
+    def __init__(self, made: list[Result | Callable[[], Result]]) -> None:
+        self._made = made
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+    @overload
+    def __getitem__(self, j: int) -> Result: ...
+    @overload
+    def __getitem__(self, j: slice) -> tuple[Result, ...]: ...
+    def __getitem__(self, j: int | slice) -> Result | tuple[Result, ...]:
+        if isinstance(j, slice):
+            return tuple(self[i] for i in range(*j.indices(len(self))))
+        result = self._made[j]
+        if not isinstance(result, Result):
+            result = self._made[j] = result()
+        return result
+
+
 @dataclass(frozen=True, eq=False)
 class Batch:
     """Hold the solutions for many right-hand sides, each with its proof.
@@ -321,7 +343,7 @@ class Batch:
     ----------
     x : ndarray, shape (n, k)
         The solutions, in the precision of the input.
-    results : tuple of Result
+    results : sequence of Result
         One per column; their ``x`` are views of the columns above.
     lams : ndarray, shape (k,)
         Level of every column: lam itself, or the factor on it where the penalty carries a vector.
@@ -342,7 +364,7 @@ class Batch:
     """
 
     x: Array
-    results: tuple[Result, ...]
+    results: Sequence[Result]
     lams: Array
     seconds: float
     tol: float = field(default=0.0, repr=False)

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from functools import cached_property
-from threading import Lock
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from sparseinv.kept_columns import TOGETHER, KeptColumns, ProjectedColumns
 from sparseinv.problem import Problem, squared
 
 Array = np.ndarray[Any, Any]
 
 ROUNDING = 1e-12  # a gain below this, relative to 1/2 ||b||^2, is none
 REFRESH = 50  # moves after which everything is formed anew
-_CACHE = 1 << 29  # bytes of products A^H a_j that are kept
 _BYTES = 1 << 31  # of H A_S^H A: a support does not grow beyond
-_TOGETHER = 8  # columns whose products are formed at once where one alone costs a pass over A
 _LARGE = 1 << 20  # entries of A from which that is so
-_BLOCK = 64  # columns formed at once, at most
-_SMALL = 2_000_000  # entries of A up to which what free columns leave of it is kept
+_SQUARE = 1e8  # multiplications that A^H A may take for moves to be made without Python
+_SIDE = 1000  # its largest size
 DEPENDENT = 1e-10  # share of its squared norm below which a column counts as explained by the support
 
 
@@ -30,101 +27,6 @@ class Move(NamedTuple):
     gain: float
     leaves: int  # place in the support, -1 for none
     enters: int  # column, -1 for none
-
-
-class KeptColumns:
-    """Products A^H a_j, kept for as long as they fit; searches on the same A share them.
-
-    Where searches run side by side every product is formed by itself, so that its bits do not depend on who
-    asked first.
-    """
-
-    def __init__(self, problem: Problem, *, alone: bool = True) -> None:
-        self._alone = alone
-        self._lock = Lock()
-        self._rows: OrderedDict[int, Array] = OrderedDict()
-        self._most = max(2 * _TOGETHER, _CACHE // (problem.dtype.itemsize * max(problem.n, 1)))
-        self._projected: dict[bytes, KeptColumns] = {}
-
-    @classmethod
-    def of(cls, problem: Problem) -> KeptColumns:
-        """Return those of the problem: one for all that share its A, the certificate of a run included."""
-        kept: KeptColumns = problem.__dict__.setdefault("columns_kept", cls(problem))
-        return kept
-
-    @classmethod
-    def share(cls, problem: Problem) -> None:
-        """Let all problems that come from this one by other data share their columns, in any thread."""
-        problem.__dict__["columns_kept"] = cls(problem, alone=False)
-        _ = problem.column_norms  # kept by the problem once asked for, and so by those that come from it
-
-    def beside(self, problem: Problem, free: Array) -> KeptColumns:
-        """Return those of what the free columns leave of A: their products, too, are shared."""
-        if not free.size:
-            return self
-        return self._projected.setdefault(free.tobytes(), ProjectedColumns(problem, alone=self._alone))
-
-    def take(self, problem: Problem, index: Array, likely: Array | None = None) -> list[Array]:
-        """Return A^H a_j for the columns ``index``; form those of ``likely`` along with them."""
-        with self._lock:
-            found = {int(j): self._rows[int(j)] for j in index if int(j) in self._rows}
-            known = set(self._rows) if likely is not None else set()
-        missing = [int(j) for j in index if int(j) not in found]
-        if missing and likely is not None and self._alone:
-            more = [int(j) for j in likely if int(j) not in known and int(j) not in missing]
-            missing += more[: max(0, _TOGETHER - len(missing))]
-        block = _BLOCK if self._alone else 1
-        for start in range(0, len(missing), block):
-            found |= self._formed(problem, missing[start : start + block])
-        with self._lock:
-            for j, row in found.items():
-                self._rows[j] = row
-                self._rows.move_to_end(j)
-            while len(self._rows) > self._most:
-                self._rows.popitem(last=False)
-        return [found[int(j)] for j in index]
-
-    def _formed(self, problem: Problem, index: list[int]) -> dict[int, Array]:
-        products = self._products(problem, np.array(index))
-        if problem.dtype.kind != "c":
-            products = products.real
-        return {j: np.ascontiguousarray(products[:, k], dtype=problem.dtype) for k, j in enumerate(index)}
-
-    def _products(self, problem: Problem, index: Array) -> Array:
-        operator = problem.operator
-        return np.asarray(operator.rmatmat(np.asfortranarray(operator.columns(index))))
-
-
-class ProjectedColumns(KeptColumns):
-    """The same of P A, P the projection onto what the columns without a penalty do not span.
-
-    Columns that lie far from the origin, but beside an intercept, lose their digits in products of A itself.
-    """
-
-    _whole: Array | None = None  # P A
-
-    def whole(self, problem: Problem) -> Array | None:
-        """Return P A, None where that is large."""
-        if self._whole is None and problem.explicit and problem.m * problem.n <= _SMALL:
-            whole = problem.reduced_columns(np.arange(problem.n))
-            whole[:, problem.reduced_norms == 0.0] = 0.0
-            self._whole = np.asfortranarray(whole)
-        return self._whole
-
-    def against(self, problem: Problem, v: Array) -> Array:
-        """Return A^H P v for v = P v."""
-        whole = self.whole(problem)
-        if whole is not None:
-            problem.operator.charge(adjoint=1 if v.ndim == 1 else v.shape[1])
-            return np.asarray(whole.conj().T @ v)
-        g = np.asarray(problem.operator.rmatmat(v.reshape(problem.m, -1))).reshape(-1, *v.shape[1:])
-        g[problem.reduced_norms == 0.0] = 0.0
-        return g
-
-    def _products(self, problem: Problem, index: Array) -> Array:
-        whole = self.whole(problem)
-        columns = problem.reduced_columns(index) if whole is None else whole[:, index]
-        return self.against(problem, np.asfortranarray(columns))
 
 
 class SupportMoves:
@@ -176,6 +78,11 @@ class SupportMoves:
         self._support, self._T = np.zeros(0, dtype=np.int64), np.zeros((0, n), dtype=problem.dtype)
         self._H, self._beta = np.zeros((0, 0), dtype=problem.dtype), np.zeros(0, dtype=problem.dtype)
         self._shift = np.zeros(0)  # l1_j times the sign of the coefficient
+        small = n <= _SIDE and float(problem.m) * n * n <= _SQUARE
+        #: whether moves are made by a kernel, on all products A^H a_j
+        self.swift = small and problem.explicit and self._all_count and type(self) is SupportMoves
+        self.made = 0  # moves made by `descend`
+        self._saved: tuple[Array, ...] = ()
         self.clear()
 
     def clear(self) -> None:
@@ -279,9 +186,7 @@ class SupportMoves:
             self._delete(move.leaves)
         if move.enters >= 0:
             self._insert(move.enters)
-        self._age += 1
-        if self._age >= REFRESH:
-            self.restart(self.support.copy())
+        self._grow_old(1)
 
     def restart(self, support: Array) -> None:
         """Go over to another support, forming everything anew; columns that others explain are left out.
@@ -295,7 +200,11 @@ class SupportMoves:
 
     def _fill(self, support: Array, shift: Array) -> None:
         """Bring columns into the empty support, all at once unless they are nearly dependent."""
-        rows = self.columns.take(self.problem, support)
+        rows: Any
+        if self.swift and support.size:
+            rows = self.columns.square(self.problem)[support]
+        else:
+            rows = self.columns.take(self.problem, support)
         if 2 <= support.size <= self.largest and self._load(support, shift[: support.size], rows):
             return
         for j, own in zip(support, shift, strict=False):
@@ -338,6 +247,12 @@ class SupportMoves:
 
     def trim(self) -> None:
         """Remove what costs least until no more are inside than may be."""
+        if self.swift and self.room < 0:
+            from sparseinv.kernels.support import trim
+
+            fit, fixed, scratch = self._parts()
+            self.k = trim(fit, fixed, scratch, self.k, self.limit)
+            return
         while self.room < 0:
             move = self._cheapest_removal()
             if not np.isfinite(move.gain):
@@ -346,12 +261,66 @@ class SupportMoves:
 
     def descend(self, rounds: int = 1 << 30) -> bool:
         """Make best moves while they improve; return whether none is left."""
+        if self.swift and self.room >= 0:
+            return self._walk(rounds)
         for _ in range(rounds):
             move = self.best()
             if not move.gain > ROUNDING * self.scale:
                 return True
             self.make(move)
+            self.made += 1
         return False
+
+    def _walk(self, rounds: int) -> bool:
+        """Descend on all products A^H a_j."""
+        from sparseinv.kernels.support import descend
+
+        while rounds > 0:
+            some = min(rounds, REFRESH - self._age)
+            self._reserve(self.k + some + 1)
+            fit, fixed, scratch = self._parts()
+            self.k, made, ended = descend(
+                fit, fixed, scratch, self.k, self.limit, self.largest, ROUNDING * self.scale, some
+            )
+            self.made += made
+            rounds -= some
+            self._grow_old(made)
+            if ended:
+                return True
+        return False
+
+    def _grow_old(self, moves: int) -> None:
+        self._age += moves
+        if self._age >= REFRESH:
+            self.restart(self.support.copy())
+
+    def _parts(self) -> tuple[tuple[Array, ...], tuple[Array, ...], tuple[Array, ...]]:
+        """Return what kernels that walk change, what they read, and scratch."""
+        fit = (self._T, self._H, self._beta, self.g, self.d, self._support, self.inside)
+        square = self.columns.square(self.problem)
+        fixed = (square, self.squares, self.ridge, self.cost, self.correlations, self._stays)
+        column, at = np.empty_like(self.correlations), np.empty_like(self._beta)
+        return fit, fixed, (column, at, self._gains, self._which)
+
+    def chain(self, count: int, rounds: int) -> bool:
+        """Try exchanges that do not improve, followed by a few moves, where moves are swift."""
+        from sparseinv.kernels.support import best_exchanges, chain
+
+        k = self.k
+        self._reserve(k + rounds + 2)
+        fit, fixed, scratch = self._parts()
+        gains, enters = np.empty(k), np.empty(k, dtype=np.int64)
+        best_exchanges(fit, fixed, k, gains, enters)
+        order = np.argsort(-gains, kind="stable")
+        order = order[enters[order] >= 0][:count]
+        if not self._saved or self._saved[0].shape != self._T.shape:
+            self._saved = tuple(np.empty_like(part) for part in fit)
+        self.k, made = chain(
+            fit, self._saved, fixed, scratch, k, order, enters, self.limit, self.largest,
+            ROUNDING * self.scale, rounds,
+        )  # fmt: skip
+        self._grow_old(made)
+        return bool(made > 0)
 
     def _insert(self, j: int, shift: float = 0.0) -> None:
         from sparseinv.kernels.support import insert
@@ -364,7 +333,7 @@ class SupportMoves:
             promise = np.divide(
                 np.abs(self.g) ** 2, left, out=np.zeros(left.size), where=~self.inside & (left > 0.0)
             )
-            likely = np.argpartition(promise, -min(_TOGETHER, promise.size))[-_TOGETHER:]
+            likely = np.argpartition(promise, -min(TOGETHER, promise.size))[-TOGETHER:]
         column = self.columns.take(self.problem, np.array([j]), likely)[0].copy()
         column[j] += self.ridge[j]
         at = column[self.support]

@@ -575,3 +575,27 @@ def test_levels_that_leave_no_choice_are_named(solver):
         si.solve(np.eye(3), np.ones(3), si.L0([0.0, np.inf, 0.0]), solver=solver)
     with pytest.raises(ValueError, match="beam is True, no number"):
         si.OMP(beam=True)
+
+
+def test_columns_that_enter_together_do_not_end_above_zero():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        A = rng.standard_normal((12, 1)) + 0.05 * rng.standard_normal((12, 6))
+        b = A[:, 0] + 0.01 * rng.standard_normal(12)
+        lam = 0.2 * float(b @ b)
+        result = si.solve(A, b, si.L0(lam), solver=si.OMP(atoms_per_step=3))
+        assert result.objective <= 0.5 * float(b @ b) * (1 + 1e-12)
+        assert result.support.size == 1
+
+
+def test_the_bound_of_the_batch_judges_as_a_single_run_does():
+    rng = np.random.default_rng(4)
+    A = rng.standard_normal((30, 60)) + rng.standard_normal((30, 1))
+    B = A[:, :40] - A[:, 20:60] + 0.5 * rng.standard_normal((30, 40))
+    batch = si.solve_many(A, B, si.L0Ball(4), solver=si.OMP())
+    assert any(result.certificate.value > 0 for result in batch)
+    for j, result in enumerate(batch):
+        single = si.solve(A, B[:, j], si.L0Ball(4), solver=si.OMP())
+        assert np.array_equal(result.support, single.support)
+        assert result.certificate.value == pytest.approx(single.certificate.value, rel=1e-8, abs=1e-10)
+    assert batch.results[1:3] == (batch[1], batch[2])

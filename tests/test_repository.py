@@ -27,6 +27,7 @@ validation, threads, kernels, nonnegative, product_span, exact_columns
 operators | penalties
 counted_operator | number_range
 problem
+kept_columns
 dual_points | support_moves
 signed_moves
 hidden_moves | group_moves

@@ -217,3 +217,9 @@ def test_cosamp_ends_far_from_recovery():
     assert result.status is si.Status.EXHAUSTED
     assert result.n_iter < 1000  # 6963 until a support repeats
     assert result.objective < 0.5 * np.linalg.norm(b) ** 2
+
+
+def test_an_intercept_is_refused_in_plain_words():
+    A = np.random.default_rng(0).standard_normal((20, 30))
+    with pytest.raises(ValueError, match="intercept=True"):
+        si.solve(A, A[:, 0] + 1.0, si.L0Ball(2), solver=si.HTP(), intercept=True)

@@ -18,6 +18,27 @@ BLOCK = 512  # columns looked at together
 LANES = 64  # running maxima side by side
 
 
+@kernel()
+def near_pairs(gram, size, low, high, share, pairs):
+    """Count the pairs low <= i < high, i < j with |a_i^T a_j| >= share ||a_i|| ||a_j|| > 0; note some."""
+    found = 0
+    for i in range(low, high):
+        row, bar = gram[i + 1 :, i], share * size[i]
+        if not bar > 0.0:
+            continue
+        near = 0
+        for j in range(row.size):
+            near += abs(row[j]) >= bar * size[i + 1 + j]
+        if near == 0:
+            continue
+        for j in range(row.size):
+            if abs(row[j]) >= bar * size[i + 1 + j] and size[i + 1 + j] > 0.0:
+                if found < pairs.shape[0]:
+                    pairs[found, 0], pairs[found, 1] = i, i + 1 + j
+                found += 1
+    return found
+
+
 @kernel(fastmath=FINITE)
 def score(c, inverse, scores):
     """Write c_j^2 inverse_j into scores."""
@@ -208,7 +229,7 @@ def invert(U, support, y, x, k, work):
 def doubtful(norms, squares, c, d, least):
     """Return the largest excess of a block of columns; columns with none gain nothing in any exchange.
 
-    For i of the support leave u_i be the unit vector of what the others leave of a_i, and w_i = |u_i^T b|.
+    For i of the support let u_i be the unit vector of what the others leave of a_i, and w_i = |u_i^T b|.
     Exchanging i for j gains (|c_j + w_i s|^2 / (d_j + s^2) - w_i^2) / 2 with s = u_i^T a_j, s^2 <= e_j =
     ||a_j||^2 - d_j: nothing if |c_j| <= w_i (||a_j|| - sqrt(e_j)). The excess e_j - (||a_j|| - |c_j| / w)^2
     is that test without a root.
@@ -239,9 +260,9 @@ def gain_of(j, squares, c, d, U, x, k, work):
 
 @kernel()
 def best_exchange(norms, squares, c, d, U, inside, support, x, k, least, work):
-    """Return by how much the best exchange of a column lowers the fit; c and d of the support are overwritten.
+    """Return by how much the best exchange of a column lowers the fit.
 
-    Only columns that may gain anything are looked at one by one.
+    Only columns that may gain anything are looked at one by one. c and d of the support are overwritten.
     """
     for i in range(k):
         c[support[i]], d[support[i]] = 0.0, squares[support[i]]
@@ -264,9 +285,9 @@ def pursue(
 ):  # fmt: skip
     """Run orthogonal matching pursuit for the rows first to last of C = B^T A; return the next row.
 
-    ``scratch`` = (c, d, U, y, work, gains, scores, lanes, r). Writes supports, coefficients and numbers of columns (-1
-    where the Gram matrix is not exact enough), the misfits 1/2 ||A x - b||^2 from fresh residuals, and by how
-    much the objective is above the lowest that one exchange or addition reaches.
+    ``scratch`` = (c, d, U, y, work, gains, scores, lanes, r). Writes supports, coefficients and numbers of
+    columns (-1 where the Gram matrix is not exact enough), the misfits 1/2 ||A x - b||^2 from fresh
+    residuals, and by how much the objective is above the lowest that one exchange or addition reaches.
     """
     c, d, U, y, work, line, scores, lanes, r = scratch
     dense, entries, indices, indptr = layout
@@ -285,14 +306,11 @@ def pursue(
         if k < 0:
             continue
         least = invert(U, supports[s], y, values[s], k, work)
-        if k < most and k < r.size or not least > 0.0:
-            gain = best_change(
-                squares, c, d, U, inside, values[s], k, k < most and k < r.size, work, line
-            )
+        may_add = k < most and k < r.size
+        if may_add or not least > 0.0:
+            gain = best_change(squares, c, d, U, inside, values[s], k, may_add, work, line)
         else:
-            gain = best_exchange(
-                norms, squares, c, d, U, inside, supports[s], values[s], k, least, work
-            )
+            gain = best_exchange(norms, squares, c, d, U, inside, supports[s], values[s], k, least, work)
         total, fit = 0.0, 0.0
         for i in range(r.size):
             r[i] = -data[i, s]

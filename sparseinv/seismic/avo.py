@@ -341,7 +341,7 @@ def _solved(
 ) -> tuple[Result, ...]:  # fmt: skip
     options: dict[str, Any] = {"tol": tol, "check_operator": False}
     if select is None:
-        results = limit.run(solve_many, A, B, penalty, n_threads=n_threads, **options).results
+        results = list(limit.run(solve_many, A, B, penalty, n_threads=n_threads, **options))
     else:
         results = [limit.run(solve, A, b, penalty, select=select, **options) for b in B.T]
     return tuple(map(as_interrupted, results) if limit.stopped else results)

@@ -28,6 +28,7 @@ _SMALL, _MIDDLE = 100_000, 2_000_000  # entries of A up to which starts are many
 _MANY, _FEW = 16, 4  # starts there
 _ALONE = 24  # the same in place of _MANY where no solver's answer is started from
 _EXCHANGES = 8  # exchanges that do not improve from which a local minimum is left
+_STRIDE = 20  # moves made together
 _CHAIN = 3  # moves that each of them may be followed by
 _WORK = 1e8  # multiplications after which a step returns
 _MOVE = 3e4  # what a move takes beside its loops over columns, in multiplications
@@ -187,8 +188,11 @@ class LocalSearch(Solver):
                     break
                 state.descending = True
             if state.descending:
-                state.descending = not moves.descend(1) and self._is_new(state)
-                state.work += moves.price * problem.n * (moves.k + 1) + _MOVE
+                before = moves.made
+                ended = moves.descend(min(_STRIDE, last - state.n_iter + 1) if moves.swift else 1)
+                state.descending = not ended and self._is_new(state)
+                state.n_iter += max(moves.made - before - 1, 0)
+                state.work += max(moves.made - before, 1) * (moves.price * problem.n * (moves.k + 1) + _MOVE)
                 if state.descending:
                     continue
             if self._accept(problem, state) and self._chain(problem, state):
@@ -282,6 +286,8 @@ class LocalSearch(Solver):
     def _chain(problem: Problem, state: LocalSearchState) -> bool:
         """Try exchanges that do not improve, followed by a few moves; tell whether that led lower."""
         moves = state.moves
+        if moves.swift and moves.room >= 0:
+            return bool(moves.chain(_EXCHANGES, _CHAIN))
         before, value = moves.saved(), moves.value
         for move in moves.exchanges(_EXCHANGES):
             moves.make(move)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from sparseinv.kept_columns import KeptColumns
 from sparseinv.problem import Problem, squared
-from sparseinv.support_moves import KeptColumns
 
 Array = np.ndarray[Any, Any]
 

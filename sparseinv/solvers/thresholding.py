@@ -59,7 +59,10 @@ class _Thresholding(Solver):
             raise refuse(self, "does not treat nonnegative=True", "OMP")
         if problem.unpenalised.size or problem.penalty.excluded.any():
             raise refuse(
-                self, "lets all coefficients count: it does not treat weights", "OMP, OLS, LocalSearch"
+                self,
+                "lets all coefficients count: it treats neither intercept=True (a free column) nor weights "
+                "of 0 or inf",
+                "OMP, OLS, LocalSearch",
             )
 
     def proves(self, problem: Problem) -> Kind:
