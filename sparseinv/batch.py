@@ -18,12 +18,13 @@ from sparseinv.counted_operator import OperatorFailure, OutOfTime, Products
 from sparseinv.driver import Run, run, unknown
 from sparseinv.gram_batch import WIDTH, Found, GramNewton, Levels, fits
 from sparseinv.kept_columns import KeptColumns
+from sparseinv.late_results import Results
 from sparseinv.number_range import in_single_precision
 from sparseinv.penalties.base import Leveled, Penalty
 from sparseinv.penalties.group import Grouped
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
-from sparseinv.result import Batch, Interrupted, Result, Results, Selection, Status
+from sparseinv.result import Batch, Interrupted, Result, Selection, Status
 from sparseinv.selection.defaults import at_level, choose_lam
 from sparseinv.solvers.auto import choose, complete
 from sparseinv.solvers.base import Solver, start_point

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
@@ -308,28 +308,6 @@ class Path:
                 f"{result.certificate.relative:8.1e}  {result.status.name}"
             )
         return "\n".join(lines)
-
-
-class Results(Sequence[Result]):
-    """Hold the results of many right-hand sides, some of which are made when they are first asked for."""
-
-    def __init__(self, made: list[Result | Callable[[], Result]]) -> None:
-        self._made = made
-
-    def __len__(self) -> int:
-        return len(self._made)
-
-    @overload
-    def __getitem__(self, j: int) -> Result: ...
-    @overload
-    def __getitem__(self, j: slice) -> tuple[Result, ...]: ...
-    def __getitem__(self, j: int | slice) -> Result | tuple[Result, ...]:
-        if isinstance(j, slice):
-            return tuple(self[i] for i in range(*j.indices(len(self))))
-        result = self._made[j]
-        if not isinstance(result, Result):
-            result = self._made[j] = result()
-        return result
 
 
 @dataclass(frozen=True, eq=False)

@@ -195,12 +195,13 @@ def test_a_run_that_is_cut_short_keeps_its_best_support():
 
 
 def test_few_products_kept_change_no_answer(monkeypatch):
-    from sparseinv import support_moves
+    from sparseinv import kept_columns, support_moves
 
     A, b = coherent(17, 60, 90)
     expected = si.solve(A, b, si.L0Ball(25), solver=si.LocalSearch(restarts=2))
-    monkeypatch.setattr(support_moves, "_CACHE", 0)  # sixteen rows, fewer than the support has columns
-    monkeypatch.setattr(support_moves, "_BLOCK", 7)
+    monkeypatch.setattr(support_moves, "_SQUARE", 0.0)  # moves one by one, not on the whole Gram matrix
+    monkeypatch.setattr(kept_columns, "_CACHE", 0)  # sixteen rows, fewer than the support has columns
+    monkeypatch.setattr(kept_columns, "_BLOCK", 7)
     result = si.solve(A, b, si.L0Ball(25), solver=si.LocalSearch(restarts=2))
     np.testing.assert_allclose(result.x, expected.x, atol=1e-9)
 

@@ -35,6 +35,7 @@ hidden_groups
 certificate
 posterior | support_proof
 result, stopping
+late_results
 intercept
 solvers.block_columns | solvers.block_newton
 solvers.nonnegative_support | solvers.support_fit | solvers.support_qr
