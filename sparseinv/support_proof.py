@@ -19,6 +19,7 @@ Array = np.ndarray[Any, Any]
 _ROUNDING = 1e-13  # of 1/2 ||b||^2, taken off the bound: what sums of rounded numbers may add
 _TOGETHER = 256  # products with A^T formed at once
 _SPAN = 1e-13  # per row and column: unpenalised directions this short against the longest are none
+_DEPENDENT = 4.0 * float(np.finfo(np.float64).eps)  # the same for the columns of one support
 _WITHIN = 1e-12  # a column this much longer than what unpenalised ones leave of it lies in their span
 
 
@@ -70,6 +71,12 @@ class SupportProof:
     curvatures: tuple[tuple[Array, Array], ...]
     complete: bool = True
 
+    @classmethod
+    def of_nothing(cls) -> SupportProof:
+        """Return an undivided tree without a point: no objective is below 0."""
+        none, root = np.zeros(0, dtype=np.int64), np.zeros(1, dtype=np.int64)
+        return cls(root - 1, root, none, none, root, none, np.zeros(0), root, none, ())
+
     def __repr__(self) -> str:
         part = "" if self.complete else ", cut off"
         return f"SupportProof({self.parent.size} nodes, {self.node.size} records, {self.nbytes} bytes{part})"
@@ -106,7 +113,8 @@ def verify_proof(
     let a point go that is better than the given x: its fit costs ``floor``, so that with t the minimiser
     |x_j - t_j| <= sqrt(2 (F(x) - floor) (H^-1)_jj). In place of levels, at most k non-zeros: the sum over
     free coefficients is that of the k - |in| largest h_j. Unpenalised coefficients are projected out first,
-    those that are excluded or whose columns vanish are left out. A single support is fitted by QR.
+    those that are excluded or whose columns vanish are left out. A single support is fitted
+    by its singular vectors.
 
     Parameters
     ----------
@@ -216,7 +224,9 @@ class _Reduced:
         columns = self.take(support)
         columns = columns / np.linalg.norm(columns, axis=0)
         b = np.concatenate([self.b, np.zeros(support.size)])
-        q = np.linalg.qr(columns)[0]
+        # dependent columns have fewer directions than columns: one made of rounding would explain b as well
+        q, s, _ = np.linalg.svd(columns, full_matrices=False)
+        q = q[:, s > _DEPENDENT * max(columns.shape) * s.max(initial=0.0)]
         for _ in range(2):
             b = b - q @ (q.T @ b)
         return 0.5 * float(b @ b)
@@ -243,7 +253,7 @@ class _Bound:
         self.most = problem.most
         value = problem.scale - 0.5 * quadratic - float(h[held].sum())
         if problem.most is None:
-            self.gain = h - problem.lam
+            self.gain = h - np.where(problem.there, problem.lam, 0.0)  # others were left out
             value += float(problem.lam[held].sum()) - float(np.maximum(self.gain[self.free], 0.0).sum())
         else:
             count = problem.most - int(held.sum())

@@ -36,11 +36,14 @@ class BranchAndBoundState(State):
     later: Solver | None = None  # what searches longer, if the tree does not close soon
     tree: BranchTree | None = None
     value: float = np.inf  # objective of x
+    proving: bool = False  # whether a proof was asked for
 
     @property
     def proof(self) -> SupportProof | None:
         """What was recorded of the tree."""
-        return None if self.tree is None else self.tree.proof()
+        if self.tree is None:
+            return SupportProof.of_nothing() if self.proving else None
+        return self.tree.proof()
 
 
 @dataclass(frozen=True, repr=False)
@@ -164,8 +167,9 @@ class BranchAndBound(Solver):
         finder, later = (self.incumbent, None) if self.first is None else (self.first, self.incumbent)
         search = finder.start(problem, None if x0 is None else x.copy())
         state = BranchAndBoundState(
-            x, finder=finder, search=search, later=later, value=self._value(problem, x)
-        )
+            x, finder=finder, search=search, later=later, value=self._value(problem, x),
+            proving=self.proof_bytes > 0,
+        )  # fmt: skip
         state.settled = False
         return state
 
