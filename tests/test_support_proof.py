@@ -79,3 +79,12 @@ def test_a_fit_without_a_tree_has_a_proof_too():
     result = prove(A, np.array([3.0]), si.L0Ball(2))
     assert result.objective < 1e-20
     assert abs(si.verify_proof(A, np.array([3.0]), si.L0Ball(2), result.proof, result.x)) < 1e-11
+
+
+@pytest.mark.parametrize(("a", "s"), [(1e-150, 1.0), (1e150, 1.0), (1.0, 1e-150), (1.0, 1e150)])
+def test_extreme_scales_are_proven_as_well(a, s):
+    A, b, _, _, _ = draw(4)
+    for penalty in (si.L0(0.3 * s**2), si.L0Ball(2)):
+        result = prove(a * A, s * b, penalty)
+        bound = si.verify_proof(a * A, s * b, penalty, result.proof, result.x)
+        assert abs(result.objective / s**2 - bound / s**2) <= 1e-7 * (b @ b)

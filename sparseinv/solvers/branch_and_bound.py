@@ -64,7 +64,8 @@ class BranchAndBound(Solver):
         Nodes after which the run ends with status MAX_NODES.
     proof_bytes : int
         Memory that a proof of the whole tree may take in ``result.proof``, for `verify_proof`; 0: none is
-        kept. About 1 KB a node; where it does not suffice the proof ends early and establishes less.
+        kept. About 1 KB a node; where it does not suffice the proof ends early and establishes less. It is
+        compared when arrays are enlarged, so that up to twice as much may be in use.
     first, incumbent : Solver or None
         What finds the first point, and what searches for a better one where 3e7 multiplications leave the
         tree open; None: `LocalSearch` without starts, and `LocalSearch`. ``incumbent`` alone comes first.
