@@ -19,7 +19,6 @@ Array = np.ndarray[Any, Any]
 _ROUNDING = 1e-13  # of 1/2 ||b||^2, taken off the bound: what sums of rounded numbers may add
 _TOGETHER = 256  # products with A^T formed at once
 _SPAN = 1e-13  # per row and column: unpenalised directions this short against the longest are none
-_DEPENDENT = 4.0 * float(np.finfo(np.float64).eps)  # the same for the columns of one support
 _WITHIN = 1e-12  # a column this much longer than what unpenalised ones leave of it lies in their span
 
 
@@ -71,12 +70,6 @@ class SupportProof:
     curvatures: tuple[tuple[Array, Array], ...]
     complete: bool = True
 
-    @classmethod
-    def of_nothing(cls) -> SupportProof:
-        """Return an undivided tree without a point: no objective is below 0."""
-        none, root = np.zeros(0, dtype=np.int64), np.zeros(1, dtype=np.int64)
-        return cls(root - 1, root, none, none, root, none, np.zeros(0), root, none, ())
-
     def __repr__(self) -> str:
         part = "" if self.complete else ", cut off"
         return f"SupportProof({self.parent.size} nodes, {self.node.size} records, {self.nbytes} bytes{part})"
@@ -84,8 +77,7 @@ class SupportProof:
     @property
     def nbytes(self) -> int:
         """Memory of the arrays."""
-        own = [getattr(self, field.name) for field in dataclasses.fields(self)]
-        total = sum(part.nbytes for part in own if isinstance(part, np.ndarray))
+        total = sum(part.nbytes for part in vars(self).values() if isinstance(part, np.ndarray))
         return int(total + sum(j.nbytes + d.nbytes for j, d in self.curvatures))
 
     def outward(self, units: Units) -> SupportProof:
@@ -113,8 +105,7 @@ def verify_proof(
     let a point go that is better than the given x: its fit costs ``floor``, so that with t the minimiser
     |x_j - t_j| <= sqrt(2 (F(x) - floor) (H^-1)_jj). In place of levels, at most k non-zeros: the sum over
     free coefficients is that of the k - |in| largest h_j. Unpenalised coefficients are projected out first,
-    those that are excluded or whose columns vanish are left out. A single support is fitted
-    by its singular vectors.
+    those that are excluded or whose columns vanish are left out. A single support is fitted by SVD.
 
     Parameters
     ----------
@@ -222,11 +213,10 @@ class _Reduced:
     def fit(self, support: Array) -> float:
         """Return the least that a support leaves, without the levels."""
         columns = self.take(support)
-        columns = columns / np.linalg.norm(columns, axis=0)
         b = np.concatenate([self.b, np.zeros(support.size)])
         # dependent columns have fewer directions than columns: one made of rounding would explain b as well
-        q, s, _ = np.linalg.svd(columns, full_matrices=False)
-        q = q[:, s > _DEPENDENT * max(columns.shape) * s.max(initial=0.0)]
+        q, s, _ = np.linalg.svd(columns / np.linalg.norm(columns, axis=0), full_matrices=False)
+        q = q[:, s > 1e-15 * max(columns.shape) * s.max(initial=0.0)]
         for _ in range(2):
             b = b - q @ (q.T @ b)
         return 0.5 * float(b @ b)

@@ -15,6 +15,7 @@ from sparseinv.penalties.balls import Ball
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
 from sparseinv.solvers.base import Outcome, Solver, State, called, refuse, refuse_convex, start_point
+from sparseinv.solvers.branch_record import undivided
 from sparseinv.solvers.branch_tree import BranchTree, refitted
 from sparseinv.stopping import Budget
 from sparseinv.support_proof import SupportProof, conjugate
@@ -42,7 +43,7 @@ class BranchAndBoundState(State):
     def proof(self) -> SupportProof | None:
         """What was recorded of the tree."""
         if self.tree is None:
-            return SupportProof.of_nothing() if self.proving else None
+            return undivided() if self.proving else None
         return self.tree.proof()
 
 
