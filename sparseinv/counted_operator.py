@@ -14,6 +14,8 @@ from sparseinv.operators.matrix import ExplicitMatrix, ldexp, squared
 
 Array = np.ndarray[Any, Any]
 
+_SQUARED = 505  # exponents of two up to which squares of entries are numbers of full precision
+
 
 class OperatorFailure(ValueError):
     """A product with A or A^H raised or returned a non-finite value."""
@@ -106,7 +108,8 @@ class CountedOperator:
     def gram_entries(self) -> Entries | None:
         """Return (i, j) -> entries of A^H A where the operator knows them; prepared once."""
         if self._entries == "unknown":
-            self._entries = None if self.explicit else self.inner.gram_entries()
+            known = not self.explicit and abs(self._exponent) <= _SQUARED
+            self._entries = self.inner.gram_entries() if known else None
         entries, exponent = self._entries, -2 * self._exponent
         if entries is None or exponent == 0:
             return entries

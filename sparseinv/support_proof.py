@@ -77,8 +77,7 @@ class SupportProof:
     @property
     def nbytes(self) -> int:
         """Memory of the arrays."""
-        own = [getattr(self, field.name) for field in dataclasses.fields(self)]
-        total = sum(part.nbytes for part in own if isinstance(part, np.ndarray))
+        total = sum(part.nbytes for part in vars(self).values() if isinstance(part, np.ndarray))
         return int(total + sum(j.nbytes + d.nbytes for j, d in self.curvatures))
 
     def outward(self, units: Units) -> SupportProof:
@@ -106,7 +105,7 @@ def verify_proof(
     let a point go that is better than the given x: its fit costs ``floor``, so that with t the minimiser
     |x_j - t_j| <= sqrt(2 (F(x) - floor) (H^-1)_jj). In place of levels, at most k non-zeros: the sum over
     free coefficients is that of the k - |in| largest h_j. Unpenalised coefficients are projected out first,
-    those that are excluded or whose columns vanish are left out. A single support is fitted by QR.
+    those that are excluded or whose columns vanish are left out. A single support is fitted by SVD.
 
     Parameters
     ----------
@@ -220,9 +219,10 @@ class _Reduced:
     def fit(self, support: Array) -> float:
         """Return the least that a support leaves, without the levels."""
         columns = self.take(support)
-        columns = columns / np.linalg.norm(columns, axis=0)
         b = np.concatenate([self.b, np.zeros(support.size)])
-        q = np.linalg.qr(columns)[0]
+        # dependent columns have fewer directions than columns: one made of rounding would explain b as well
+        q, s, _ = np.linalg.svd(columns / np.linalg.norm(columns, axis=0), full_matrices=False)
+        q = q[:, s > 1e-15 * max(columns.shape) * s.max(initial=0.0)]
         for _ in range(2):
             b = b - q @ (q.T @ b)
         return 0.5 * float(b @ b)
@@ -249,7 +249,7 @@ class _Bound:
         self.most = problem.most
         value = problem.scale - 0.5 * quadratic - float(h[held].sum())
         if problem.most is None:
-            self.gain = h - problem.lam
+            self.gain = h - np.where(problem.there, problem.lam, 0.0)  # others were left out
             value += float(problem.lam[held].sum()) - float(np.maximum(self.gain[self.free], 0.0).sum())
         else:
             count = problem.most - int(held.sum())

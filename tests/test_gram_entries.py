@@ -140,3 +140,40 @@ def test_what_has_no_entries_is_refused():
         si.solve(Bare((4, 4), complex), np.ones(4, dtype=complex), si.L1(0.1), solver=si.WorkingSet())
     with pytest.raises(TypeError, match="first_order_leads"):
         si.WorkingSet(first_order_leads=2)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-165, 1e170])
+def test_scales_whose_squares_are_no_numbers_go_without_entries(scale):
+    A = waves()
+    b = data(A, 2)
+    level = 0.1 * si.lam_max(A, b, si.L1(1.0))
+    plain = si.solve(A, b, si.L1(level), tol=1e-9)
+    scaled = si.solve(scale * A, b, si.L1(level * scale), tol=1e-9)
+    assert (scale * A).gram_entries() is None
+    assert scaled.success
+    assert scaled.objective == pytest.approx(plain.objective, rel=1e-8)
+    mixed = scale * (Diagonal(np.full(A.shape[0], 1.0 / scale)) @ A)
+    assert si.solve(mixed, b, si.L1(level), tol=1e-9).objective == pytest.approx(plain.objective, rel=1e-8)
+
+
+def test_no_more_coefficients_join_than_the_gram_matrix_may_have(monkeypatch):
+    from sparseinv.solvers import active_entries, working_set
+
+    for module in (active_entries, working_set):
+        monkeypatch.setattr(module, "LARGEST_LAZY", 20)
+    looked_up = []
+    entries = active_entries.ActiveEntries.extend
+
+    def extend(self, index, correlations=None):
+        entries(self, index, correlations)
+        looked_up.append(self.k)
+
+    monkeypatch.setattr(active_entries.ActiveEntries, "extend", extend)
+    A = waves()
+    b = data(A, 4, k=60)
+    penalty = si.L1(0.01 * si.lam_max(A, b, si.L1(1.0)))
+    result = si.solve(A, b, penalty, tol=1e-9, solver=si.WorkingSet(first_order_leads=False))
+    assert result.success
+    assert result.support.size > 21 >= max(looked_up)
+    alone = si.solve(A, b, penalty, tol=1e-9, solver=si.BarzilaiBorwein(), max_iter=100_000)
+    assert result.objective == pytest.approx(alone.objective, rel=1e-8)

@@ -14,6 +14,8 @@ from sparseinv.operators.grid import column_index, matrix_argument
 
 Array = np.ndarray[Any, Any]
 
+_TINY = float(np.finfo(np.float64).tiny)
+
 
 class Adjoint(Operator):
     """Represent A^H, the conjugate transpose of A; usually written ``A.H``.
@@ -139,8 +141,9 @@ class Composition(Operator):
             return None
         ones = np.ones(self.left.shape[1])
         image = self.left.matvec(ones)
-        diagonal = self.left.rmatvec(image if weights is None else weights * image)
-        return self.right.gram_entries(diagonal.real)
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            diagonal = self.left.rmatvec(image if weights is None else weights * image)
+        return self.right.gram_entries(diagonal.real) if np.isfinite(diagonal).all() else None
 
     def norm_bound(self) -> float | None:
         """Return the product of the bounds."""
@@ -201,8 +204,10 @@ class Scaled(Operator):
 
     def gram_entries(self, weights: Array | None = None) -> Entries | None:
         """Return abs(c)^2 times the entries."""
-        entries, square = self.operator.gram_entries(weights), abs(self.factor) ** 2
-        return None if entries is None else lambda i, j: square * entries(i, j)
+        entries, square = self.operator.gram_entries(weights), abs(self.factor) * abs(self.factor)
+        if entries is None or (self.factor != 0 and not _TINY <= square < math.inf):
+            return None
+        return lambda i, j: square * entries(i, j)
 
     def norm_bound(self) -> float | None:
         """Return abs(c) times the bound."""

@@ -15,6 +15,7 @@ from sparseinv.operators.base import Entries
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
 from sparseinv.solvers.active_blocks import FILTER_SWEEPS, ActiveBlocks
+from sparseinv.solvers.lazy_columns import LARGEST_LAZY
 
 Array = np.ndarray[Any, Any]
 
@@ -61,9 +62,12 @@ class Unwritten:
         """Return none: to look at some columns takes a product with all of them."""
         return index[:0]
 
+    def __init__(self) -> None:
+        self.room = LARGEST_LAZY + 1  # one more than may be active, for another method to take over
+
     def affordable(self, index: Array) -> Array:
-        """Return all: the Gram matrix of as many as may be active at once fits."""
-        return index
+        """Return as many as the Gram matrix has room for."""
+        return index[: self.room]
 
 
 class ActiveEntries(ActiveBlocks):
@@ -117,6 +121,7 @@ class ActiveEntries(ActiveBlocks):
         self._x[old:new] = 0.0
         self._g[old:new] = self._all[index]
         self.columns = Places(every)
+        self.lazy.room = max(LARGEST_LAZY + 1 - new, 0)
         self._lay_out()
 
     def _room_for_rows(self, capacity: int) -> None:

@@ -15,6 +15,7 @@ from sparseinv.penalties.balls import Ball
 from sparseinv.penalties.separable import Separable
 from sparseinv.problem import Problem
 from sparseinv.solvers.base import Outcome, Solver, State, called, refuse, refuse_convex, start_point
+from sparseinv.solvers.branch_record import undivided
 from sparseinv.solvers.branch_tree import BranchTree, refitted
 from sparseinv.stopping import Budget
 from sparseinv.support_proof import SupportProof, conjugate
@@ -36,11 +37,14 @@ class BranchAndBoundState(State):
     later: Solver | None = None  # what searches longer, if the tree does not close soon
     tree: BranchTree | None = None
     value: float = np.inf  # objective of x
+    proving: bool = False  # whether a proof was asked for
 
     @property
     def proof(self) -> SupportProof | None:
         """What was recorded of the tree."""
-        return None if self.tree is None else self.tree.proof()
+        if self.tree is None:
+            return undivided() if self.proving else None
+        return self.tree.proof()
 
 
 @dataclass(frozen=True, repr=False)
@@ -164,8 +168,9 @@ class BranchAndBound(Solver):
         finder, later = (self.incumbent, None) if self.first is None else (self.first, self.incumbent)
         search = finder.start(problem, None if x0 is None else x.copy())
         state = BranchAndBoundState(
-            x, finder=finder, search=search, later=later, value=self._value(problem, x)
-        )
+            x, finder=finder, search=search, later=later, value=self._value(problem, x),
+            proving=self.proof_bytes > 0,
+        )  # fmt: skip
         state.settled = False
         return state
 

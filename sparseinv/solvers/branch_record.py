@@ -97,3 +97,9 @@ class BranchRecord:
 def _outer(signed: Array, outer: Array) -> Array:
     """Return decisions in the numbering of the problem."""
     return np.asarray(np.sign(signed) * outer[np.abs(signed)])
+
+
+def undivided() -> SupportProof:
+    """Return a tree of one node, without a point: no objective is below 0."""
+    none, root = np.zeros(0, dtype=np.int64), np.zeros(1, dtype=np.int64)
+    return SupportProof(root - 1, root, none, none, root, none, np.zeros(0), root, none, ())

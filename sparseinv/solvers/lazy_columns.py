@@ -16,6 +16,7 @@ from sparseinv.stopping import Budget
 Array = np.ndarray[Any, Any]
 
 BYTES = 1 << 29  # what the columns of one run may take; beyond it the run goes on without them
+LARGEST_LAZY = 3000  # active columns where those of A are written down one by one, at most
 _BLOCK_BYTES = 1 << 24  # columns are asked for in dense blocks of at most this size
 _BLOCK = 256  # and of at most so many
 _LONG = 1 << 16  # a column of more entries is no cheaper than a product by a fast transform

@@ -17,7 +17,7 @@ from sparseinv.solvers.active_entries import are_known
 from sparseinv.solvers.active_sets import are_signed, empty_set, price
 from sparseinv.solvers.base import Outcome, Solver, State, called, refuse, start_point
 from sparseinv.solvers.column_sweeps import TALL, descend, largest, materialise, sweep
-from sparseinv.solvers.lazy_columns import Patience, are_cheap
+from sparseinv.solvers.lazy_columns import LARGEST_LAZY, Patience, are_cheap
 from sparseinv.stopping import Budget
 from sparseinv.threads import single_threaded_lapack
 
@@ -39,7 +39,6 @@ _LOCAL_ROUNDS = 2  # looks at them before all columns are looked at
 _WATCHED_SHARE = 0.3  # share of the columns up to which they are watched from one level of a path to the next
 _RESUMED = 1e-8  # relative gap on the active columns there
 _STALL = 0.7  # a round at the final level that keeps more than this share of the gap has stalled
-_LARGEST_LAZY = 3000  # active columns where those of A are written down one by one, at most
 _FEW_PRODUCTS = 20  # columns looked at per round where each costs a product, at least
 
 
@@ -166,7 +165,7 @@ class WorkingSet(Solver):
         level, sweeping = 1.0, active.lazy is None and int(first.sum()) > largest(active)
         if active.lazy is not None and first.any():
             count = int(first.sum())
-            if count > _LARGEST_LAZY or active.lazy.affordable(np.flatnonzero(first)).size < count:
+            if count > LARGEST_LAZY or active.lazy.affordable(np.flatnonzero(first)).size < count:
                 state = self._bare(problem, x)
                 assert state.active.lazy is not None
                 state.active.lazy.full = True
@@ -280,7 +279,7 @@ class WorkingSet(Solver):
     def step(self, problem: Problem, state: WorkingSetState, budget: Budget) -> Outcome:
         """Add the columns that violate optimality, minimise over the active ones, check all columns."""
         lazy = state.active.lazy
-        if lazy is not None and state.rest is None and (lazy.full or state.active.k > _LARGEST_LAZY):
+        if lazy is not None and state.rest is None and (lazy.full or state.active.k > LARGEST_LAZY):
             if self.first_order is None:
                 return Outcome.EXHAUSTED
             self._hand_over(problem, state, state.x)
@@ -348,7 +347,7 @@ class WorkingSet(Solver):
         assert self.first_order is not None
         before, spent = state.rest.n_iter, problem.operator.products.total
         nonzeros = int(np.count_nonzero(state.x))
-        patience = state.patience if state.settled and nonzeros <= _LARGEST_LAZY else None
+        patience = state.patience if state.settled and nonzeros <= LARGEST_LAZY else None
         if patience is not None and patience.exhausted(budget, spent, price(problem, nonzeros)):
             with single_threaded_lapack():
                 return self._write_columns(problem, state)
