@@ -63,7 +63,7 @@ LONG_MODULES: dict[str, tuple[int, str]] = {
     "driver.py": (470, "the one loop, from the first step to the certificate of the result"),
     "entry.py": (600, "the public functions, most of it their documentation"),
     "kernels/branch.py": (900, "one call tree, one file: an edit elsewhere must not leave old compiled code"),
-    "support_proof.py": (470, "the whole check of a proof, to be read at one go by who does not trust the solver"),
+    "support_proof.py": (470, "the whole check of a proof, for who does not trust the solver"),
     "kernels/batch.py": (520, "one call tree, one file: an edit elsewhere must not leave old compiled code"),
 }
 
