@@ -119,7 +119,7 @@ class IRL1(Smoothed):
         surrogate = problem.with_penalty(_surrogate(penalty, None if x0 is None else x, floor))
         inner = self.inner.start(surrogate, None if x0 is None else x.copy())
         return IRL1State(
-            x, inner.r, settled=penalty.convex, given=None if x0 is None else x, surrogate=surrogate,
+            inner.x, inner.r, settled=penalty.convex, given=None if x0 is None else x, surrogate=surrogate,
             inner=inner, floor=floor, previous=x,
         )  # fmt: skip
 

@@ -67,8 +67,9 @@ class IRLS(Smoothed):
     smoothed penalty from above, so that the smoothed objective never rises. eps falls by ten each time x
     settles (schedule of [1]_). A sparse penalty ends with thresholding, refit, elimination of what does
     not pay, and coordinate descent (dense, CSC) or proximal steps (matrix-free) on the objective that was
-    asked for; the certificate is that of this objective. Cost per iteration: one Cholesky of order
-    min(m, n), or up to 40 conjugate-gradient steps for operators.
+    asked for; the certificate is that of this objective. The answer to an L0 problem depends on the units of
+    single columns, which L0 itself does not: let them have about one norm. Cost per iteration: one Cholesky
+    of order min(m, n), or up to 40 conjugate-gradient steps for operators.
 
     Once eps is 1e-4, coefficients far below eps^(1/2) are left out (not those of groups), so that systems
     shrink to the order of what is left. Each time eps falls the gradient tells whether one of them wants to

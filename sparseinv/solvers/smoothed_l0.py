@@ -65,8 +65,9 @@ class SL0(Smoothed):
     the largest. Then the answer is thresholded, refitted, relieved of what does not pay, polished and
     judged as one of the L0 problem. Levels lam_j enter the count as relative factors; lam = 0 leaves a
     coefficient out of the count. All of b is fitted on the way, noise included, so that this is a method
-    for data with little noise; with m >= n there is one least-squares solution, and nothing to look for. A
-    run that is cut off returns the best of what thresholds and refits make of its last point.
+    for data with little noise; with m >= n there is one least-squares solution, and nothing to look for. The
+    minimum norm, and with it the answer, depends on the units of single columns: let them have about one
+    norm. A run that is cut off returns the best of what thresholds and refits make of its last point.
     Cost: one QR factorisation (of dependent rows a singular value decomposition) and two products with its
     basis per step; for operators a projection is up to 100 steps of conjugate gradients, and the width falls
     twice as fast.
