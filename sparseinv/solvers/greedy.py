@@ -146,9 +146,13 @@ class _Greedy(Solver):
             best = np.argpartition(scores, -count)[-count:]
             best = best[np.argsort(-scores[best], kind="stable")]
         best = best[scores[best] > _NOTHING * problem.scale]
-        for j in best:
+        charged = not hasattr(problem.penalty, "k")
+        for place, j in enumerate(best):
             if fit.k < _room(problem, fit):
-                fit.add(int(j), scores)
+                before, cost = fit.value, float(problem.penalty.l0[j]) if charged else 0.0
+                # what entered along with it may have explained a column, which then is not worth its price
+                if fit.add(int(j), scores) and place and fit.value + cost > before and hasattr(fit, "remove"):
+                    fit.remove(fit.k - 1)
         return bool(best.size)
 
     def _scores(self, fit: Any, cost: Array) -> Array:
