@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import sparse
+from scipy.optimize import nnls
 from scipy.sparse.linalg import aslinearoperator
 
 import sparseinv as si
@@ -110,6 +111,26 @@ def test_columns_that_leave_make_single_best_replacement(seed, is_complex):
     result = si.solve(A, b, si.L0(lam), solver=si.OLS(backward=True))
     assert sorted(S) == list(result.support)
     assert result.objective == pytest.approx(misfit(A, b, S) + lam * len(S), rel=1e-9)
+
+
+@pytest.mark.parametrize("nonnegative", [False, True])
+def test_steps_of_several_columns_never_end_above_nothing(nonnegative):
+    """Columns that look alike all promise the same gain, which only the first of them brings."""
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        A = rng.standard_normal((12, 20)) + rng.uniform(0, 3) * rng.standard_normal((12, 1))
+        b = 2 * A[:, rng.integers(20)] + 0.1 * rng.standard_normal(12)
+        nothing = 0.5 * (b @ b)
+        penalty = si.L0(10 ** rng.uniform(-2, 0) * nothing, nonnegative=nonnegative)
+        for at_once in (3, 5):
+            result = si.solve(A, b, penalty, solver=si.OMP(atoms_per_step=at_once))
+            assert result.objective <= nothing * (1 + 1e-12)
+            S = result.support
+            if not nonnegative:
+                np.testing.assert_allclose(result.x[S], np.linalg.lstsq(A[:, S], b, rcond=None)[0], rtol=1e-8)
+            else:
+                best = nnls(A[:, S], b)[0]
+                np.testing.assert_allclose(result.x[S], best, rtol=1e-8)
 
 
 def test_removals_do_occur_and_help():

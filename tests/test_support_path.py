@@ -203,3 +203,23 @@ def test_a_target_that_is_met_is_not_called_missed():
     result = si.solve(A, b, si.L0(), select=si.Discrepancy(residual_norm=target))
     assert "the target" not in result.detail
     assert np.linalg.norm(A @ result.x - b) <= target * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("free", [0, 2])
+def test_a_target_that_rounding_hides_is_not_called_out_of_reach(free):
+    """A is invertible: every target can be reached, though least squares cannot show it in floating point."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        half = rng.standard_normal((30, 15))
+        A = np.hstack([half, half + 1e-9 * rng.standard_normal((30, 15))])
+        b = 1e9 * (A[:, 3] - A[:, 18]) + A[:, 6]
+        weights = np.ones(30)
+        weights[[3, 18][:free]] = 0.0
+        target = si.Discrepancy(residual_norm=1e-10 * np.linalg.norm(b))
+        result = si.solve(A, b, si.L0(weights=weights), select=target)
+        assert result.status is not si.Status.UNREACHABLE
+        assert result.success == (np.linalg.norm(A @ result.x - b) <= 1.001e-10 * np.linalg.norm(b))
+        tall = np.vstack([A, np.zeros((1, 30))])
+        beside = np.append(b, 0.5 * np.linalg.norm(b))
+        beyond = si.solve(tall, beside, si.L0(weights=weights), select=si.Discrepancy(residual_norm=0.4))
+        assert beyond.status is si.Status.UNREACHABLE

@@ -59,8 +59,8 @@ def fewest_nonzeros(
         Of the ball with k non-zeros, k the fewest found. Its certificate says that no exchange lowers
         ||A x - b|| at this k; that fewer do not suffice is not proved, ``detail`` says what was tried.
         Where the target is not met, with the x of least residual found: UNREACHABLE if least squares on all
-        columns miss it, too, PRECISION_FLOOR if they do not or are too large: residuals below about 1e-6
-        ||b|| are beyond what the search resolves once the support is large.
+        columns miss it by more than rounding, PRECISION_FLOOR if they do not or are too large: residuals
+        below about 1e-6 ||b|| are beyond what the search resolves once the support is large.
 
     Raises
     ------
@@ -201,7 +201,7 @@ class _Goal:
         return dataclasses.replace(result, status=status, detail=f"{detail} {result.detail}".strip())
 
     def _least(self) -> float:
-        """Return the residual norm of least squares on all columns, 0 where that would take too long."""
+        """Return what least squares on all columns surely leave of b, 0 where that would take too long."""
         problem, penalty = self.problem, self.problem.penalty
         index = np.flatnonzero(~penalty.excluded & (problem.column_norms > 0))
         if problem.m * index.size > _ENTRIES:
@@ -211,7 +211,10 @@ class _Goal:
             x = nonnegative_fit(columns, problem.b)
         else:
             x = np.linalg.lstsq(columns, problem.b, rcond=None)[0]
-        return math.sqrt(squared(columns @ x - problem.b))
+        # coefficients of nearly dependent columns are so large that what is left may be their rounding alone
+        size = float(np.abs(x).sum()) + math.sqrt(2.0 * problem.scale)
+        rounding = np.finfo(np.float64).eps * sum(columns.shape) * size
+        return max(math.sqrt(squared(columns @ x - problem.b)) - rounding, 0.0)
 
     def _run(self, k: int, solver: LocalSearch, x0: Array | None) -> Run:
         at = self.problem.with_penalty(dataclasses.replace(self.problem.penalty, k=k))

@@ -40,6 +40,7 @@ class NonnegativeSupport:
         self.inside = ~(self.squares > 0.0)
         self._columns = np.zeros((problem.m, 0), order="F")
         self._w = np.zeros(0)
+        self._tried = (np.zeros(0, dtype=np.int64), self._columns)  # what the last fit was made of
         self.c = problem.gradient(problem.b)
         self._left = math.sqrt(2.0 * problem.scale)
 
@@ -81,27 +82,36 @@ class NonnegativeSupport:
 
     def add(self, j: int, promise: Array | None = None) -> bool:
         """Let column j in and fit anew; return False where it gets no weight."""
+        column = self.problem.operator.columns(np.array([j]))
+        columns = np.concatenate([self._columns, column], axis=1)
+        live = self._fit(np.array([*self.support, j]), columns)
+        if not live[-1]:
+            self.inside[j] = True
+        return bool(live[-1])
+
+    def remove(self, place: int) -> None:
+        """Let the column at a place out and fit anew, with those that the last one to come had pushed out."""
+        index, columns = self._tried
+        stays = index != self.support[place]
+        self._fit(index[stays], columns[:, stays])
+
+    def _fit(self, index: Array, columns: Array) -> Array:
+        """Fit b by columns; return the mask of those that get weight, which are the new support."""
         problem, m = self.problem, self.problem.m
-        column = problem.operator.columns(np.array([j]))
-        self.support.append(j)
-        self._columns = np.asfortranarray(np.concatenate([self._columns, column], axis=1))
-        index = np.array(self.support)
         norms = np.sqrt(self.squares[index])
         rows = m + (index.size if self.root[index].any() else 0)
         scaled = np.zeros((rows, index.size), order="F")
-        scaled[:m] = self._columns / norms
+        scaled[:m] = columns / norms
         if rows > m:
             scaled[m + np.arange(index.size), np.arange(index.size)] = self.root[index] / norms
         target = np.concatenate([problem.b, np.zeros(rows - m)])
         w = nonnegative_fit(scaled, target)
-        live = w > 0
+        live = np.asarray(w > 0)
         r = target - scaled @ w
         self._left = math.sqrt(squared(r))
-        self.support = [int(i) for i in index[live]]
-        self._columns, self._w = np.asfortranarray(self._columns[:, live]), (w / norms)[live]
+        self.support, self._tried = [int(i) for i in index[live]], (index, columns)
+        self._columns, self._w = np.asfortranarray(columns[:, live]), (w / norms)[live]
         self.inside = ~(self.squares > 0.0)
         self.inside[self.support] = True
         self.c = problem.gradient(np.ascontiguousarray(r[:m]))
-        if not live[-1]:
-            self.inside[j] = True
-        return bool(live[-1])
+        return live
