@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import cvxpy
@@ -66,8 +67,8 @@ def l0learn(x: Array) -> float:
 
 MEAN, MSE = lambda x: misfit(x) / (2 * M), lambda x: misfit(x) / M
 L1, L2, L0 = (lambda lam: si.L1(lam)), (lambda lam: si.L2(lam)), (lambda lam: si.L0(lam))
-NET: Any = lambda lam: si.ElasticNet(lam, l1_ratio=0.3)  # noqa: E731
-GROUP: Any = lambda lam: si.GroupL1(lam, groups=LABELS)  # noqa: E731
+NET = partial(si.ElasticNet, l1_ratio=0.3)
+GROUP = partial(si.GroupL1, groups=LABELS)
 
 # what is minimised, as its documentation writes it, and the penalty it is here
 OBJECTIVES: list[tuple[str, Callable[[Array], float], Callable[[float], Any]]] = [
